@@ -1,0 +1,3 @@
+//! The `frazil` command.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! From the bytes of a chunk to its elements, and back.

@@ -1,0 +1,152 @@
+//! Where each chunk's bytes are.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// For each variable of a `Dataset`, in the same order, where its chunks are.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct ChunkManifest {
+    /// One table a variable.
+    pub tables: Vec<ChunkTable>,
+}
+
+/// Where the chunks of one variable are.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum ChunkTable {
+    /// Chunks at byte ranges of the file. A chunk that is not listed was never written: it holds the fill value.
+    Ranges(ChunkRanges),
+    /// The one chunk's bytes lie in the metadata.
+    Inline(Bytes),
+    /// The bytes lie one after another in other files (HDF5 external storage).
+    External(Vec<ExternalPart>),
+    /// The values come from variables of other files, or of this one (HDF5 virtual dataset).
+    Virtual(Vec<VirtualPart>),
+}
+
+/// Columns: chunk `index[i]` has `length[i]` bytes at `offset[i]`.
+///
+/// `index` counts chunks in C order over the grid of the present shape and is sorted and unique.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ChunkRanges {
+    /// C-order number of each chunk.
+    pub index: Vec<u64>,
+    /// First byte in the file.
+    pub offset: Vec<u64>,
+    /// Stored bytes.
+    pub length: Vec<u64>,
+    /// Bit `i` set: step `i` of the chain was skipped for this chunk. Empty: no chunk skips any.
+    pub skipped_steps: Vec<u32>,
+}
+
+/// A stretch of another file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExternalPart {
+    /// The file's name as stored, relative to the file that names it.
+    pub file: String,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes.
+    pub length: u64,
+}
+
+/// A box of a virtual dataset and the box it is filled from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualPart {
+    /// The other file's name as stored; `.` for this file.
+    pub file: String,
+    /// Path of the variable there.
+    pub variable: String,
+    /// Where elements are taken from.
+    pub from: Vec<Hyperslab>,
+    /// Where they go; as many elements, in the same order.
+    pub to: Vec<Hyperslab>,
+}
+
+/// A regular selection along one dimension: `count` blocks of `block` elements, `stride` apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hyperslab {
+    /// First element.
+    pub start: u64,
+    /// From one block's start to the next.
+    pub stride: u64,
+    /// How many blocks.
+    pub count: u64,
+    /// Elements of a block.
+    pub block: u64,
+}
+
+/// One chunk's place in the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChunkPlace {
+    /// First byte in the file.
+    pub offset: u64,
+    /// Stored bytes.
+    pub length: u64,
+    /// Bit `i` set: step `i` of the chain was skipped.
+    pub skipped_steps: u32,
+}
+
+impl ChunkRanges {
+    /// A table of one chunk.
+    #[must_use]
+    pub fn single(offset: u64, length: u64) -> Self {
+        Self { index: vec![0], offset: vec![offset], length: vec![length], skipped_steps: Vec::new() }
+    }
+
+    /// How many chunks were written.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether no chunk was written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Where chunk `index` is; `None` if it was never written.
+    #[must_use]
+    pub fn find(&self, index: u64) -> Option<ChunkPlace> {
+        let row = self.index.binary_search(&index).ok()?;
+        self.row(row)
+    }
+
+    /// The chunk of row `row`.
+    #[must_use]
+    pub fn row(&self, row: usize) -> Option<ChunkPlace> {
+        Some(ChunkPlace {
+            offset: *self.offset.get(row)?,
+            length: *self.length.get(row)?,
+            skipped_steps: self.skipped_steps.get(row).copied().unwrap_or(0),
+        })
+    }
+
+    /// The table of `(index, place)` rows in any order; of two rows for one chunk the first stays.
+    #[must_use]
+    pub fn from_rows(mut rows: Vec<(u64, ChunkPlace)>) -> Self {
+        rows.sort_by_key(|(index, _)| *index);
+        rows.dedup_by_key(|(index, _)| *index);
+        let skips = rows.iter().any(|(_, place)| place.skipped_steps != 0);
+        Self {
+            index: rows.iter().map(|(index, _)| *index).collect(),
+            offset: rows.iter().map(|(_, place)| place.offset).collect(),
+            length: rows.iter().map(|(_, place)| place.length).collect(),
+            skipped_steps: if skips { rows.iter().map(|(_, place)| place.skipped_steps).collect() } else { Vec::new() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_that_was_never_written_is_not_found() {
+        let place = |offset| ChunkPlace { offset, length: 10, skipped_steps: 0 };
+        let table = ChunkRanges::from_rows(vec![(7, place(70)), (2, place(20))]);
+        assert_eq!(table.find(7), Some(place(70)));
+        assert_eq!(table.find(3), None);
+        assert!(table.skipped_steps.is_empty());
+    }
+}

@@ -1,0 +1,1 @@
+//! Places to bytes, and back.
