@@ -1,7 +1,7 @@
 //! Every netCDF-3 file of the corpus against the digests that the reference library gave.
 
 // Functions beside the tests of an integration test are not in `cfg(test)` to clippy.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout)]
 
 use std::{
     fs,
