@@ -5,9 +5,14 @@
 
 pub mod attribute;
 pub mod codec;
+pub mod combine;
 pub mod dataset;
 pub mod dtype;
 pub mod location;
 pub mod manifest;
+pub mod numbers;
+pub mod packing;
 pub mod problem;
 pub mod range;
+pub mod region;
+pub mod rule;
