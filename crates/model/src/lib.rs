@@ -16,3 +16,4 @@ pub mod problem;
 pub mod range;
 pub mod region;
 pub mod rule;
+pub mod time;
