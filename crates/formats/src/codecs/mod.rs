@@ -7,6 +7,7 @@
 mod bit_planes;
 mod blosc;
 mod checksum;
+mod filters;
 mod lz;
 mod shuffle;
 mod zip;
@@ -19,6 +20,7 @@ use libdeflater::Decompressor;
 
 use crate::error::FormatError;
 
+pub use filters::{from_hdf5_filter, name_of_hdf5_filter, unreadable};
 pub use shuffle::{shuffle, unshuffle};
 
 use blosc::Inside;
@@ -325,7 +327,11 @@ fn is_skipped(skipped_steps: u32, number: usize) -> bool {
 
 /// Whether a step does nothing. A checksum does: it is of the bytes before they are turned round.
 const fn is_empty(step: &Codec) -> bool {
-    matches!(step, Codec::Shuffle { element_bytes: 0 | 1 })
+    match step {
+        Codec::Shuffle { element_bytes } => *element_bytes <= 1,
+        Codec::Hdf5 { id, .. } => filters::only_rounds(*id),
+        _ => false,
+    }
 }
 
 /// How many bytes step `number` decodes to: all that the steps before it made of the elements.
