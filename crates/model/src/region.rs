@@ -35,7 +35,8 @@ impl Region {
     /// The part that both boxes have; `None` if they share no element.
     #[must_use]
     pub fn intersect(&self, other: &Self) -> Option<Self> {
-        let mut shared = Self { start: Vec::with_capacity(self.start.len()), shape: Vec::with_capacity(self.start.len()) };
+        let mut shared =
+            Self { start: Vec::with_capacity(self.start.len()), shape: Vec::with_capacity(self.start.len()) };
         for axis in 0..self.start.len() {
             let start = self.start[axis].max(other.start[axis]);
             let end = self.end(axis).min(other.end(axis));
@@ -52,7 +53,12 @@ impl Region {
     #[must_use]
     pub fn of_cell(coordinates: &[u64], cell: &[u64], shape: &[u64]) -> Self {
         let start: Vec<u64> = coordinates.iter().zip(cell).map(|(at, length)| at * length).collect();
-        let shape = start.iter().zip(cell).zip(shape).map(|((start, cell), length)| (*cell).min(length.saturating_sub(*start))).collect();
+        let shape = start
+            .iter()
+            .zip(cell)
+            .zip(shape)
+            .map(|((start, cell), length)| (*cell).min(length.saturating_sub(*start)))
+            .collect();
         Self { start, shape }
     }
 }
@@ -94,11 +100,14 @@ pub fn coordinates_of(mut number: u64, grid: &[u64]) -> Vec<u64> {
 pub fn cells_touching<'a>(region: &'a Region, cell: &'a [u64]) -> impl Iterator<Item = Vec<u64>> + 'a {
     let first: Vec<u64> = region.start.iter().zip(cell).map(|(start, cell)| start / (*cell).max(1)).collect();
     let grid: Vec<u64> = (0..cell.len())
-        .map(|axis| if region.shape[axis] == 0 { 0 } else { (region.end(axis) - 1) / cell[axis].max(1) - first[axis] + 1 })
+        .map(
+            |axis| {
+                if region.shape[axis] == 0 { 0 } else { (region.end(axis) - 1) / cell[axis].max(1) - first[axis] + 1 }
+            },
+        )
         .collect();
-    (0..count(&grid)).map(move |number| {
-        coordinates_of(number, &grid).iter().zip(&first).map(|(at, first)| at + first).collect()
-    })
+    (0..count(&grid))
+        .map(move |number| coordinates_of(number, &grid).iter().zip(&first).map(|(at, first)| at + first).collect())
 }
 
 #[cfg(test)]
@@ -108,10 +117,7 @@ mod tests {
 
     #[test]
     fn the_last_cell_is_cut_at_the_end_of_the_array() {
-        assert_eq!(
-            Region::of_cell(&[3, 0], &[10, 4], &[31, 4]),
-            Region { start: vec![30, 0], shape: vec![1, 4] }
-        );
+        assert_eq!(Region::of_cell(&[3, 0], &[10, 4], &[31, 4]), Region { start: vec![30, 0], shape: vec![1, 4] });
     }
 
     #[test]

@@ -49,7 +49,14 @@ pub fn apply(rule: &ValueRule, stored: &[u8], out: &mut Vec<u8>) -> Result<(), R
             Ok(())
         }
         ValueRule::Repack { from, to, numerator, denominator, addend, missing, fill } => {
-            let map = Counts { to: *to, numerator: *numerator, denominator: *denominator, addend: *addend, missing, fill: *fill };
+            let map = Counts {
+                to: *to,
+                numerator: *numerator,
+                denominator: *denominator,
+                addend: *addend,
+                missing,
+                fill: *fill,
+            };
             map.apply(*from, stored, out)
         }
     }
@@ -67,7 +74,10 @@ fn widen(from: &DataType, to: &DataType, stored: &[u8], out: &mut Vec<u8>) -> Re
             }
             _ => None,
         };
-        fits.ok_or_else(|| RuleError::DoesNotFit { value: format!("{:?}", number_of(from, cell)), to: to.to_string() })?;
+        fits.ok_or_else(|| RuleError::DoesNotFit {
+            value: format!("{:?}", number_of(from, cell)),
+            to: to.to_string(),
+        })?;
     }
     Ok(())
 }
@@ -168,11 +178,8 @@ impl Counts<'_> {
     fn apply(&self, from: IntType, stored: &[u8], out: &mut Vec<u8>) -> Result<(), RuleError> {
         for cell in stored.chunks_exact(from.size_bytes() as usize) {
             let Some(Number::Integer(count)) = number_of(&DataType::Int(from), cell) else { continue };
-            let mapped = if self.missing.contains(&count) {
-                self.fill.ok_or(RuleError::NoFill)?
-            } else {
-                self.mapped(count)?
-            };
+            let mapped =
+                if self.missing.contains(&count) { self.fill.ok_or(RuleError::NoFill)? } else { self.mapped(count)? };
             push_integer(self.to, mapped, out).ok_or(RuleError::Outside { count, mapped, dtype: self.to })?;
         }
         Ok(())
@@ -205,9 +212,16 @@ mod tests {
     fn decoding_rounds_where_numpy_rounds() {
         // Sea-surface temperature: hundredths of a kelvin above 273.15 K, attributes stored as float32.
         let factor = |value: f32| Some(Factor { value: value.into(), kind: FactorKind::F32 });
-        let packing = Packing { scale: factor(0.01), offset: factor(273.15), fills: vec![Fill::Integer(-32768)], unsigned: None };
+        let packing =
+            Packing { scale: factor(0.01), offset: factor(273.15), fills: vec![Fill::Integer(-32768)], unsigned: None };
         let mut out = Vec::new();
-        decode(&DataType::Int(IntType::I16), &packing, (FloatType::F32, FloatType::F32), &bytes(&[0, 1500, -32768]), &mut out);
+        decode(
+            &DataType::Int(IntType::I16),
+            &packing,
+            (FloatType::F32, FloatType::F32),
+            &bytes(&[0, 1500, -32768]),
+            &mut out,
+        );
         let kelvin: Vec<f32> = out.chunks(4).map(|cell| f32::from_le_bytes(cell.try_into().unwrap())).collect();
         assert_eq!(kelvin[..2], [273.15, 1500.0 * 0.01_f32 + 273.15]);
         assert!(kelvin[2].is_nan());

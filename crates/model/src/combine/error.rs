@@ -9,10 +9,20 @@ pub enum CombineError {
     #[error("there is no file to read")]
     NoFiles,
     #[error("{rule}: `{file}` has {what} {value} for `{variable}`; `{first_file}` has {first_value}")]
-    Differs { rule: Rule, variable: String, what: String, file: String, value: String, first_file: String, first_value: String },
+    Differs {
+        rule: Rule,
+        variable: String,
+        what: String,
+        file: String,
+        value: String,
+        first_file: String,
+        first_value: String,
+    },
     #[error("`{variable}` is in `{first_file}` and not in `{file}`")]
     Absent { variable: String, file: String, first_file: String },
-    #[error("`{variable}` has no dimension `{along}`, and its values in `{file}` differ from those in `{first_file}`: {detail}")]
+    #[error(
+        "`{variable}` has no dimension `{along}`, and its values in `{file}` differ from those in `{first_file}`: {detail}"
+    )]
     Static { variable: String, along: String, file: String, first_file: String, detail: String },
     #[error("coordinate `{dimension}` of `{file}` does not match that of `{first_file}`: {detail}")]
     Coordinate { dimension: String, file: String, first_file: String, detail: String },
@@ -22,7 +32,9 @@ pub enum CombineError {
     Gap { dimension: String, before: String, after: String, file: String, expected: String },
     #[error("the files differ along {}: which one do they follow each other in?", list(candidates))]
     Ambiguous { candidates: Vec<String> },
-    #[error("`{file}` and `{first_file}` have the same coordinates and the same variables, so no dimension grows from file to file")]
+    #[error(
+        "`{file}` and `{first_file}` have the same coordinates and the same variables, so no dimension grows from file to file"
+    )]
     NothingGrows { file: String, first_file: String },
     #[error("no file has a dimension `{dimension}`; the files have {}", list(known))]
     NoDimension { dimension: String, known: Vec<String> },
@@ -32,7 +44,9 @@ pub enum CombineError {
     Labels { dimension: String, file: String, reason: String },
     #[error("`{variable}` of `{file}` has time {value}, which `{units}` cannot hold exactly")]
     TimeInexact { variable: String, file: String, value: String, units: String },
-    #[error("`{variable}` of `{file}` is packed so that its counts do not map exactly to those of `{first_file}`: {reason}")]
+    #[error(
+        "`{variable}` of `{file}` is packed so that its counts do not map exactly to those of `{first_file}`: {reason}"
+    )]
     Repack { variable: String, file: String, first_file: String, reason: String },
     #[error("`{variable}` of `{file}` cannot be written: {reason}")]
     Unwritable { variable: String, file: String, reason: String },

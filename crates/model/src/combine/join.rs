@@ -26,7 +26,8 @@ const MOST_INLINE_BYTES: usize = 64 << 20;
 /// Joins at least two files.
 pub(super) fn join(files: &[FileView], policies: &Policies) -> Result<Combined, CombineError> {
     let along = statics::growing_dimension(files, policies)?;
-    let mut joining = Joining { files, policies, along: along.clone(), axis: None, owners: HashMap::new(), parts: Parts::default() };
+    let mut joining =
+        Joining { files, policies, along: along.clone(), axis: None, owners: HashMap::new(), parts: Parts::default() };
     if let Some(dimension) = &along {
         joining.place(dimension)?;
     }
@@ -81,10 +82,8 @@ impl Joining<'_> {
             .files
             .iter()
             .map(|file| {
-                labels_of(file, dimension)?.ok_or_else(|| CombineError::NoLabels {
-                    dimension: dimension.to_owned(),
-                    file: file.name.clone(),
-                })
+                labels_of(file, dimension)?
+                    .ok_or_else(|| CombineError::NoLabels { dimension: dimension.to_owned(), file: file.name.clone() })
             })
             .collect::<Result<Vec<_>, _>>()?;
         self.check_calendars(dimension, &labels)?;
@@ -340,7 +339,9 @@ impl Joining<'_> {
         match first.variable.values.as_deref() {
             Some(Values::Texts(texts)) => Content::Texts(texts.clone()),
             Some(Values::Fixed(bytes)) if rule == ValueRule::Verbatim => Content::Inline(bytes.clone()),
-            _ => Content::Pieces(vec![piece(first.file, &first.variable, &Region::whole(&first.variable.shape), &rule)]),
+            _ => {
+                Content::Pieces(vec![piece(first.file, &first.variable, &Region::whole(&first.variable.shape), &rule)])
+            }
         }
     }
 
@@ -363,7 +364,12 @@ impl Joining<'_> {
         Ok(())
     }
 
-    fn attributes(&mut self, path: &str, holders: &[Holder], is_time: bool) -> Result<crate::attribute::Attributes, CombineError> {
+    fn attributes(
+        &mut self,
+        path: &str,
+        holders: &[Holder],
+        is_time: bool,
+    ) -> Result<crate::attribute::Attributes, CombineError> {
         let named: Vec<Named<'_>> = holders
             .iter()
             .map(|holder| Named { file: &self.files[holder.file].name, attributes: &holder.variable.attributes })
@@ -422,7 +428,9 @@ fn relatives<'a>(files: &'a [FileView], path: &str) -> impl Fn(&str, Relation) -
     move |file, relation| {
         let file = files.iter().find(|view| view.name == file)?;
         match relation {
-            Relation::Coordinate => file.variables.iter().find(|variable| bounds_of(variable).as_deref() == Some(&name)),
+            Relation::Coordinate => {
+                file.variables.iter().find(|variable| bounds_of(variable).as_deref() == Some(&name))
+            }
             Relation::Bounds => {
                 let bounds = bounds_of(file.variable(&path)?)?;
                 file.variables.iter().find(|variable| variable.name() == bounds)

@@ -91,7 +91,8 @@ pub fn labels_of(file: &FileView, dimension: &str) -> Result<Option<Vec<Label>>,
     }) else {
         return Ok(None);
     };
-    let fail = |reason: String| CombineError::Labels { dimension: dimension.to_owned(), file: file.name.clone(), reason };
+    let fail =
+        |reason: String| CombineError::Labels { dimension: dimension.to_owned(), file: file.name.clone(), reason };
     let Some(values) = coordinate.values.as_deref() else {
         return Err(fail("the values could not be read".into()));
     };

@@ -68,8 +68,11 @@ fn axis_of(files: &[FileView], name: &str, policies: &Policies) -> Result<Option
     let Some((holder, _)) = first else { return Ok(None) };
     let file = &files[holder];
     let is_time = file.coordinate("/", name).is_some_and(|coordinate| time_units(coordinate).is_some());
-    let is_unlimited =
-        file.groups.iter().flat_map(|group| &group.dimensions).any(|dimension| dimension.name == name && dimension.is_unlimited);
+    let is_unlimited = file
+        .groups
+        .iter()
+        .flat_map(|group| &group.dimensions)
+        .any(|dimension| dimension.name == name && dimension.is_unlimited);
     Ok(Some((differs, if is_time { 2 } else { u8::from(is_unlimited) })))
 }
 
@@ -151,7 +154,9 @@ fn difference(first: &[Number], other: &[Number]) -> String {
     let at = first.iter().zip(other).position(|(a, b)| a != b).unwrap_or(0);
     let largest = first.iter().zip(other).map(|(a, b)| (float(*a) - float(*b)).abs()).fold(0.0, f64::max);
     match (first.get(at), other.get(at)) {
-        (Some(a), Some(b)) => format!("element {at} is {} against {}; the largest difference is {largest:e}", float(*b), float(*a)),
+        (Some(a), Some(b)) => {
+            format!("element {at} is {} against {}; the largest difference is {largest:e}", float(*b), float(*a))
+        }
         _ => "the values differ".to_owned(),
     }
 }

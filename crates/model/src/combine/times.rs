@@ -84,7 +84,8 @@ pub(super) fn unify<'a>(
         }
     }
     let leader = coordinate_of(holders[0].file).unwrap_or(holders[0].variable);
-    let held = encoding::units_that_hold(&family, &first.units, &leader.dtype).map_err(|error| inexact(&holders[0], &error))?;
+    let held = encoding::units_that_hold(&family, &first.units, &leader.dtype)
+        .map_err(|error| inexact(&holders[0], &error))?;
     let dtype = held.values.dtype();
     let values = holders
         .iter()
@@ -96,7 +97,12 @@ pub(super) fn unify<'a>(
         })
         .collect::<Result<Vec<_>, CombineError>>()?;
     let units = holders[0].variable.attributes.text("units").is_some().then(|| held.units.to_string());
-    Ok(Some(Times { values, dtype, units, note: format!("times of files that count differently, written in `{}`", held.units) }))
+    Ok(Some(Times {
+        values,
+        dtype,
+        units,
+        note: format!("times of files that count differently, written in `{}`", held.units),
+    }))
 }
 
 /// What a variable of times shares its encoding with.

@@ -9,7 +9,7 @@ use crate::{
         view::ViewVariable,
     },
     dtype::{DataType, FloatType, IntType},
-    packing::{Fill, Packing, PACKING_ATTRIBUTES, ValueRule, decoded_type, survives_json},
+    packing::{Fill, PACKING_ATTRIBUTES, Packing, ValueRule, decoded_type, survives_json},
 };
 
 /// A variable of one file, with the file's name.
@@ -42,9 +42,8 @@ pub struct ValuePlan {
 pub fn plan(all: &[InFile<'_>], policies: &Policies) -> Result<ValuePlan, CombineError> {
     let Some(first) = all.first() else { return Err(CombineError::NoFiles) };
     let packing = first.variable.packing();
-    let same = |other: &InFile<'_>| {
-        other.variable.dtype == first.variable.dtype && other.variable.packing().same_as(&packing)
-    };
+    let same =
+        |other: &InFile<'_>| other.variable.dtype == first.variable.dtype && other.variable.packing().same_as(&packing);
     let Some(other) = all.iter().find(|other| !same(other)) else {
         return Ok(uniform(all, first, &packing));
     };
@@ -82,7 +81,9 @@ fn uniform(all: &[InFile<'_>], first: &InFile<'_>, packing: &Packing) -> ValuePl
 
 /// All files by the values that xarray computes for each.
 fn decoded(all: &[InFile<'_>], why: &str) -> ValuePlan {
-    let type_of = |one: &InFile<'_>| decoded_type(&one.variable.dtype, &one.variable.packing()).unwrap_or_else(|| plain_float(&one.variable.dtype));
+    let type_of = |one: &InFile<'_>| {
+        decoded_type(&one.variable.dtype, &one.variable.packing()).unwrap_or_else(|| plain_float(&one.variable.dtype))
+    };
     let to = all.iter().map(type_of).max().unwrap_or(FloatType::F64);
     let rules = all
         .iter()
@@ -136,12 +137,16 @@ fn wider(a: &DataType, b: &DataType) -> Option<DataType> {
     match (a, b) {
         _ if a == b => Some(a.clone()),
         (DataType::Float(a), DataType::Float(b)) => Some(DataType::Float((*a).max(*b))),
-        (DataType::Int(a), DataType::Int(b)) => holding(a.bounds().0.min(b.bounds().0), a.bounds().1.max(b.bounds().1), 1).map(DataType::Int),
-        (DataType::Int(int), DataType::Float(float)) | (DataType::Float(float), DataType::Int(int)) => match int.size_bytes() {
-            1 | 2 => Some(DataType::Float((*float).max(FloatType::F32))),
-            4 => Some(DataType::Float(FloatType::F64)),
-            _ => None,
-        },
+        (DataType::Int(a), DataType::Int(b)) => {
+            holding(a.bounds().0.min(b.bounds().0), a.bounds().1.max(b.bounds().1), 1).map(DataType::Int)
+        }
+        (DataType::Int(int), DataType::Float(float)) | (DataType::Float(float), DataType::Int(int)) => {
+            match int.size_bytes() {
+                1 | 2 => Some(DataType::Float((*float).max(FloatType::F32))),
+                4 => Some(DataType::Float(FloatType::F64)),
+                _ => None,
+            }
+        }
         _ => None,
     }
 }
@@ -158,9 +163,14 @@ fn holding(low: i128, high: i128, size_bytes: u32) -> Option<IntType> {
 /// Counts of one packing: the first among the files' to which all others map without gaps, else the first file's,
 /// with every count looked at while it is written.
 fn repacked(all: &[InFile<'_>], first: &InFile<'_>) -> Result<ValuePlan, CombineError> {
-    let integers = all.iter().all(|one| matches!(one.variable.dtype, DataType::Int(_)) && one.variable.packing().unsigned.is_none());
+    let integers = all
+        .iter()
+        .all(|one| matches!(one.variable.dtype, DataType::Int(_)) && one.variable.packing().unsigned.is_none());
     if !integers || all.iter().any(|one| !survives_json(&one.variable.dtype, &one.variable.packing())) {
-        return Ok(decoded(all, "the files are packed differently, and not all of them as integers that JSON can describe"));
+        return Ok(decoded(
+            all,
+            "the files are packed differently, and not all of them as integers that JSON can describe",
+        ));
     }
     let mut fallback = None;
     for target in all {
@@ -174,7 +184,11 @@ fn repacked(all: &[InFile<'_>], first: &InFile<'_>) -> Result<ValuePlan, Combine
         Some(plan) => plan.finish(all),
         None => Err(CombineError::Repack {
             variable: first.variable.path.clone(),
-            file: all.iter().find(|one| !one.variable.packing().same_as(&first.variable.packing())).map_or("", |one| one.file).to_owned(),
+            file: all
+                .iter()
+                .find(|one| !one.variable.packing().same_as(&first.variable.packing()))
+                .map_or("", |one| one.file)
+                .to_owned(),
             first_file: first.file.to_owned(),
             reason: "the ratio of the scale factors has too many digits".into(),
         }),
@@ -201,7 +215,8 @@ impl<'a> Repacking<'a> {
             .map(|one| {
                 let packing = one.variable.packing();
                 let ratio = Ratio::of(packing.scale.map_or(1.0, |factor| factor.value))?.over(scale)?;
-                let addend = Ratio::of(packing.offset.map_or(0.0, |factor| factor.value))?.minus(offset)?.over(scale)?;
+                let addend =
+                    Ratio::of(packing.offset.map_or(0.0, |factor| factor.value))?.minus(offset)?.over(scale)?;
                 if addend.denominator != 1 {
                     return Err(TooManyDigits);
                 }
@@ -306,7 +321,8 @@ impl Ratio {
             return Err(TooManyDigits);
         }
         let numerator = format!("{whole}{fraction}").parse::<i64>().map_err(|_| TooManyDigits)?;
-        Self { numerator: numerator.into(), denominator: 10_i128.pow(u32::try_from(fraction.len()).unwrap_or(0)) }.reduced()
+        Self { numerator: numerator.into(), denominator: 10_i128.pow(u32::try_from(fraction.len()).unwrap_or(0)) }
+            .reduced()
     }
 
     fn over(self, other: Self) -> Result<Self, TooManyDigits> {
@@ -327,9 +343,11 @@ impl Ratio {
         while b != 0 {
             (a, b) = (b, a % b);
         }
-        let divisor = i128::try_from(a).ok().filter(|divisor| *divisor != 0 && self.denominator != 0).ok_or(TooManyDigits)?;
+        let divisor =
+            i128::try_from(a).ok().filter(|divisor| *divisor != 0 && self.denominator != 0).ok_or(TooManyDigits)?;
         let sign = self.denominator.signum();
-        let lowest = Self { numerator: sign * self.numerator / divisor, denominator: sign * self.denominator / divisor };
+        let lowest =
+            Self { numerator: sign * self.numerator / divisor, denominator: sign * self.denominator / divisor };
         let limit = 1_i128 << 62;
         (lowest.numerator.abs() < limit && lowest.denominator < limit).then_some(lowest).ok_or(TooManyDigits)
     }

@@ -53,7 +53,10 @@ pub fn units_that_hold(labels: &[Instant], first: &TimeUnits, dtype: &DataType) 
 }
 
 /// The instants of `values`; `None` for a NaN.
-fn instants(values: &Numbers, units: &TimeUnits) -> Result<Vec<Option<Instant>>, TimeError> {
+///
+/// # Errors
+/// The first value that is no time.
+pub fn instants(values: &Numbers, units: &TimeUnits) -> Result<Vec<Option<Instant>>, TimeError> {
     let no_time = |index: usize, value: String| TimeError::NoTime { index, value, units: units.to_string() };
     if let Some(integers) = values.to_integers() {
         let instant = |(index, value): (usize, i128)| {
