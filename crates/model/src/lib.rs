@@ -11,3 +11,4 @@ pub mod location;
 pub mod manifest;
 pub mod problem;
 pub mod range;
+pub mod recipe;
