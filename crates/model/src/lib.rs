@@ -14,6 +14,7 @@ pub mod numbers;
 pub mod packing;
 pub mod problem;
 pub mod range;
+pub mod recipe;
 pub mod region;
 pub mod rule;
 pub mod time;

@@ -7,7 +7,9 @@ use crate::{
     attribute::{AttributeValue, Attributes},
     combine::{
         error::{CombineError, Rule},
-        policy::AttributePolicy,
+        policy::Differ,
+        policy::DifferAttrs,
+        policy::DifferUnits,
     },
 };
 
@@ -44,7 +46,7 @@ pub fn join(
     path: &str,
     all: &[Named<'_>],
     settled: &[&str],
-    policy: AttributePolicy,
+    policy: Differ,
     dropped: &mut Vec<Dropped>,
 ) -> Result<Attributes, CombineError> {
     let Some((first, rest)) = all.split_first() else { return Ok(Attributes::default()) };
@@ -64,7 +66,10 @@ pub fn join(
         let mine = first.attributes.get(name);
         let Some(other) = rest.iter().find(|other| !same(mine, other.attributes.get(name))) else { continue };
         let carries_meaning = path != "/" && MEANING.contains(&name);
-        if carries_meaning || policy == AttributePolicy::Error {
+        if name == "units" && policy.units == DifferUnits::First {
+            continue;
+        }
+        if carries_meaning || policy.attrs == DifferAttrs::Error {
             return Err(CombineError::Differs {
                 rule: match name {
                     "units" => Rule::Units,
@@ -79,7 +84,7 @@ pub fn join(
                 first_value: show(mine),
             });
         }
-        if policy == AttributePolicy::DropConflicts {
+        if policy.attrs == DifferAttrs::DropConflicts {
             joined.remove(name);
             dropped.push(Dropped { path: path.to_owned(), name: name.to_owned() });
         }

@@ -123,7 +123,7 @@ impl Problem for CombineError {
                 "choose `differ: {packing: repack}` (counts of one packing, if they map exactly) or `{packing: decode}` (the values); on the command line `--differ packing=decode`".into()
             }
             Self::Differs { rule: Rule::Dtype, .. } => {
-                "choose `differ: {dtype: widen}` if the wider type may hold both; on the command line `--differ dtype=widen`".into()
+                "choose `differ: {dtype: promote}` if the wider type may hold both; on the command line `--differ dtype=promote`".into()
             }
             Self::Differs { rule: Rule::Attributes, .. } => "choose `differ: {attrs: drop_conflicts}`".into(),
             Self::Differs { .. } => "`frazil inspect` shows which files form which era; build them apart".into(),

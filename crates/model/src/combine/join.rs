@@ -10,14 +10,16 @@ use crate::{
         fill_after,
         labels::{Axis, Label, Run, join_labels, labels_of, runs_of},
         piece,
-        policy::{Duplicates, GapPolicy, Policies},
+        policy::{Duplicates, Otherwise, Policies},
         statics,
         times::{self, Relation},
         values,
         view::{FileView, Values, ViewAxis, ViewVariable},
     },
     packing::ValueRule,
+    recipe::amount::Interval,
     region::Region,
+    time::{Calendar, Instant},
 };
 
 /// Values joined in memory may be this large; larger variables are read piece by piece.
@@ -124,8 +126,8 @@ impl Joining<'_> {
     fn check_steps(&mut self, dimension: &str, axis: &Axis) -> Result<(), CombineError> {
         let Some(gaps) = &self.policies.gaps else { return Ok(()) };
         for (at, pair) in axis.labels.windows(2).enumerate() {
-            let [Label::Time(before, _), Label::Time(after, _)] = pair else { continue };
-            if (after.nanoseconds() - before.nanoseconds()).abs() == gaps.expect_ns {
+            let [Label::Time(before, calendar), Label::Time(after, _)] = pair else { continue };
+            if keeps_step(*before, *after, *calendar, gaps.expect) {
                 continue;
             }
             let to = at as u64 + 1;
@@ -135,11 +137,11 @@ impl Joining<'_> {
                 before: pair[0].to_string(),
                 after: pair[1].to_string(),
                 file: self.files[file].name.clone(),
-                expected: times::duration(gaps.expect_ns),
+                expected: gaps.expect.to_string(),
             };
             match gaps.otherwise {
-                GapPolicy::Error => return Err(gap),
-                GapPolicy::Allow => self.parts.notes.push((format!("/{dimension}"), gap.to_string())),
+                Otherwise::Error => return Err(gap),
+                Otherwise::Allow => self.parts.notes.push((format!("/{dimension}"), gap.to_string())),
             }
         }
         Ok(())
@@ -375,7 +377,7 @@ impl Joining<'_> {
             .map(|holder| Named { file: &self.files[holder.file].name, attributes: &holder.variable.attributes })
             .collect();
         let settled: &[&str] = if is_time { &["units", "calendar"] } else { &[] };
-        attributes::join(path, &named, settled, self.policies.attributes, &mut self.parts.dropped)
+        attributes::join(path, &named, settled, self.policies.differ, &mut self.parts.dropped)
     }
 
     fn groups(&mut self) -> Result<Vec<(String, crate::attribute::Attributes)>, CombineError> {
@@ -397,11 +399,28 @@ impl Joining<'_> {
                     })
                     .collect();
                 let mut dropped = Vec::new();
-                let joined = attributes::join("/", &named, &[], self.policies.attributes, &mut dropped)?;
+                let joined = attributes::join("/", &named, &[], self.policies.differ, &mut dropped)?;
                 self.parts.dropped.extend(dropped.into_iter().map(|one| Dropped { path: path.to_owned(), ..one }));
                 Ok((path.to_owned(), joined))
             })
             .collect()
+    }
+}
+
+/// Whether two times are one step apart.
+fn keeps_step(before: Instant, after: Instant, calendar: Calendar, step: Interval) -> bool {
+    match step {
+        Interval::Milliseconds(length) => {
+            (after.nanoseconds() - before.nanoseconds()).abs() == i128::from(length) * 1_000_000
+        }
+        // Months differ in length, and monthly data is labelled at the middle as often as at the start.
+        Interval::Months(n_months) => {
+            let month = |instant: Instant| {
+                let date = instant.date(calendar);
+                date.year * 12 + i64::from(date.month)
+            };
+            (month(after) - month(before)).abs() == i64::from(n_months)
+        }
     }
 }
 

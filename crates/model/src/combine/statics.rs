@@ -8,7 +8,7 @@ use crate::{
         CombinedVariable,
         error::{CombineError, Rule},
         labels::{Label, Run, labels_of, time_units},
-        policy::{Align, Policies},
+        policy::{Alignment, Policies},
         values::InFile,
         view::{FileView, Values},
     },
@@ -61,7 +61,7 @@ fn axis_of(files: &[FileView], name: &str, policies: &Policies) -> Result<Option
         // A coordinate that cannot be ordered is not the one that grows; if it is, placing it says why.
         let Ok(Some(labels)) = labels_of(file, name) else { continue };
         match &first {
-            Some((_, mine)) => differs |= !close(mine, &labels, policies.align_of(name)),
+            Some((_, mine)) => differs |= !close(mine, &labels, policies.align.of(name)),
             None => first = Some((number, labels)),
         }
     }
@@ -76,10 +76,10 @@ fn axis_of(files: &[FileView], name: &str, policies: &Policies) -> Result<Option
     Ok(Some((differs, if is_time { 2 } else { u8::from(is_unlimited) })))
 }
 
-fn close(a: &[Label], b: &[Label], align: Align) -> bool {
+fn close(a: &[Label], b: &[Label], align: Alignment) -> bool {
     match align {
-        Align::Exact => a == b,
-        Align::Tolerance(tolerance) => {
+        Alignment::Exact | Alignment::Outer => a == b,
+        Alignment::Tolerance(tolerance) => {
             a.len() == b.len()
                 && a.iter().zip(b).all(|pair| match pair {
                     (Label::Number(a), Label::Number(b)) => (a - b).abs() <= tolerance,
@@ -130,7 +130,7 @@ pub(super) fn equal(a: &InFile<'_>, b: &InFile<'_>, along: &str, policies: &Poli
     let (Some(x), Some(y)) = (numbers_of(&mine.dtype, x), numbers_of(&mine.dtype, y)) else {
         return Err(fail("the values differ".to_owned()));
     };
-    if let (true, Align::Tolerance(tolerance)) = (is_coordinate, policies.align_of(mine.name()))
+    if let (true, Alignment::Tolerance(tolerance)) = (is_coordinate, policies.align.of(mine.name()))
         && x.iter().zip(&y).all(|(x, y)| (float(*x) - float(*y)).abs() <= tolerance)
     {
         return Ok(true);

@@ -155,15 +155,3 @@ fn inexact(holder: &InFile<'_>, error: &crate::time::TimeError) -> CombineError 
         reason: error.to_string(),
     }
 }
-
-/// A step of time in a message: `1d`, `6h`, `90s`.
-#[must_use]
-pub fn duration(nanoseconds: i128) -> String {
-    let units = [("d", 86_400_000_000_000), ("h", 3_600_000_000_000), ("min", 60_000_000_000), ("s", 1_000_000_000)];
-    for (name, length) in units {
-        if nanoseconds % length == 0 {
-            return format!("{}{name}", nanoseconds / length);
-        }
-    }
-    format!("{nanoseconds}ns")
-}

@@ -5,7 +5,7 @@ use crate::{
     combine::{
         attributes::show,
         error::{CombineError, Rule},
-        policy::{DtypePolicy, PackingPolicy, Policies},
+        policy::{DifferDtype, DifferPacking, Policies},
         view::ViewVariable,
     },
     dtype::{DataType, FloatType, IntType},
@@ -53,16 +53,16 @@ pub fn plan(all: &[InFile<'_>], policies: &Policies) -> Result<ValuePlan, Combin
     if !all.iter().all(numbers) {
         return Err(differs(first, other));
     }
-    if only_dtype && policies.dtype == DtypePolicy::Widen {
+    if only_dtype && policies.differ.dtype == DifferDtype::Promote {
         return widened(all, first, other);
     }
     if !all.iter().any(is_packed) {
         return Err(differs(first, other));
     }
-    match policies.packing {
-        PackingPolicy::Error => Err(differs(first, other)),
-        PackingPolicy::Decode => Ok(decoded(all, "the files are packed differently")),
-        PackingPolicy::Repack => repacked(all, first),
+    match policies.differ.packing {
+        DifferPacking::Error => Err(differs(first, other)),
+        DifferPacking::Decode => Ok(decoded(all, "the files are packed differently")),
+        DifferPacking::Repack => repacked(all, first),
     }
 }
 
