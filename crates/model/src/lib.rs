@@ -12,3 +12,4 @@ pub mod manifest;
 pub mod problem;
 pub mod range;
 pub mod time;
+pub mod zarr;
