@@ -20,3 +20,4 @@ pub mod recipe;
 pub mod region;
 pub mod rule;
 pub mod time;
+pub mod zarr;
