@@ -5,13 +5,16 @@
 
 use std::sync::Arc;
 
+use frazil_model::codec::{Codec, CodecChain};
+
 use crate::{
+    codecs::{ChunkForm, Codecs},
     error::FormatError,
     hdf5::{
         checksum,
         cursor::Cursor,
         pipeline::{self, Filter},
-        session::{Session, malformed, too_large, unsupported},
+        session::{Session, malformed, too_large},
     },
     sparse::Stop,
 };
@@ -275,7 +278,7 @@ fn direct_block(session: &mut Session<'_>, heap: &FractalHeap, direct: &Direct) 
     let mut block = if heap.filters.is_empty() {
         session.read("fractal heap block", direct.address, direct.n_bytes)?.to_vec()
     } else {
-        let stored = session.read("fractal heap block", direct.address, direct.filtered.0)?.to_vec();
+        let stored = session.read("fractal heap block", direct.address, direct.filtered.0)?;
         unfilter(&heap.filters, direct.filtered.1, stored, direct.n_bytes)?
     };
     if block.len() as u64 != direct.n_bytes || !block.starts_with(b"FHDB") {
@@ -333,18 +336,18 @@ fn huge_at(session: &mut Session<'_>, heap: &FractalHeap, cursor: &mut Cursor<'_
         return Ok(session.read("huge object of a fractal heap", address, n_bytes)?.to_vec());
     }
     let (mask, memory_bytes) = (cursor.u32()?, cursor.uint(l)?);
-    let stored = session.read("huge object of a fractal heap", address, n_bytes)?.to_vec();
+    let stored = session.read("huge object of a fractal heap", address, n_bytes)?;
     Ok(unfilter(&heap.filters, mask, stored, memory_bytes)?)
 }
 
 /// Undoes the filters of a block.
-fn unfilter(filters: &[Filter], mask: u32, stored: Vec<u8>, n_bytes: u64) -> Result<Vec<u8>, FormatError> {
+fn unfilter(filters: &[Filter], mask: u32, stored: &[u8], n_bytes: u64) -> Result<Vec<u8>, FormatError> {
     if n_bytes > MAX_BLOCK_BYTES {
         return Err(too_large("fractal heap block", n_bytes, MAX_BLOCK_BYTES));
     }
-    let all_skipped = (0..filters.len()).all(|i| mask & 1_u32.checked_shl(i as u32).unwrap_or(0) != 0);
-    if all_skipped {
-        return Ok(stored);
-    }
-    Err(unsupported("fractal heap", "its blocks are compressed"))
+    let steps: Vec<Codec> = filters.iter().map(|filter| pipeline::codec(filter, 1)).collect();
+    let chain = CodecChain { steps, ..CodecChain::default() };
+    let decoded_bytes = usize::try_from(n_bytes).unwrap_or(usize::MAX);
+    let form = ChunkForm { chain: &chain, swap_bytes: 1, decoded_bytes };
+    Ok(Codecs::new().decode(&form, stored, mask)?.to_vec())
 }

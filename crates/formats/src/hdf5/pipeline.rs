@@ -2,7 +2,7 @@
 
 use frazil_model::codec::Codec;
 
-use crate::{error::FormatError, hdf5::cursor::Cursor};
+use crate::{codecs::from_hdf5_filter, error::FormatError, hdf5::cursor::Cursor};
 
 /// HDF5's own limit.
 const MAX_FILTERS: u8 = 32;
@@ -54,9 +54,6 @@ fn filter(cursor: &mut Cursor<'_>, version: u8) -> Result<Filter, FormatError> {
 pub(crate) fn codec(filter: &Filter, element_bytes: u32) -> Codec {
     let first = filter.values.first().copied();
     match (filter.id, filter.values.as_slice()) {
-        (1, _) => Codec::Deflate { level: first },
-        (2, _) => Codec::Shuffle { element_bytes: first.unwrap_or(element_bytes) },
-        (3, _) => Codec::Fletcher32,
         (32015, _) => Codec::Zstd { level: first.map(u32::cast_signed) },
         (32001, [_, _, element_bytes, _, clevel, shuffle, compressor, ..]) if blosc_name(*compressor).is_some() => {
             Codec::Blosc {
@@ -66,7 +63,7 @@ pub(crate) fn codec(filter: &Filter, element_bytes: u32) -> Codec {
                 element_bytes: *element_bytes,
             }
         }
-        _ => Codec::Hdf5 { id: filter.id.into(), name: filter.name.clone(), values: filter.values.clone() },
+        _ => from_hdf5_filter(filter.id.into(), &filter.name, &filter.values, element_bytes),
     }
 }
 
