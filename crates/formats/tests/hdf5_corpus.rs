@@ -16,7 +16,7 @@ use frazil_formats::{
     hdf5::{Hdf5Decoder, decode_whole, strings},
 };
 use frazil_model::{
-    dataset::Variable,
+    dataset::{Role, Variable},
     dtype::{DataType, FloatType, IntType},
     manifest::{ChunkTable, Hdf5Places},
 };
@@ -153,7 +153,8 @@ fn compare(path: &str, answer: &serde_json::Value, decoded: &Decoded, file: &Spa
     let places = decoded.manifest.hdf5.clone().unwrap_or_default();
     let renamed = places.stored_paths.iter().find(|(_, stored)| stored == path).map_or(path, |(shown, _)| shown);
     let unread = decoded.dataset.unread.iter().find(|unread| unread.path == path);
-    let Some(at) = decoded.dataset.variables.iter().position(|variable| variable.path == renamed) else {
+    let is_it = |variable: &Variable| variable.path == renamed && (renamed == path || variable.role == Role::Variable);
+    let Some(at) = decoded.dataset.variables.iter().position(is_it) else {
         let reason = unread.map_or("not listed", |unread| unread.reason.as_str());
         return if answer.get("shape").is_some_and(|shape| !shape.is_null()) { Err(reason.to_owned()) } else { Ok(()) };
     };
