@@ -18,7 +18,7 @@ use std::ops::Range;
 use frazil_model::codec::{ByteOrder, Codec, CodecChain};
 use libdeflater::Decompressor;
 
-use crate::error::FormatError;
+use crate::{error::FormatError, hdf5::integer_bits::widen};
 
 pub use filters::{from_hdf5_filter, name_of_hdf5_filter, unreadable};
 pub use shuffle::{shuffle, unshuffle};
@@ -264,6 +264,13 @@ impl Engines {
                 let order = blosc::decode(&mut inside, input, swap_bytes, order, room(to, n_bytes))?;
                 Step { n_bytes, order }
             }
+            Codec::IntegerBits { int, offset, precision } => {
+                within(step, input.len(), limit)?;
+                let output = room(to, input.len());
+                output.copy_from_slice(input);
+                widen(output, *int, *offset, *precision, order);
+                unturned(input.len())
+            }
             Codec::Fletcher32 | Codec::Crc32c => return Err(bad(name_of(step), "it is no step of its own")),
             Codec::Hdf5 { id, name, .. } => {
                 return Err(bad(name, format!("frazil does not read HDF5 filter {id}")));
@@ -301,6 +308,7 @@ impl Engines {
                 let how = blosc::Writing { cname, clevel: *clevel, shuffle: *shuffle, element_bytes: *element_bytes };
                 blosc::encode(&mut self.inside(), &how, input, to)
             }
+            Codec::IntegerBits { .. } => Err(bad(name_of(step), "frazil does not write such integers")),
             Codec::Hdf5 { id, name, .. } => Err(bad(name, format!("frazil does not write HDF5 filter {id}"))),
         }
     }
@@ -340,7 +348,7 @@ fn expected(form: &ChunkForm<'_>, skipped_steps: u32, number: usize) -> Expected
     let earlier = form.chain.steps.iter().enumerate().take(number);
     for (_, step) in earlier.filter(|(earlier, _)| !is_skipped(skipped_steps, *earlier)) {
         match step {
-            Codec::Shuffle { .. } => {}
+            Codec::Shuffle { .. } | Codec::IntegerBits { .. } => {}
             Codec::Fletcher32 | Codec::Crc32c => n_bytes = n_bytes.saturating_add(checksum::CHECKSUM_BYTES),
             // Compressed bytes can be a little more than the bytes they stand for, never much more.
             _ => return Expected::AtMost(n_bytes.saturating_add(n_bytes / 8).saturating_add(64 * 1024)),
@@ -359,6 +367,7 @@ fn name_of(step: &Codec) -> &str {
         Codec::Crc32c => "crc32c",
         Codec::Zstd { .. } => "zstd",
         Codec::Blosc { .. } => "blosc",
+        Codec::IntegerBits { .. } => "integers of fewer bits than their bytes",
         Codec::Hdf5 { name, .. } => name,
     }
 }
