@@ -6,11 +6,15 @@
 
 pub mod amount;
 pub mod calc;
+mod canonical;
+mod check;
 pub mod combine;
 pub mod date;
 pub mod each;
 pub mod error;
+pub mod evaluate;
 pub mod expect;
+pub mod keys;
 mod read;
 pub mod source;
 pub mod span;
@@ -23,7 +27,10 @@ mod yaml;
 
 use serde::Serialize;
 
+pub use canonical::canonical;
+pub use check::check_names;
 pub use error::{Fault, RecipeError};
+pub use keys::{Expanded, expand, expansion, match_name};
 pub use span::{Position, Spanned};
 pub use yaml::MAX_TEXT_BYTES;
 
@@ -75,17 +82,20 @@ pub fn parse(text: &str) -> Result<Vec<Recipe>, Vec<RecipeError>> {
     if documents.is_empty() && errors.is_empty() {
         errors.push(RecipeError { document: 1, at: Position { line: 1, column: 1 }, fault: Fault::Empty });
     }
+    let mut patterns_left = Problems::of_document(1).patterns_left;
     for (index, node) in documents.iter().enumerate() {
-        let mut problems = Problems { document: index + 1, errors: Vec::new() };
+        let mut problems = Problems { patterns_left, ..Problems::of_document(index + 1) };
         placeholders(node, "recipe", &mut problems);
         let found = recipe(node, &mut problems);
         if let Some(recipe) = found {
+            check::references(&recipe, &mut problems);
             if let Some(other) = recipes.iter().find(|other| other.id.value == recipe.id.value) {
                 let reason = format!("`{}` is also the id of the recipe on line {}", recipe.id, other.id.at.line);
                 problems.bad(recipe.id.at, "id", reason);
             }
             recipes.push(recipe);
         }
+        patterns_left = problems.patterns_left;
         errors.append(&mut problems.errors);
         if errors.len() >= MAX_ERRORS {
             break;
