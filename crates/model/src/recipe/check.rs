@@ -9,6 +9,7 @@ use crate::recipe::{
     error::{Fault, MAX_ERRORS, RecipeError},
     expect::Expectation,
     read::Problems,
+    source::Source,
     span::{Position, Spanned},
     spec::ChunkSpec,
     suggest::nearest,
@@ -19,29 +20,26 @@ use crate::recipe::{
 const MAX_LISTED: usize = 8;
 
 /// Notes keys and sources that are named and not there.
-pub(crate) fn references(recipe: &Recipe, problems: &mut Problems) {
+pub(crate) fn references(sources: &[Source], each: &[Spanned<Step>], combine: &Combine, problems: &mut Problems) {
     let mut keys: BTreeSet<&str> = BTreeSet::new();
-    for source in &recipe.sources {
+    for source in sources {
         keys.extend(source.keys.iter().map(|key| key.name.value.as_str()));
         keys.extend(source.pattern.iter().flat_map(|pattern| pattern.value.keys()));
-    }
-    if recipe.sources.is_empty() {
-        return; // what is wrong there has been said
     }
     let mut key = |place: &str, name: &str, at: Position| {
         if !keys.contains(name) && !problems.are_enough() {
             problems.add(at, unknown(place, name, "the keys of the sources are", &keys));
         }
     };
-    for along in &recipe.combine.along {
+    for along in &combine.along {
         if let Some(name) = &along.key {
             key("combine.along", name, name.at);
         }
     }
-    if let Some(Merge::Key(name)) = &recipe.combine.merge {
+    if let Some(Merge::Key(name)) = &combine.merge {
         key("combine.merge", name, name.at);
     }
-    for step in &recipe.each {
+    for step in each {
         match &step.value {
             Step::AddDim { label: Spanned { value: DimLabel::Key(name), at }, .. } => key("each.add_dim", name, *at),
             Step::TimeFrom(time) => {
@@ -52,10 +50,10 @@ pub(crate) fn references(recipe: &Recipe, problems: &mut Problems) {
             _ => {}
         }
     }
-    if let Some(Merge::Sources(names)) = &recipe.combine.merge {
-        let sources: BTreeSet<&str> = recipe.sources.iter().map(|source| source.name.value.as_str()).collect();
-        for name in names.iter().filter(|name| !sources.contains(name.as_str())).take(MAX_ERRORS) {
-            problems.add(name.at, unknown("combine.merge", name, "the sources are", &sources));
+    if let Some(Merge::Sources(names)) = &combine.merge {
+        let known: BTreeSet<&str> = sources.iter().map(|source| source.name.value.as_str()).collect();
+        for name in names.iter().filter(|name| !known.contains(name.as_str())).take(MAX_ERRORS) {
+            problems.add(name.at, unknown("combine.merge", name, "the sources are", &known));
         }
     }
 }

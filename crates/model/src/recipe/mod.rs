@@ -88,7 +88,6 @@ pub fn parse(text: &str) -> Result<Vec<Recipe>, Vec<RecipeError>> {
         placeholders(node, "recipe", &mut problems);
         let found = recipe(node, &mut problems);
         if let Some(recipe) = found {
-            check::references(&recipe, &mut problems);
             if let Some(other) = recipes.iter().find(|other| other.id.value == recipe.id.value) {
                 let reason = format!("`{}` is also the id of the recipe on line {}", recipe.id, other.id.at.line);
                 problems.bad(recipe.id.at, "id", reason);
@@ -121,9 +120,11 @@ fn recipe(node: &Node, problems: &mut Problems) -> Option<Recipe> {
         word(node, "recipe", &[("1", ())], problems);
     }
     let id = fields.need("id", "id: gpcp-daily", problems).and_then(|node| identifier(node, problems));
+    let n_errors = problems.errors.len();
     let sources = fields
         .need("sources", "sources: {files: {glob: \"data/*.nc\"}}", problems)
         .map_or_else(Vec::new, |node| source::sources(node, problems));
+    let sources_are_known = problems.errors.len() == n_errors;
     let each = fields.get("each").map_or_else(Vec::new, |node| steps::each(node, problems));
     let combine = fields.get("combine").map_or_else(Combine::default, |node| combine::combine(node, problems));
     let write =
@@ -131,6 +132,9 @@ fn recipe(node: &Node, problems: &mut Problems) -> Option<Recipe> {
     let expect = fields.get("expect").map_or_else(Vec::new, |node| expect::expect(node, problems));
     let test = fields.get("test").map_or_else(Test::default, |node| write::test(node, problems));
     let publish = fields.get("publish").and_then(|node| write::publish(node, problems));
+    if sources_are_known {
+        check::references(&sources, &each, &combine, problems);
+    }
     Some(Recipe { document: problems.document, id: id?, sources, each, combine, write: write?, expect, test, publish })
 }
 

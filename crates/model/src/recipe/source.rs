@@ -287,7 +287,10 @@ fn check_keys(source: &Source, problems: &mut Problems) {
     let better = |key: &str, names: &BTreeSet<&str>| {
         nearest(key, names.iter().copied()).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
     };
-    for template in templates.iter().take(MAX_ERRORS) {
+    for template in templates {
+        if problems.are_enough() {
+            return;
+        }
         for key in template.keys().filter(|key| !declared.contains(key)).take(MAX_ERRORS) {
             let source = &source.name;
             let reason = format!("`{{{key}}}` is not among the `keys` of source `{source}`{}", better(key, &declared));
