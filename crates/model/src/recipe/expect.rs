@@ -86,6 +86,9 @@ pub(crate) fn expect(node: &Node, problems: &mut Problems) -> Vec<Spanned<Expect
     let mut found = Vec::new();
     for item in node.list().unwrap_or(single) {
         for (kind, node) in entries(item, "expect", "[{dims: {lat: 180}}]", problems) {
+            if problems.are_enough() {
+                return found;
+            }
             if KINDS.contains(&kind.as_str()) {
                 found.extend(expectation(kind, node, problems).map(|expected| Spanned::new(expected, kind.at)));
             } else {

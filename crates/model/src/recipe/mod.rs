@@ -6,11 +6,15 @@
 
 pub mod amount;
 pub mod calc;
+mod canonical;
+mod check;
 pub mod combine;
 pub mod date;
 pub mod each;
 pub mod error;
+pub mod evaluate;
 pub mod expect;
+pub mod keys;
 mod read;
 pub mod source;
 pub mod span;
@@ -23,7 +27,10 @@ mod yaml;
 
 use serde::Serialize;
 
+pub use canonical::canonical;
+pub use check::check_names;
 pub use error::{Fault, RecipeError};
+pub use keys::{Expanded, expand, expansion, match_name};
 pub use span::{Position, Spanned};
 pub use yaml::MAX_TEXT_BYTES;
 
@@ -75,8 +82,9 @@ pub fn parse(text: &str) -> Result<Vec<Recipe>, Vec<RecipeError>> {
     if documents.is_empty() && errors.is_empty() {
         errors.push(RecipeError { document: 1, at: Position { line: 1, column: 1 }, fault: Fault::Empty });
     }
+    let mut patterns_left = Problems::of_document(1).patterns_left;
     for (index, node) in documents.iter().enumerate() {
-        let mut problems = Problems { document: index + 1, errors: Vec::new() };
+        let mut problems = Problems { patterns_left, ..Problems::of_document(index + 1) };
         placeholders(node, "recipe", &mut problems);
         let found = recipe(node, &mut problems);
         if let Some(recipe) = found {
@@ -86,6 +94,7 @@ pub fn parse(text: &str) -> Result<Vec<Recipe>, Vec<RecipeError>> {
             }
             recipes.push(recipe);
         }
+        patterns_left = problems.patterns_left;
         errors.append(&mut problems.errors);
         if errors.len() >= MAX_ERRORS {
             break;
@@ -111,9 +120,11 @@ fn recipe(node: &Node, problems: &mut Problems) -> Option<Recipe> {
         word(node, "recipe", &[("1", ())], problems);
     }
     let id = fields.need("id", "id: gpcp-daily", problems).and_then(|node| identifier(node, problems));
+    let n_errors = problems.errors.len();
     let sources = fields
         .need("sources", "sources: {files: {glob: \"data/*.nc\"}}", problems)
         .map_or_else(Vec::new, |node| source::sources(node, problems));
+    let sources_are_known = problems.errors.len() == n_errors;
     let each = fields.get("each").map_or_else(Vec::new, |node| steps::each(node, problems));
     let combine = fields.get("combine").map_or_else(Combine::default, |node| combine::combine(node, problems));
     let write =
@@ -121,6 +132,9 @@ fn recipe(node: &Node, problems: &mut Problems) -> Option<Recipe> {
     let expect = fields.get("expect").map_or_else(Vec::new, |node| expect::expect(node, problems));
     let test = fields.get("test").map_or_else(Test::default, |node| write::test(node, problems));
     let publish = fields.get("publish").and_then(|node| write::publish(node, problems));
+    if sources_are_known {
+        check::references(&sources, &each, &combine, problems);
+    }
     Some(Recipe { document: problems.document, id: id?, sources, each, combine, write: write?, expect, test, publish })
 }
 

@@ -15,11 +15,24 @@ use crate::recipe::{
 pub(crate) struct Problems {
     pub document: usize,
     pub errors: Vec<RecipeError>,
+    /// Regular expressions that may still be compiled: each costs milliseconds.
+    pub patterns_left: usize,
 }
 
 impl Problems {
+    pub(crate) fn of_document(document: usize) -> Self {
+        /// As many as a file with several recipes may have.
+        const MAX_PATTERNS: usize = 64;
+        Self { document, errors: Vec::new(), patterns_left: MAX_PATTERNS }
+    }
+
+    /// Whether more errors would not be kept, so that nobody need look for them.
+    pub(crate) fn are_enough(&self) -> bool {
+        self.errors.len() >= MAX_ERRORS
+    }
+
     pub(crate) fn add(&mut self, at: Position, fault: Fault) {
-        if self.errors.len() < MAX_ERRORS {
+        if !self.are_enough() {
             self.errors.push(RecipeError { document: self.document, at, fault });
         }
     }
@@ -147,6 +160,9 @@ impl<'n> Fields<'n> {
             return None;
         };
         for (key, _) in entries {
+            if problems.are_enough() {
+                break;
+            }
             if planned.contains(&key.as_str()) {
                 problems.not_yet(key.at, &format!("{section}.{key}"));
             } else if !known.contains(&key.as_str()) {

@@ -1,6 +1,6 @@
 //! Where the files of a recipe are, what their names say, and how gently to ask for them.
 
-use std::{fmt, str::FromStr};
+use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use regex::{Regex, RegexBuilder};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::recipe::{
     amount::{Interval, bad},
     date::{Moment, TimeFormat, WrittenTime},
-    error::Fault,
+    error::{Fault, MAX_ERRORS},
     read::{Fields, Problems, entries, parsed, shortened, text, texts, whole, word},
     span::{Position, Spanned},
     suggest::nearest,
@@ -34,9 +34,9 @@ pub struct Source {
     /// How to fetch. No part of what a recipe means.
     #[serde(skip)]
     pub fetch: Fetch,
-    /// YAML document, for errors.
+    /// Which YAML document it stands in, for errors.
     #[serde(skip)]
-    pub(crate) document: usize,
+    pub document: usize,
 }
 
 /// How the files of a source are found.
@@ -217,6 +217,11 @@ fn source(name: &Spanned<String>, node: &Node, problems: &mut Problems) -> Optio
     let given: Vec<&str> = KINDS.into_iter().filter(|kind| fields.get(kind).is_some()).collect();
     let keys = fields.get("keys").map_or_else(Vec::new, |node| keys(node, problems));
     let pattern = fields.get("match").and_then(|node| {
+        if problems.patterns_left == 0 {
+            problems.bad(node.at, "match", "the file has too many patterns");
+            return None;
+        }
+        problems.patterns_left -= 1;
         let pattern = parsed(node, "match", r"(?P<time>\d{8})\.nc", problems)?;
         Some(Spanned::new(pattern, node.at))
     });
@@ -260,6 +265,7 @@ fn kind_of(kind: &str, node: &Node, problems: &mut Problems) -> Option<SourceKin
         }
         "list" => {
             let found = texts(node, kind, "[a.nc, b.nc]", problems);
+            refuse_twice(kind, &found, problems);
             (!found.is_empty()).then_some(SourceKind::List(found))
         }
         "glob" => template(node, problems).map(SourceKind::Glob),
@@ -269,35 +275,34 @@ fn kind_of(kind: &str, node: &Node, problems: &mut Problems) -> Option<SourceKin
 
 /// Every key that is used has values, and every key that has values is used.
 fn check_keys(source: &Source, problems: &mut Problems) {
-    let names = || source.keys.iter().map(|key| key.name.value.as_str());
-    let templates: Vec<&Spanned<Template>> = match &source.kind {
-        SourceKind::Url(templates) => templates.iter().collect(),
-        SourceKind::Glob(template) | SourceKind::Index(template) => vec![template],
-        SourceKind::List(_) => Vec::new(),
+    let templates: &[Spanned<Template>] = match &source.kind {
+        SourceKind::Url(templates) => templates,
+        SourceKind::Glob(template) | SourceKind::Index(template) => std::slice::from_ref(template),
+        SourceKind::List(_) => &[],
     };
-    for template in &templates {
-        for key in template.keys().filter(|key| !names().any(|name| name == *key)) {
-            let better = nearest(key, names()).map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
-            let reason = format!("`{{{key}}}` is not among the `keys` of source `{}`{better}", source.name);
+    let declared: BTreeSet<&str> = source.keys.iter().map(|key| key.name.value.as_str()).collect();
+    let used: BTreeSet<&str> = templates.iter().flat_map(|template| template.value.keys()).collect();
+    let captured = source.pattern.iter().flat_map(|pattern| pattern.value.keys());
+    let known: BTreeSet<&str> = declared.iter().copied().chain(captured).collect();
+    let better = |key: &str, names: &BTreeSet<&str>| {
+        nearest(key, names.iter().copied()).map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
+    };
+    for template in templates {
+        if problems.are_enough() {
+            return;
+        }
+        for key in template.keys().filter(|key| !declared.contains(key)).take(MAX_ERRORS) {
+            let source = &source.name;
+            let reason = format!("`{{{key}}}` is not among the `keys` of source `{source}`{}", better(key, &declared));
             problems.bad(template.at, key, reason);
         }
     }
-    for key in &source.keys {
-        if !templates.iter().any(|template| template.keys().any(|name| name == key.name.value)) {
-            problems.bad(
-                key.name.at,
-                "keys",
-                format!("`{}` stands in no address of source `{}`", key.name, source.name),
-            );
-        }
+    for key in source.keys.iter().filter(|key| !used.contains(key.name.as_str())) {
+        let reason = format!("`{}` stands in no address of source `{}`", key.name, source.name);
+        problems.bad(key.name.at, "keys", reason);
     }
-    let captured = || source.pattern.iter().flat_map(|pattern| pattern.value.keys());
-    for (name, _) in &source.parse {
-        if !captured().chain(names()).any(|known| known == name.value) {
-            let better = nearest(name, captured().chain(names()))
-                .map_or_else(String::new, |name| format!("; did you mean `{name}`?"));
-            problems.bad(name.at, "parse", format!("there is no key `{name}`{better}"));
-        }
+    for (name, _) in source.parse.iter().filter(|(name, _)| !known.contains(name.as_str())).take(MAX_ERRORS) {
+        problems.bad(name.at, "parse", format!("there is no key `{name}`{}", better(name, &known)));
     }
 }
 
@@ -310,8 +315,15 @@ fn missing(node: &Node, problems: &mut Problems) -> Option<Missing> {
 }
 
 fn keys(node: &Node, problems: &mut Problems) -> Vec<Key> {
-    entries(node, "keys", "{year: 1996..2025}", problems)
+    /// No known source has more than four.
+    const MAX_KEYS: usize = 32;
+    let declared = entries(node, "keys", "{year: 1996..2025}", problems);
+    if declared.len() > MAX_KEYS {
+        problems.add(node.at, Fault::TooLarge { what: "the number of keys".to_owned(), limit: MAX_KEYS as u64 });
+    }
+    declared
         .iter()
+        .take(MAX_KEYS)
         .filter_map(|(name, node)| Some(Key { name: name.clone(), values: key_values(name, node, problems)? }))
         .collect()
 }
@@ -320,6 +332,7 @@ fn key_values(name: &str, node: &Node, problems: &mut Problems) -> Option<KeyVal
     match &node.content {
         Content::List(_) => {
             let values = texts(node, name, "[tas, pr]", problems);
+            refuse_twice(name, &values, problems);
             let values: Vec<KeyValue> = values.iter().map(|text| key_value(text)).collect();
             (!values.is_empty()).then_some(KeyValues::List(values))
         }
@@ -334,8 +347,15 @@ fn key_values(name: &str, node: &Node, problems: &mut Problems) -> Option<KeyVal
     }
 }
 
+fn refuse_twice(key: &str, values: &[Spanned<String>], problems: &mut Problems) {
+    let mut seen = BTreeSet::new();
+    for value in values.iter().filter(|value| !seen.insert(value.value.as_str())) {
+        problems.bad(value.at, key, format!("`{}` is listed twice", shortened(value)));
+    }
+}
+
 /// A number if it can be written back as it was read, else text.
-fn key_value(text: &str) -> KeyValue {
+pub(crate) fn key_value(text: &str) -> KeyValue {
     let digits = text.len();
     match text.parse() {
         Ok(value) if digits <= 18 && format!("{value:0digits$}") == text => KeyValue::Integer { value, digits },

@@ -274,8 +274,13 @@ impl FromStr for Selection {
 
 /// `name=value` pairs with commas between them, each name once.
 fn pairs<'t>(text: &'t str, example: &str) -> Result<Vec<(Spanned<String>, &'t str)>, Fault> {
+    /// No array has so many dimensions.
+    const MAX_PAIRS: usize = 64;
     let mut found: Vec<(Spanned<String>, &str)> = Vec::new();
     for part in text.split(',') {
+        if found.len() >= MAX_PAIRS {
+            return Err(Fault::TooLarge { what: "the number of names".to_owned(), limit: MAX_PAIRS as u64 });
+        }
         let Some((name, value)) = part.split_once('=').map(|(name, value)| (name.trim(), value.trim())) else {
             return Err(bad(format!("`{}` is not written like `{example}`", shortened(text))));
         };

@@ -1,11 +1,14 @@
 //! The steps of `each`, read from YAML.
 
+use std::collections::BTreeSet;
+
 use crate::{
     attribute::{AttributeValue, Numbers},
     dtype::{DataType, FloatType, IntType},
     recipe::{
         combine::{DUPLICATES, Duplicates},
         each::{AttributeEdit, AttributeEdits, DimLabel, MaskRule, Order, Step, TimeFrom, TimeSource},
+        error::Fault,
         read::{Fields, Plain, Problems, entries, finite, parsed, text, texts, truth, unknown_key, word},
         span::{Position, Spanned},
         spec::{Label, Pick},
@@ -45,13 +48,16 @@ pub(crate) fn each(node: &Node, problems: &mut Problems) -> Vec<Spanned<Step>> {
     let mut steps = Vec::new();
     for item in items {
         for (verb, node) in entries(item, "each", "{keep: [precip]}", problems) {
+            if problems.are_enough() {
+                return steps;
+            }
             if PLANNED.contains(&verb.as_str()) {
                 problems.not_yet(verb.at, &format!("each.{verb}"));
             } else if VERBS.contains(&verb.as_str()) {
                 steps.extend(step(verb, node, problems).map(|step| Spanned::new(step, verb.at)));
             } else {
                 let mut fault = unknown_key("each", verb, &VERBS);
-                if let crate::recipe::error::Fault::UnknownKey { known, .. } = &mut fault {
+                if let Fault::UnknownKey { known, .. } = &mut fault {
                     known.sort();
                 }
                 problems.add(verb.at, fault);
@@ -62,7 +68,7 @@ pub(crate) fn each(node: &Node, problems: &mut Problems) -> Vec<Spanned<Step>> {
 }
 
 fn text_list_wanted(node: &Node, problems: &mut Problems) {
-    let fault = crate::recipe::error::Fault::WrongType {
+    let fault = Fault::WrongType {
         key: "each".to_owned(),
         expected: "a list of steps".to_owned(),
         example: "[{keep: [precip]}, {rename: {nav_lat: lat}}]".to_owned(),
@@ -118,9 +124,10 @@ fn step(verb: &str, node: &Node, problems: &mut Problems) -> Option<Step> {
 
 fn renames(node: &Node, verb: &str, problems: &mut Problems) -> Vec<(Spanned<String>, Spanned<String>)> {
     let mut found: Vec<(Spanned<String>, Spanned<String>)> = Vec::new();
+    let mut taken: BTreeSet<String> = BTreeSet::new();
     for (old, node) in entries(node, verb, "{nav_lat: lat}", problems) {
         let Some(new) = text(node, verb, "{nav_lat: lat}", problems) else { continue };
-        if found.iter().any(|(_, known)| known.value == new.value) {
+        if !taken.insert(new.value.clone()) {
             problems.bad(new.at, verb, format!("two things cannot both be named `{new}`"));
         }
         found.push((old.clone(), new));

@@ -16,7 +16,8 @@ pub fn nearest<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> O
         .filter_map(|name| {
             let letters: Vec<char> = name.chars().take(MAX_NAME_CHARS + 1).flat_map(char::to_lowercase).collect();
             let distance = edits(&written, &letters);
-            (distance <= allowed && distance < letters.len().max(2)).then_some((distance, name))
+            (distance <= allowed && (distance == 0 || distance < written.len().min(letters.len())))
+                .then_some((distance, name))
         })
         .min()
         .map(|(_, name)| name.to_owned())

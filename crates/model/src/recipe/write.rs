@@ -4,7 +4,6 @@ use serde::Serialize;
 
 use crate::recipe::{
     amount::ByteSize,
-    error::Fault,
     read::{Fields, Problems, entries, parsed, text, whole, word},
     span::{Position, Spanned},
     spec::{ChunkLength, ChunkSpec, CodecSpec, FAVOURS, Favour},
@@ -190,15 +189,12 @@ pub(crate) fn test(node: &Node, problems: &mut Problems) -> Test {
     let Some(fields) = Fields::of(node, "test", &["first", "last"], &[], "{first: 2, last: 1}", problems) else {
         return Test::default();
     };
-    let count = |key: &str, problems: &mut Problems| {
-        fields.get(key).and_then(|node| whole(node, key, 0, "2", problems)).unwrap_or(0)
-    };
-    let test = Test { first: count("first", problems), last: count("last", problems) };
-    if test == (Test { first: 0, last: 0 }) && fields.get("first").or(fields.get("last")).is_some() {
-        let reason = "a pruned run of no file tests nothing".to_owned();
-        problems.add(node.at, Fault::BadValue { key: "test".to_owned(), reason });
+    let count = |key: &str, problems: &mut Problems| fields.get(key).map(|node| whole(node, key, 0, "2", problems));
+    let (first, last) = (count("first", problems), count("last", problems));
+    if matches!((first, last), (Some(Some(0)), None | Some(Some(0))) | (None, Some(Some(0)))) {
+        problems.bad(node.at, "test", "a pruned run of no file tests nothing");
     }
-    test
+    Test { first: first.flatten().unwrap_or(0), last: last.flatten().unwrap_or(0) }
 }
 
 /// The mapping under `publish`.

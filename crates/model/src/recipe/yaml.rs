@@ -65,7 +65,7 @@ pub(crate) fn documents(text: &str, errors: &mut Vec<RecipeError>) -> Vec<Node> 
         let outcome = match step {
             Ok((event, span)) => tree.take(event, place(span.start)),
             Err(scan) => {
-                let at = place(*scan.marker());
+                let at = within(text, place(*scan.marker()));
                 Err(tree.error(at, Fault::Yaml { reason: scan.info().to_owned() }))
             }
         };
@@ -222,6 +222,16 @@ impl Cost {
         self.nodes = self.nodes.saturating_add(other.nodes);
         self.bytes = self.bytes.saturating_add(other.bytes);
     }
+}
+
+/// The place, or the end of the text if it lies behind it: an author looks at lines that are there.
+fn within(text: &str, at: Position) -> Position {
+    let n_lines = u32::try_from(text.lines().count()).unwrap_or(u32::MAX);
+    if at.line <= n_lines {
+        return at;
+    }
+    let last = text.lines().next_back().map_or(0, |line| line.chars().count());
+    Position { line: n_lines.max(1), column: u32::try_from(last).unwrap_or(u32::MAX).saturating_add(1) }
 }
 
 fn too_large(what: &str, limit: usize) -> Fault {
