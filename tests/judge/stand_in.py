@@ -89,6 +89,10 @@ def convert(words):
             data = xarray.open_dataset(sources[0], engine="netcdf4", decode_cf=False)
         else:
             data = xarray.open_mfdataset(sorted(sources), engine="netcdf4", combine="by_coords")
+        if FAULT != "nan-fill":
+            for variable in data.variables.values():
+                if "_FillValue" not in variable.attrs:
+                    variable.encoding.setdefault("_FillValue", None)
         data.to_zarr(dest, mode="w", zarr_format=int(options.get("--zarr-format", 3)), consolidated=True)
     except Exception as error:
         return report("convert", 1, message=f"{type(error).__name__}: {str(error)[:200]}", sources=sources)
