@@ -87,6 +87,14 @@ def convert(words):
     try:
         if len(sources) == 1:
             data = xarray.open_dataset(sources[0], engine="netcdf4", decode_cf=False)
+        elif FAULT == "file-by-file":
+            from series import expected_series
+
+            data, owners = expected_series(sources)
+            for variable in data.variables.values():
+                variable.encoding = {}
+                variable.attrs = {key: value for key, value in variable.attrs.items() if key != "history"}
+            data.attrs = {"title": data.attrs.get("title")}
         else:
             data = xarray.open_mfdataset(sorted(sources), engine="netcdf4", combine="by_coords")
         if FAULT != "nan-fill":
