@@ -1,7 +1,9 @@
 """What all judges share: the option for the full campaigns, and a clear word when there is nothing to judge."""
 
+import os
 import pathlib
 import shutil
+import tempfile
 
 import pytest
 
@@ -19,6 +21,8 @@ def pytest_report_header():
 
 
 def pytest_sessionstart(session):
+    # The index of scans lies in the user's cache; the tests keep one of their own.
+    os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="frazil-test-cache-")
     if not (pathlib.Path(binary()[0]).exists() or shutil.which(binary()[0])):
         pytest.exit(f"there is no binary at {binary()[0]}; build it with `cargo build --release`", returncode=4)
 
@@ -38,3 +42,9 @@ def corpus():
     if not (CORPUS / "MANIFEST.tsv").exists():
         pytest.skip(f"no corpus at {CORPUS}")
     return CORPUS
+
+
+def pytest_sessionfinish(session):
+    cache = os.environ.get("XDG_CACHE_HOME", "")
+    if "frazil-test-cache-" in cache:
+        shutil.rmtree(cache, ignore_errors=True)
