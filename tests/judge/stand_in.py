@@ -88,13 +88,13 @@ def convert(words):
         if len(sources) == 1:
             data = xarray.open_dataset(sources[0], engine="netcdf4", decode_cf=False)
         elif FAULT == "file-by-file":
-            from series import expected_series
+            from series import expected_series, settle_attributes
 
             data, owners = expected_series(sources)
+            settle_attributes(data, xarray.Dataset(), owners)
             for variable in data.variables.values():
-                variable.encoding = {}
-                variable.attrs = {key: value for key, value in variable.attrs.items() if key != "history"}
-            data.attrs = {"title": data.attrs.get("title")}
+                kept = {"units": "seconds since 2000-01-01", "calendar": variable.encoding.get("calendar")}
+                variable.encoding = kept if kept["calendar"] else {}
         else:
             data = xarray.open_mfdataset(sorted(sources), engine="netcdf4", combine="by_coords")
         if FAULT != "nan-fill":
@@ -107,6 +107,19 @@ def convert(words):
     return report("convert", sources=sources)
 
 
+def build(words):
+    """As most people do it: everything is written again, in place, with no journal and no lock."""
+    import glob
+    import pathlib
+
+    import yaml
+
+    recipe = yaml.safe_load((pathlib.Path(words[0]) / "feedstock" / "recipe.yaml").read_text())
+    dest = words[words.index("--to") + 1]
+    zarr = recipe["write"]["zarr"]
+    return convert([*sorted(glob.glob(recipe["sources"]["f"]["glob"])), dest, "--zarr-format", str(zarr["format"])])
+
+
 def main():
     words = sys.argv[1:]
     verb = words.pop(0) if words else ""
@@ -114,6 +127,8 @@ def main():
         return inspect([word for word in words if not word.startswith("--")])
     if verb == "convert":
         return convert(words)
+    if verb == "build":
+        return build(words)
     print(f"error: the stand-in has no `{verb}`", file=sys.stderr)
     return 2
 
