@@ -97,21 +97,26 @@ def wait(process: subprocess.Popen, timeout: float) -> bool:
         return True
 
 
-def start(words, *, before=(), cwd=None, env=None, out=None, err=None) -> subprocess.Popen:
-    """Starts frazil in a process group of its own. `before` are words before it, such as strace and its flags."""
+def start(words, **options) -> subprocess.Popen:
+    """Starts frazil in a process group of its own."""
+    return spawn([*binary(), *words], **options)
+
+
+def spawn(words, *, before=(), cwd=None, env=None, out=None, err=None) -> subprocess.Popen:
+    """Starts any command so. `before` are words before it, such as strace and its flags."""
     return subprocess.Popen(
-        [*map(str, before), *binary(), *map(str, words)],
+        [*map(str, before), *map(str, words)],
         stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=cwd, start_new_session=True,
         env={**os.environ, "RUST_BACKTRACE": "0", "NO_COLOR": "1", **(env or {})},
     )
 
 
-def frazil(*words, timeout=120, before=(), cwd=None, env=None) -> Answer:
-    """Runs `frazil WORDS` to its end, or to `timeout` seconds, and measures it alone."""
+def measured(words, *, timeout=3600, before=(), cwd=None, env=None) -> Answer:
+    """Runs any command to its end, or to `timeout` seconds, and measures it alone."""
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err, tempfile.NamedTemporaryFile("r") as cost:
         started = time.monotonic()
-        measure = [sys.executable, "-I", "-S", "-c", _MEASURE, cost.name]
-        timed_out = wait(start(words, before=[*measure, *before], cwd=cwd, env=env, out=out, err=err), timeout)
+        measure = [sys.executable, "-I", "-S", "-c", _MEASURE, cost.name, *before]
+        timed_out = wait(spawn(words, before=measure, cwd=cwd, env=env, out=out, err=err), timeout)
         seconds = time.monotonic() - started
         code, cpu_seconds, rss_bytes = (cost.read() or "-9 0 0").split()
         texts = []
@@ -120,6 +125,12 @@ def frazil(*words, timeout=120, before=(), cwd=None, env=None) -> Answer:
             # A report of a large corpus is a few megabytes; more than this is itself a finding.
             texts.append(stream.read(64 << 20).decode("utf-8", "replace"))
     return Answer(
-        ["frazil", *map(str, words)], int(code), texts[0], texts[1], seconds,
-        float(cpu_seconds), int(rss_bytes), timed_out,
+        list(map(str, words)), int(code), texts[0], texts[1], seconds, float(cpu_seconds), int(rss_bytes), timed_out
     )
+
+
+def frazil(*words, timeout=120, before=(), cwd=None, env=None) -> Answer:
+    """Runs `frazil WORDS` to its end, or to `timeout` seconds, and measures it alone."""
+    answer = measured([*binary(), *words], timeout=timeout, before=before, cwd=cwd, env=env)
+    answer.words = ["frazil", *map(str, words)]
+    return answer
