@@ -19,7 +19,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "tests/judge")]
 
 from command import binary, measured  # noqa: E402
-from make import DATA, series  # noqa: E402
+from fields import DATA, series  # noqa: E402
 
 # The chunk shape (days, lat, lon; 0 means all) and the codec of each target.
 TARGETS = {

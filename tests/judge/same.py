@@ -11,10 +11,15 @@ import pickle
 import traceback
 import warnings
 
+import cftime  # noqa: F401
+import netCDF4
 import numpy as np
 import xarray as xr
+import zarr  # noqa: F401
 
 warnings.simplefilter("ignore")
+# Everything is imported here, once: each comparison runs in a fork of this process.
+xr.backends.list_engines()
 
 # What xarray moves from the attributes to the encoding when it decodes: it must come back unchanged.
 ENCODED = ["scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned", "units", "calendar", "coordinates"]
@@ -197,8 +202,6 @@ def open_store(store, group=None, **options) -> xr.Dataset:
 
 
 def groups_of(path) -> list[str]:
-    import netCDF4
-
     def walk(group, at):
         yield at
         for name, child in group.groups.items():
