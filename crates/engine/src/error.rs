@@ -91,7 +91,10 @@ impl Problem for EngineError {
             Self::Plan(error) => return error.hint(),
             Self::Format { source, .. } | Self::Chunk { source, .. } => return source.hint(),
             Self::Unreadable { variable, .. } | Self::NoZarrType { variable, .. } => {
-                format!("name the variables you want with `--vars` (`keep:` in a recipe), without `{}`", variable.trim_start_matches('/'))
+                format!(
+                    "name the variables you want with `--vars` (`keep:` in a recipe), without `{}`",
+                    variable.trim_start_matches('/')
+                )
             }
             Self::Value { .. } => "choose `differ: {packing: decode}` (`--differ packing=decode`)".into(),
             Self::StaticDiffers { variable, .. } => {
@@ -101,11 +104,18 @@ impl Problem for EngineError {
                 Some(command) => format!("what is done is kept; go on with: {command}"),
                 None => "what is done is kept; type the same command again".into(),
             },
-            Self::Exists { what, .. } => format!("{what}; `--overwrite` (`mode: replace` in a recipe) puts the new store in its place"),
-            Self::OtherPlan { path } => format!("finish it with the command that began it, or discard it with `--overwrite` or by removing {}", path.display()),
+            Self::Exists { what, .. } => {
+                format!("{what}; `--overwrite` (`mode: replace` in a recipe) puts the new store in its place")
+            }
+            Self::OtherPlan { path } => format!(
+                "finish it with the command that began it, or discard it with `--overwrite` or by removing {}",
+                path.display()
+            ),
             Self::NotOurs { .. } => "name a store that `frazil build` or `frazil convert` finished".into(),
             Self::Changed { .. } => "run the command again: it starts from the file as it is now".into(),
-            Self::NoMatch { .. } => "patterns know `*`, `?`, `[…]` and `**`; quote them so that the shell leaves them alone".into(),
+            Self::NoMatch { .. } => {
+                "patterns know `*`, `?`, `[…]` and `**`; quote them so that the shell leaves them alone".into()
+            }
             Self::Document { .. } | Self::Thread { .. } => return None,
         })
     }

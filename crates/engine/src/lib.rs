@@ -1,1 +1,14 @@
 //! Runs a plan within its limits.
+//!
+//! It scans sources, plans, reads, decodes, encodes and writes, and can be stopped anywhere. It knows neither the
+//! terminal nor Python; it answers with a `Report`.
+
+pub mod error;
+pub mod identity;
+pub mod progress;
+pub mod run;
+pub mod scan;
+pub mod source;
+pub mod strided;
+
+pub use error::EngineError;

@@ -134,11 +134,18 @@ impl ChunkReader {
         let decoded_bytes = usize::try_from(decoded_bytes)
             .map_err(|_| source.unreadable(variable, "one chunk of it is larger than memory"))?;
         let form = ChunkForm { chain: &about.codecs, swap_bytes: about.dtype.swap_bytes(), decoded_bytes };
-        let failed = |error| EngineError::Chunk { file: source.name.clone(), variable: about.path.clone(), chunk, source: error };
+        let failed = |error| EngineError::Chunk {
+            file: source.name.clone(),
+            variable: about.path.clone(),
+            chunk,
+            source: error,
+        };
         match source.chunk(variable, chunk)? {
             ChunkAt::Unwritten => Ok(None),
             ChunkAt::Inline => {
-                let Some(ChunkTable::Inline(bytes)) = source.decoded.manifest.tables.get(variable) else { return Ok(None) };
+                let Some(ChunkTable::Inline(bytes)) = source.decoded.manifest.tables.get(variable) else {
+                    return Ok(None);
+                };
                 self.codecs.decode(&form, bytes, 0).map(Some).map_err(failed)
             }
             ChunkAt::File(place) => {

@@ -69,7 +69,14 @@ pub fn copy(source: &[u8], from: &Walk, target: &mut [u8], to: &Walk, extents: &
     }
 }
 
-fn copy_line(source: &[u8], source_at: usize, target: &mut [u8], target_at: usize, line: (usize, isize, isize), element_bytes: usize) {
+fn copy_line(
+    source: &[u8],
+    source_at: usize,
+    target: &mut [u8],
+    target_at: usize,
+    line: (usize, isize, isize),
+    element_bytes: usize,
+) {
     match element_bytes {
         1 => copy_cells::<1>(source, source_at, target, target_at, line),
         2 => copy_cells::<2>(source, source_at, target, target_at, line),
@@ -88,7 +95,13 @@ fn copy_line(source: &[u8], source_at: usize, target: &mut [u8], target_at: usiz
 }
 
 /// Cells of a size known to the compiler, so that each is one load and one store.
-fn copy_cells<const N: usize>(source: &[u8], source_at: usize, target: &mut [u8], target_at: usize, line: (usize, isize, isize)) {
+fn copy_cells<const N: usize>(
+    source: &[u8],
+    source_at: usize,
+    target: &mut [u8],
+    target_at: usize,
+    line: (usize, isize, isize),
+) {
     let (source, _) = source.as_chunks::<N>();
     let (target, _) = target.as_chunks_mut::<N>();
     let (mut a, mut b) = (source_at, target_at);

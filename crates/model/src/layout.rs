@@ -49,6 +49,9 @@ pub struct TargetArray {
     pub codecs: CodecChain,
     /// Whether chunks of the source are passed on where they fit.
     pub keeps_chunks: bool,
+    /// Whether chunks that no source ever wrote are left out: readers see the fill value. Stock xarray takes v2's
+    /// fill value for "missing", so there they are written out.
+    pub leaves_out_unwritten: bool,
 }
 
 impl TargetArray {
@@ -204,6 +207,7 @@ fn lay_out_one(
         shard_shape,
         codecs: codecs.or_else(|| CodecSpec::default().chain(swap_free_bytes(&variable.dtype))).unwrap_or_default(),
         keeps_chunks,
+        leaves_out_unwritten: request.format == ZarrFormat::V3,
     })
 }
 

@@ -281,6 +281,7 @@ mod tests {
             shard_shape: None,
             codecs: CodecChain::default(),
             keeps_chunks: false,
+            leaves_out_unwritten: true,
         }
     }
 

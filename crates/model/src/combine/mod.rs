@@ -190,7 +190,8 @@ pub(crate) fn piece(file: usize, variable: &ViewVariable, at: &Region, rule: &Va
 }
 
 /// What an unwritten element becomes in the store; zeros if it cannot be mapped (it is then written out).
-pub(crate) fn fill_after(rule: &ValueRule, fill: &[u8]) -> Vec<u8> {
+#[must_use]
+pub fn fill_after(rule: &ValueRule, fill: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     if crate::rule::apply(rule, fill, &mut out).is_err() {
         out = vec![0; crate::rule::target_bytes(rule, fill.len())];

@@ -1,0 +1,320 @@
+//! From files to a plan: scan, combine, lay out, cut into tasks. Nothing is written.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use frazil_model::{
+    combine::{
+        Combined, Content, MustEqual, combine,
+        policy::Policies,
+        view::FileView,
+    },
+    dtype::DataType,
+    layout::{LayoutRequest, TargetArray, lay_out},
+    location::Location,
+    manifest::ChunkTable,
+    plan::{ArrayPlan, Cuts, Limits, SourceSizes, Task, plan_array, task_room, tasks, thread_bytes},
+    region::count,
+};
+use serde::Serialize;
+
+use crate::{
+    error::EngineError,
+    identity::digest,
+    run::Pace,
+    scan::{Load, scan_all, whole},
+    source::{ChunkReader, Source},
+};
+
+/// Edges of source chunks that an estimate looks at, per dimension.
+const MOST_EDGES: usize = 100_000;
+
+/// Tasks below this size are not worth being made smaller.
+const SMALL_TASK_BYTES: u64 = 32 << 20;
+
+/// What is to be made of which files.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Files, each with the name used in messages and in the receipt.
+    pub sources: Vec<(Location, String)>,
+    /// What is done to each file before files are joined.
+    pub steps: Vec<FileStep>,
+    /// Decisions about files that differ.
+    pub policies: Policies,
+    /// How the store is cut and packed.
+    pub layout: LayoutRequest,
+    /// Where the store is written.
+    pub target: PathBuf,
+    /// Memory and threads.
+    pub limits: Limits,
+    /// What else makes this plan another one: the recipe's text without its comments.
+    pub recipe: String,
+}
+
+/// What is done to a file's view before files are joined.
+#[derive(Debug, Clone, PartialEq)]
+pub enum FileStep {
+    /// Only these variables, and what they need.
+    Keep(Vec<String>),
+    /// All but these variables.
+    Drop(Vec<String>),
+}
+
+/// A plan, and all that is needed to run it.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The files.
+    pub sources: Vec<Source>,
+    /// What they are joined to.
+    pub combined: Combined,
+    /// The arrays to write.
+    pub targets: Vec<TargetArray>,
+    /// How each array is made.
+    pub arrays: Vec<ArrayPlan>,
+    /// All tasks.
+    pub tasks: Vec<Task>,
+    /// How they are run.
+    pub pace: Pace,
+    /// What the plan says about itself.
+    pub summary: Summary,
+    /// The digest of everything that decides a byte of the store.
+    pub hash: String,
+}
+
+/// What a plan says about itself.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Summary {
+    /// Files read.
+    pub n_files: u64,
+    /// Arrays written.
+    pub n_arrays: u64,
+    /// Tasks.
+    pub n_tasks: u64,
+    /// Units written.
+    pub n_units: u64,
+    /// Bytes read from chunks of the sources.
+    pub read_bytes: u64,
+    /// Decoded bytes of the result.
+    pub decoded_bytes: u64,
+    /// Most memory that the run will take.
+    pub peak_memory_bytes: u64,
+    /// How often a source chunk is decoded, at worst: 1 is best.
+    pub decodes_per_chunk: f64,
+}
+
+/// Scans, joins and plans.
+///
+/// # Errors
+/// Whatever stands in the way, naming file, variable and rule.
+pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
+    let sources = scan_all(&request.sources, Load::SmallValues, request.limits.n_threads)
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()?;
+    let views = views(&sources, &request.steps)?;
+    let combined = combine(&views, &request.policies)?;
+    check_equal(&combined, &sources)?;
+    let targets = lay_out(&combined, &request.layout)?;
+    let planned = plan(&sources, &combined, &targets, request.limits)?;
+    let hash = hash_of(request, &sources, &combined, &targets);
+    let summary = summary(&sources, &combined, &targets, &planned);
+    Ok(Prepared { sources, combined, targets, arrays: planned.arrays, tasks: planned.tasks, pace: planned.pace, summary, hash })
+}
+
+/// The files as combining sees them.
+fn views(sources: &[Source], steps: &[FileStep]) -> Result<Vec<FileView>, EngineError> {
+    sources
+        .iter()
+        .map(|source| {
+            let mut view = FileView::of(&source.name, &source.decoded.dataset, &|number| source.values.get(&number).cloned());
+            for step in steps {
+                crate::steps::apply(&mut view, step);
+            }
+            for variable in &view.variables {
+                check_readable(source, variable.source)?;
+            }
+            Ok(view)
+        })
+        .collect()
+}
+
+/// What cannot be read or written is refused by name before anything is done.
+fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
+    let variable = source.variable(number);
+    if let Some(reason) = frazil_formats::codecs::unreadable(&variable.codecs) {
+        return Err(source.unreadable(number, &reason));
+    }
+    match &variable.dtype {
+        DataType::Unsupported { kind, .. } => Err(source.unreadable(number, &format!("{kind} values have no place in Zarr"))),
+        DataType::String if !source.values.contains_key(&number) => {
+            Err(source.unreadable(number, "its texts are damaged or too many"))
+        }
+        _ => source.chunk(number, 0).map(|_| ()),
+    }
+}
+
+/// Compares large variables that must be the same in every file.
+fn check_equal(combined: &Combined, sources: &[Source]) -> Result<(), EngineError> {
+    let mut known: BTreeMap<(usize, usize), String> = BTreeMap::new();
+    let mut reader = ChunkReader::default();
+    let mut digest_of = |file: usize, variable: usize| -> Result<String, EngineError> {
+        if let Some(digest) = known.get(&(file, variable)) {
+            return Ok(digest.clone());
+        }
+        let digest = digest(&whole(&sources[file], variable, &mut reader)?);
+        known.insert((file, variable), digest.clone());
+        Ok(digest)
+    };
+    for MustEqual { path, along, first, other } in &combined.must_equal {
+        if digest_of(first.0, first.1.source)? != digest_of(other.0, other.1.source)? {
+            return Err(EngineError::StaticDiffers {
+                variable: path.clone(),
+                along: along.clone(),
+                file: sources[other.0].name.clone(),
+                first_file: sources[first.0].name.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+struct Planned {
+    arrays: Vec<ArrayPlan>,
+    tasks: Vec<Task>,
+    pace: Pace,
+    peak_memory_bytes: u64,
+}
+
+/// Cuts all arrays into tasks, with as many threads and tasks at a time as the memory allows.
+fn plan(sources: &[Source], combined: &Combined, targets: &[TargetArray], limits: Limits) -> Result<Planned, EngineError> {
+    let metadata_bytes = held_bytes(sources, combined);
+    let sizes: Vec<SourceSizes> = combined.variables.iter().map(|variable| sizes(sources, &variable.content)).collect();
+    let thread = targets.iter().zip(&sizes).map(|(target, size)| thread_bytes(target, *size)).max().unwrap_or(0);
+    let cuts: Vec<Cuts> = combined
+        .variables
+        .iter()
+        .map(|variable| {
+            let chunk_shape = |piece: &frazil_model::combine::Piece| sources[piece.file].variable(piece.variable).chunk_shape.clone();
+            Cuts::of(&variable.content, &variable.shape, &chunk_shape, MOST_EDGES)
+        })
+        .collect();
+    // One worker more than cores: while one waits for the disk, the others compute.
+    let paces = [(limits.n_threads + 1, 2), (limits.n_threads + 1, 1), (limits.n_threads, 1), (1, 1)];
+    let mut best: Option<(f64, Planned)> = None;
+    let mut refused = None;
+    for (n_workers, n_tasks) in paces {
+        let room = task_room(Limits { n_threads: n_workers, ..limits }, metadata_bytes, thread);
+        let each = room / n_tasks as u64;
+        let planned: Result<Vec<ArrayPlan>, _> =
+            targets.iter().zip(&cuts).map(|(target, cuts)| plan_array(target, cuts, each, SMALL_TASK_BYTES, limits)).collect();
+        let arrays = match planned {
+            Ok(arrays) => arrays,
+            Err(error) => {
+                refused = Some(error);
+                continue;
+            }
+        };
+        #[allow(clippy::cast_precision_loss)]
+        let work: f64 = arrays.iter().zip(targets).map(|(array, target)| array.decodes_per_chunk * count(&target.shape) as f64).sum();
+        // Fewer threads only where that saves decoding: a tenth at least.
+        if best.as_ref().is_none_or(|(least, _)| work < least * 0.9) {
+            let largest = arrays.iter().map(|array| array.task_bytes).max().unwrap_or(0);
+            let peak_memory_bytes = limits.memory_bytes - room + largest * n_tasks as u64;
+            let tasks = targets.iter().zip(&arrays).enumerate().flat_map(|(number, (target, array))| tasks(number, target, array)).collect();
+            best = Some((work, Planned { arrays, tasks, pace: Pace { n_workers, n_tasks }, peak_memory_bytes }));
+        }
+    }
+    match (best, refused) {
+        (Some((_, planned)), _) => Ok(planned),
+        (None, Some(error)) => Err(error.into()),
+        (None, None) => Err(EngineError::Thread { reason: "no pace was tried".into() }),
+    }
+}
+
+/// Bytes of the values and tables that are held while running.
+fn held_bytes(sources: &[Source], combined: &Combined) -> u64 {
+    let tables: usize = sources
+        .iter()
+        .flat_map(|source| &source.decoded.manifest.tables)
+        .map(|table| match table {
+            ChunkTable::Ranges(ranges) => ranges.len() * 28,
+            ChunkTable::Inline(bytes) => bytes.len(),
+            ChunkTable::External(parts) => parts.len() * 64,
+            ChunkTable::Virtual(parts) => parts.len() * 256,
+        })
+        .sum();
+    let inline: usize = combined
+        .variables
+        .iter()
+        .map(|variable| match &variable.content {
+            Content::Inline(bytes) => 2 * bytes.len(),
+            Content::Texts(texts) => texts.iter().flatten().map(|text| text.len() + 24).sum(),
+            Content::Pieces(pieces) => pieces.len() * 256,
+        })
+        .sum();
+    (tables + inline) as u64
+}
+
+fn sizes(sources: &[Source], content: &Content) -> SourceSizes {
+    let Content::Pieces(pieces) = content else { return SourceSizes::default() };
+    let mut largest = SourceSizes::default();
+    for piece in pieces {
+        let source = &sources[piece.file];
+        let variable = source.variable(piece.variable);
+        let chunk = count(&variable.chunk_shape).saturating_mul(variable.dtype.size_bytes().unwrap_or(16).into());
+        largest.chunk_bytes = largest.chunk_bytes.max(chunk);
+        if let Some(ChunkTable::Ranges(ranges)) = source.decoded.manifest.tables.get(piece.variable) {
+            largest.stored_bytes = largest.stored_bytes.max(ranges.length.iter().copied().max().unwrap_or(0));
+        }
+    }
+    largest
+}
+
+fn summary(sources: &[Source], combined: &Combined, targets: &[TargetArray], planned: &Planned) -> Summary {
+    let stored: u64 = combined
+        .variables
+        .iter()
+        .zip(&planned.arrays)
+        .map(|(variable, array)| {
+            let Content::Pieces(pieces) = &variable.content else { return 0 };
+            let mut once: Vec<(usize, usize)> = pieces.iter().map(|piece| (piece.file, piece.variable)).collect();
+            once.sort_unstable();
+            once.dedup();
+            let bytes: u64 = once
+                .into_iter()
+                .map(|(file, number)| match sources[file].decoded.manifest.tables.get(number) {
+                    Some(ChunkTable::Ranges(ranges)) => ranges.length.iter().sum(),
+                    _ => 0,
+                })
+                .sum();
+            #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            let read = (bytes as f64 * array.decodes_per_chunk) as u64;
+            read
+        })
+        .sum();
+    Summary {
+        n_files: sources.len() as u64,
+        n_arrays: targets.len() as u64,
+        n_tasks: planned.tasks.len() as u64,
+        n_units: planned.tasks.iter().map(|task| task.n_units.iter().product::<u64>()).sum(),
+        read_bytes: stored,
+        decoded_bytes: targets.iter().map(|target| count(&target.shape).saturating_mul(target.dtype.size_bytes().unwrap_or(16).into())).sum(),
+        peak_memory_bytes: planned.peak_memory_bytes,
+        decodes_per_chunk: planned.arrays.iter().map(|array| array.decodes_per_chunk).fold(1.0, f64::max),
+    }
+}
+
+/// Everything that decides a byte of the store: what is written, and from what.
+fn hash_of(request: &Request, sources: &[Source], combined: &Combined, targets: &[TargetArray]) -> String {
+    let contents: Vec<String> = combined
+        .variables
+        .iter()
+        .map(|variable| match &variable.content {
+            Content::Inline(bytes) => digest(bytes),
+            Content::Texts(texts) => digest(format!("{texts:?}").as_bytes()),
+            Content::Pieces(pieces) => digest(format!("{pieces:?}").as_bytes()),
+        })
+        .collect();
+    let files: Vec<(String, u64, String)> =
+        sources.iter().map(|source| (source.name.clone(), source.fingerprint.size_bytes, source.structure())).collect();
+    let text = format!("{:?}", (frazil_model::plan::PLAN_VERSION, request.layout.format, &request.recipe, targets, &combined.groups, contents, files));
+    digest(text.as_bytes())
+}

@@ -1,0 +1,267 @@
+//! Running tasks: read, decode, scatter, encode, put, on all cores and within the memory of the plan.
+//!
+//! Each worker thread takes the next piece of work: to encode a unit whose elements are complete, to read a source
+//! chunk of a task under way, or to begin another task if the plan's memory allows one more. It promises that a unit
+//! is put only when every element of it is there, and that the first error stops the run. It does not know where
+//! units go: that is the sink's.
+
+pub mod buffer;
+pub mod encode;
+pub mod gather;
+pub mod work;
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use frazil_model::{
+    combine::{Combined, Content, fill_after},
+    layout::TargetArray,
+    plan::Task,
+};
+
+use crate::{
+    error::EngineError,
+    identity::RangeSum,
+    progress::Progress,
+    run::{
+        buffer::Pool,
+        encode::Encoder,
+        gather::{Elements, scatter},
+        work::{ChunkKind, Work},
+    },
+    source::{ChunkReader, Source},
+};
+
+/// What is run.
+pub struct Job<'a> {
+    /// Files.
+    pub sources: &'a [Source],
+    /// What they are joined to.
+    pub combined: &'a Combined,
+    /// The arrays to write, one for each joined variable.
+    pub targets: &'a [TargetArray],
+    /// The tasks to do.
+    pub tasks: &'a [Task],
+    /// How it is run.
+    pub pace: Pace,
+}
+
+/// How many things are done at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Worker threads.
+    pub n_workers: usize,
+    /// Tasks whose memory may be taken at a time.
+    pub n_tasks: usize,
+}
+
+/// Where units go. Called from several threads.
+pub trait Sink: Sync {
+    /// Takes the bytes of a unit. `None`: no element of it was ever written in any source. `read` has what was read
+    /// of each file and counts for this unit.
+    ///
+    /// # Errors
+    /// If it cannot be stored.
+    fn put(
+        &self,
+        array: usize,
+        at: &[u64],
+        bytes: Option<&[u8]>,
+        read: &[(usize, RangeSum)],
+    ) -> Result<(), EngineError>;
+}
+
+/// Something to do.
+enum Step {
+    Read(Arc<Work>, usize),
+    Write(Arc<Work>, usize),
+}
+
+struct State {
+    next_task: usize,
+    n_under_way: usize,
+    steps: VecDeque<Step>,
+    error: Option<EngineError>,
+}
+
+struct Shared<'a> {
+    job: &'a Job<'a>,
+    sink: &'a dyn Sink,
+    progress: &'a Progress,
+    stop: &'a AtomicBool,
+    pool: Pool,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+/// Runs all tasks of a job.
+///
+/// # Errors
+/// The first error of any task; [`EngineError::Interrupted`] once `stop` is set.
+pub fn run(job: &Job<'_>, sink: &dyn Sink, progress: &Progress, stop: &AtomicBool) -> Result<(), EngineError> {
+    let state = State { next_task: 0, n_under_way: 0, steps: VecDeque::new(), error: None };
+    let shared =
+        Shared { job, sink, progress, stop, pool: Pool::default(), state: Mutex::new(state), changed: Condvar::new() };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..job.pace.n_workers.max(1)).map(|_| scope.spawn(|| shared.work())).collect();
+        for worker in workers {
+            if worker.join().is_err() {
+                shared.fail(EngineError::Thread { reason: "a worker met a case it was not made for".into() });
+            }
+        }
+    });
+    let state = shared.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+    match state.error {
+        Some(error) => Err(error),
+        None if stop.load(Ordering::Relaxed) => Err(EngineError::Interrupted { resume: None }),
+        None => Ok(()),
+    }
+}
+
+impl Shared<'_> {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fail(&self, error: EngineError) {
+        self.state().error.get_or_insert(error);
+        self.changed.notify_all();
+    }
+
+    fn work(&self) {
+        let mut reader = ChunkReader::default();
+        let mut encoder = Encoder::default();
+        let mut scratch = Vec::new();
+        while let Some(step) = self.next() {
+            let done = match &step {
+                Step::Read(work, number) => self.read(work, *number, &mut reader, &mut scratch),
+                Step::Write(work, number) => self.write(work, *number, &mut reader, &mut encoder),
+            };
+            if let Err(error) = done {
+                self.fail(error);
+            }
+        }
+        // Others may wait for a step that will not come.
+        self.changed.notify_all();
+    }
+
+    /// The next step; `None` when all is done or something failed.
+    fn next(&self) -> Option<Step> {
+        let mut state = self.state();
+        loop {
+            if state.error.is_some() || self.stop.load(Ordering::Relaxed) {
+                return None;
+            }
+            if let Some(step) = state.steps.pop_front() {
+                return Some(step);
+            }
+            let n_tasks = self.job.tasks.len();
+            if state.next_task < n_tasks && state.n_under_way < self.job.pace.n_tasks {
+                let number = state.next_task;
+                state.next_task += 1;
+                state.n_under_way += 1;
+                drop(state);
+                match Work::begin(self.job, &self.job.tasks[number], &self.pool) {
+                    Ok(work) => self.begin(&Arc::new(work)),
+                    Err(error) => self.fail(error),
+                }
+                state = self.state();
+                continue;
+            }
+            if state.next_task >= n_tasks && state.n_under_way == 0 {
+                return None;
+            }
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn begin(&self, work: &Arc<Work>) {
+        if work.reads.is_empty() {
+            self.complete(work);
+            return;
+        }
+        let mut state = self.state();
+        state.steps.extend((0..work.reads.len()).map(|number| Step::Read(Arc::clone(work), number)));
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    /// All elements of a task are there: its units come first, so that their memory is free again soon.
+    fn complete(&self, work: &Arc<Work>) {
+        let mut state = self.state();
+        for number in (0..work.units.len()).rev() {
+            state.steps.push_front(Step::Write(Arc::clone(work), number));
+        }
+        drop(state);
+        self.changed.notify_all();
+    }
+
+    fn read(
+        &self,
+        work: &Arc<Work>,
+        number: usize,
+        reader: &mut ChunkReader,
+        scratch: &mut Vec<u8>,
+    ) -> Result<(), EngineError> {
+        let read = &work.reads[number];
+        let Content::Pieces(pieces) = &self.job.combined.variables[work.task.array].content else { return Ok(()) };
+        let piece = &pieces[read.piece];
+        let source = &self.job.sources[piece.file];
+        let target = &self.job.targets[work.task.array];
+        let owner = work.unit_of(&read.first, target);
+        let mut n_read = 0;
+        let elements = reader.elements(source, piece.variable, read.chunk, &mut |place, bytes| {
+            n_read = place.length;
+            if let Some(unit) = owner {
+                let mut sum = RangeSum::default();
+                sum.add(place.offset, bytes);
+                unit.note(piece.file, sum);
+            }
+        })?;
+        let fill = &source.variable(piece.variable).fill;
+        // Readers of the store see the array's fill value in place of a chunk that is not there.
+        let is_left_out = target.leaves_out_unwritten && fill_after(&piece.rule, fill) == target.fill;
+        let mut touched = Vec::new();
+        for chunk in &work.chunks {
+            let ChunkKind::Filled { buffer, is_written } = &chunk.kind else { continue };
+            if chunk.region.intersect(&read.fills).is_some() {
+                if elements.is_some() || !is_left_out {
+                    is_written.store(true, Ordering::Relaxed);
+                }
+                touched.push(buffer);
+            }
+        }
+        let elements = elements.map_or(Elements::Fill(fill), Elements::Chunk);
+        scatter(read, piece, source, elements, &touched, &target.chunk_shape, scratch)?;
+        self.progress.read(n_read);
+        if work.reads_left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.complete(work);
+        }
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        work: &Arc<Work>,
+        number: usize,
+        reader: &mut ChunkReader,
+        encoder: &mut Encoder,
+    ) -> Result<(), EngineError> {
+        let unit = &work.units[number];
+        let bytes = encoder.unit(self.job, work, unit, reader, &self.pool)?;
+        let read = unit.read.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.sink.put(work.task.array, &unit.at, bytes, &read)?;
+        self.progress.written(bytes.map_or(0, |bytes| bytes.len() as u64));
+        if work.units_left.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.progress.task_done();
+            self.state().n_under_way -= 1;
+            self.changed.notify_all();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,317 @@
+//! Finding out what files hold: metadata only, a few requests a file, all files at once.
+//!
+//! It promises that the metadata of a large file costs few and small reads, and that one bad file does not hide
+//! what is wrong with the others.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use frazil_formats::{
+    Decoded, FormatError, Progress, SparseBytes, Wants,
+    hdf5::{self, Hdf5Decoder},
+    netcdf3::{self, Netcdf3Decoder},
+};
+use frazil_model::{
+    codec::CodecChain,
+    combine::view::Values,
+    dataset::{Role, Variable},
+    dtype::DataType,
+    location::Location,
+    manifest::{ChunkPlace, ChunkRanges, ChunkTable},
+    range::ByteRange,
+    region::{Region, coordinates_of, count, grid_of},
+};
+use frazil_store::read::{Fingerprint, Reader};
+
+use crate::{
+    error::EngineError,
+    source::{ChunkReader, Source},
+    strided::{self, Walk},
+};
+
+/// Bytes read at once while looking for metadata.
+const BLOCK_BYTES: u64 = 64 << 10;
+
+/// A file up to this size is read whole: one request costs less than two.
+const SMALL_FILE_BYTES: u64 = 256 << 10;
+
+/// Rounds of asking for more bytes; a file that needs more is made to never end.
+const MOST_ROUNDS: usize = 1000;
+
+/// Variables up to this size are loaded while scanning, so that files can be compared.
+const SMALL_VALUES_BYTES: u64 = 64 << 10;
+
+/// Coordinates and times up to this size are loaded as well.
+const COORDINATE_BYTES: u64 = 16 << 20;
+
+/// Variables of texts are loaded up to this many elements.
+const MOST_TEXTS: u64 = 4 << 20;
+
+/// Decoded bytes of a piece of an uncompressed variable, which can be read in pieces of any size.
+const PIECE_BYTES: u64 = 4 << 20;
+
+/// Which values are loaded along with the metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Load {
+    /// None.
+    Nothing,
+    /// Those that combining needs.
+    SmallValues,
+}
+
+/// Scans files on `n_threads` threads. The answers are in the order of `locations`.
+pub fn scan_all(locations: &[(Location, String)], load: Load, n_threads: usize) -> Vec<Result<Source, EngineError>> {
+    let next = AtomicUsize::new(0);
+    let worker = || {
+        let mut found = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some((location, name)) = locations.get(number) else { return found };
+            found.push((number, scan(location, name, load)));
+        }
+    };
+    let mut all: Vec<(usize, Result<Source, EngineError>)> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..n_threads.clamp(1, locations.len().max(1))).map(|_| scope.spawn(worker)).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+    });
+    all.sort_by_key(|(number, _)| *number);
+    all.into_iter().map(|(_, found)| found).collect()
+}
+
+/// Scans one file.
+///
+/// # Errors
+/// If it cannot be read or is of no known format.
+pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, EngineError> {
+    let fingerprint = frazil_store::read::fingerprint(location)?;
+    let reader = Reader::open(location)?;
+    let mut bytes = SparseBytes::new(reader.size_bytes());
+    let failed = |source| EngineError::Format { file: name.to_owned(), source };
+    let head_bytes = if reader.size_bytes() <= SMALL_FILE_BYTES { reader.size_bytes() } else { BLOCK_BYTES };
+    let head = match ByteRange::new(0, head_bytes) {
+        Some(range) => reader.read(range)?,
+        None => Bytes::new(),
+    };
+    bytes.insert(0, head.clone());
+    let mut decoded = if netcdf3::looks_like_netcdf3(&head) {
+        let mut decoder = Netcdf3Decoder::new();
+        drive(&reader, &mut bytes, name, &mut |bytes| decoder.advance(bytes))?
+    } else {
+        let mut decoder = Hdf5Decoder::new();
+        drive(&reader, &mut bytes, name, &mut |bytes| decoder.advance(bytes))
+            .map_err(|error| not_hdf5(error, &head, name))?
+    };
+    split_plain(&mut decoded);
+    let decoded = Arc::new(decoded);
+    let mut source =
+        Source { location: location.clone(), name: name.to_owned(), fingerprint, decoded, values: HashMap::new() };
+    if load == Load::SmallValues {
+        load_values(&mut source, &reader, &mut bytes).map_err(|error| match error {
+            LoadError::Format(error) => failed(error),
+            LoadError::Engine(error) => error,
+        })?;
+    }
+    Ok(source)
+}
+
+/// A file without any signature is better described by how it begins.
+fn not_hdf5(error: EngineError, head: &[u8], name: &str) -> EngineError {
+    let EngineError::Format { source: FormatError::UnknownFormat { .. }, .. } = error else { return error };
+    let begins = match head {
+        [] => "nothing: it is empty".to_owned(),
+        _ if head.starts_with(b"<") => "`<`, like a web page".to_owned(),
+        _ => format!("{:02x?}", &head[..head.len().min(8)]),
+    };
+    EngineError::Format { file: name.to_owned(), source: FormatError::UnknownFormat { begins } }
+}
+
+/// Feeds a decoder until it is done.
+fn drive<T>(
+    reader: &Reader,
+    bytes: &mut SparseBytes,
+    name: &str,
+    advance: &mut dyn FnMut(&SparseBytes) -> Result<Progress<T>, FormatError>,
+) -> Result<T, EngineError> {
+    let failed = |source| EngineError::Format { file: name.to_owned(), source };
+    for _ in 0..MOST_ROUNDS {
+        match advance(bytes).map_err(failed)? {
+            Progress::Done(done) => return Ok(done),
+            Progress::Need(ranges) => {
+                for range in bytes.missing(&Wants(ranges), BLOCK_BYTES) {
+                    bytes.insert(range.offset(), reader.read(range)?);
+                }
+            }
+        }
+    }
+    Err(failed(FormatError::TooLarge {
+        what: "the number of reads for its metadata".into(),
+        claimed: MOST_ROUNDS as u64,
+        limit: MOST_ROUNDS as u64,
+    }))
+}
+
+/// Cuts variables that lie uncompressed in one piece, so that a part can be read without the rest.
+fn split_plain(decoded: &mut Decoded) {
+    for (variable, table) in decoded.dataset.variables.iter_mut().zip(&mut decoded.manifest.tables) {
+        let (ChunkTable::Ranges(ranges), true) = (&*table, variable.codecs.steps.is_empty() && !variable.is_chunked)
+        else {
+            continue;
+        };
+        let (Some(element), Some(place), 1) = (variable.dtype.size_bytes(), ranges.row(0), ranges.len()) else {
+            continue;
+        };
+        let total = count(&variable.shape).saturating_mul(element.into());
+        if total <= PIECE_BYTES || place.length != total || variable.chunk_shape != variable.shape {
+            continue;
+        }
+        variable.chunk_shape = piece_shape(&variable.shape, element.into());
+        *table = ChunkTable::Ranges(pieces(&variable.shape, &variable.chunk_shape, place, element.into()));
+    }
+}
+
+/// The largest run of elements in C order that is a box of at most `PIECE_BYTES`.
+fn piece_shape(shape: &[u64], element_bytes: u64) -> Vec<u64> {
+    let mut piece = shape.to_vec();
+    for axis in 0..shape.len() {
+        let row_bytes = count(&shape[axis + 1..]).saturating_mul(element_bytes).max(1);
+        piece[axis] = (PIECE_BYTES / row_bytes).clamp(1, shape[axis].max(1));
+        if row_bytes <= PIECE_BYTES {
+            break;
+        }
+    }
+    piece
+}
+
+fn pieces(shape: &[u64], piece: &[u64], place: ChunkPlace, element_bytes: u64) -> ChunkRanges {
+    let grid = grid_of(shape, piece);
+    let rows = (0..count(&grid)).map(|number| {
+        let region = Region::of_cell(&coordinates_of(number, &grid), piece, shape);
+        let first = region.start.iter().zip(shape).fold(0, |at, (start, length)| at * length + start);
+        let (offset, length) = (place.offset + first * element_bytes, region.n_elements() * element_bytes);
+        (number, ChunkPlace { offset, length, skipped_steps: 0 })
+    });
+    ChunkRanges::from_rows(rows.collect())
+}
+
+enum LoadError {
+    Format(FormatError),
+    Engine(EngineError),
+}
+
+impl From<EngineError> for LoadError {
+    fn from(error: EngineError) -> Self {
+        Self::Engine(error)
+    }
+}
+
+/// Loads the values that combining needs. What cannot be decoded stays unloaded: it is named when it is wanted.
+fn load_values(source: &mut Source, reader: &Reader, bytes: &mut SparseBytes) -> Result<(), LoadError> {
+    let decoded = Arc::clone(&source.decoded);
+    let mut chunks = ChunkReader::default();
+    for (number, variable) in decoded.dataset.variables.iter().enumerate() {
+        if variable.role != Role::Variable || !is_wanted(variable) {
+            continue;
+        }
+        let loaded = match variable.dtype {
+            DataType::String => texts(source, number, reader, bytes)?,
+            _ => whole(source, number, &mut chunks).ok().map(|bytes| Values::Fixed(bytes.into())),
+        };
+        if let Some(values) = loaded {
+            source.values.insert(number, Arc::new(values));
+        }
+    }
+    Ok(())
+}
+
+fn is_wanted(variable: &Variable) -> bool {
+    let Some(element_bytes) = variable.dtype.size_bytes() else {
+        return variable.dtype == DataType::String && variable.n_elements() <= MOST_TEXTS;
+    };
+    let n_bytes = variable.n_elements().saturating_mul(element_bytes.into());
+    let is_coordinate = variable.dimensions == [variable.name()];
+    let is_time = variable.attributes.text("units").is_some_and(|units| units.contains(" since "));
+    n_bytes <= SMALL_VALUES_BYTES || ((is_coordinate || is_time) && n_bytes <= COORDINATE_BYTES)
+}
+
+/// All elements of a variable, little-endian, C order.
+///
+/// # Errors
+/// If a chunk cannot be read or decoded.
+pub fn whole(source: &Source, number: usize, chunks: &mut ChunkReader) -> Result<Vec<u8>, EngineError> {
+    let variable = source.variable(number);
+    let element = variable.dtype.size_bytes().unwrap_or(1) as usize;
+    let n_bytes = usize::try_from(variable.n_elements().saturating_mul(element as u64))
+        .map_err(|_| source.unreadable(number, "it is larger than memory"))?;
+    let mut all = variable.fill.repeat(n_bytes / element.max(1));
+    all.resize(n_bytes, 0);
+    let grid = variable.grid();
+    let to_strides = strided::c_strides(&variable.shape);
+    let from_strides = strided::c_strides(&variable.chunk_shape);
+    for chunk in written_chunks(source, number) {
+        let region = Region::of_cell(&coordinates_of(chunk, &grid), &variable.chunk_shape, &variable.shape);
+        let Some(elements) = chunks.elements(source, number, chunk, &mut |_, _| {})? else { continue };
+        let offset = region
+            .start
+            .iter()
+            .zip(&to_strides)
+            .map(|(start, stride)| usize::try_from(*start).unwrap_or(0) * stride.unsigned_abs())
+            .sum();
+        let extents: Vec<usize> = region.shape.iter().map(|length| usize::try_from(*length).unwrap_or(0)).collect();
+        let from = Walk { offset: 0, strides: from_strides.clone() };
+        strided::copy(elements, &from, &mut all, &Walk { offset, strides: to_strides.clone() }, &extents, element);
+    }
+    Ok(all)
+}
+
+/// The chunks of a variable that were written.
+fn written_chunks(source: &Source, number: usize) -> Vec<u64> {
+    match source.decoded.manifest.tables.get(number) {
+        Some(ChunkTable::Ranges(ranges)) => ranges.index.clone(),
+        _ => vec![0],
+    }
+}
+
+/// The texts of a variable. `None`: its descriptors cannot be read.
+fn texts(
+    source: &Source,
+    number: usize,
+    reader: &Reader,
+    bytes: &mut SparseBytes,
+) -> Result<Option<Values>, LoadError> {
+    let Some(places) = &source.decoded.manifest.hdf5 else { return Ok(None) };
+    let Some(raw) = descriptors(source, number, 8 + usize::from(places.offset_bytes)) else { return Ok(None) };
+    for _ in 0..MOST_ROUNDS {
+        match hdf5::strings(&raw, places, bytes) {
+            Ok(texts) => return Ok(Some(Values::Texts(texts))),
+            Err(frazil_formats::Stop::Bad(_)) => return Ok(None),
+            Err(frazil_formats::Stop::Need(wants)) => {
+                for range in bytes.missing(&wants, BLOCK_BYTES) {
+                    bytes.insert(range.offset(), reader.read(range).map_err(EngineError::from)?);
+                }
+            }
+        }
+    }
+    Err(LoadError::Format(FormatError::TooLarge {
+        what: "the number of reads for its texts".into(),
+        claimed: MOST_ROUNDS as u64,
+        limit: MOST_ROUNDS as u64,
+    }))
+}
+
+/// The descriptors of texts, as an array of `descriptor_bytes` each.
+fn descriptors(source: &Source, number: usize, descriptor_bytes: usize) -> Option<Vec<u8>> {
+    let mut plain = source.clone();
+    let mut decoded = Decoded { dataset: source.decoded.dataset.clone(), manifest: source.decoded.manifest.clone() };
+    let variable = decoded.dataset.variables.get_mut(number)?;
+    variable.dtype = DataType::Raw { name: "text".into(), size_bytes: u32::try_from(descriptor_bytes).ok()? };
+    variable.fill = vec![0; descriptor_bytes];
+    variable.codecs = CodecChain { byte_order: frazil_model::codec::ByteOrder::Little, ..variable.codecs.clone() };
+    plain.decoded = Arc::new(decoded);
+    whole(&plain, number, &mut ChunkReader::default()).ok()
+}

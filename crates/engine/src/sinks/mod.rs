@@ -1,0 +1,3 @@
+//! What writes.
+
+pub mod zarr;
