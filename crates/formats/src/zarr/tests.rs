@@ -89,6 +89,12 @@ fn text_that_looks_like_a_bare_number_stays_text() {
 }
 
 #[test]
+fn a_number_is_read_as_python_wrote_it() {
+    let attributes = attributes::from_json(Some(&json::parse("x", r#"{"a": 1.0000000200408773e+20}"#).unwrap()));
+    assert_eq!(attributes.numbers("a").unwrap().to_f64(), [f64::from(1e20_f32)]);
+}
+
+#[test]
 fn json_that_netcdf_has_no_type_for_is_unread_and_not_lost_in_silence() {
     let attributes =
         attributes::from_json(Some(&json!({"flag": true, "nothing": null, "map": {"a": 1}, "mixed": [1, "a"]})));
@@ -105,6 +111,15 @@ fn a_fill_value_attribute_is_read_in_the_type_of_its_array() {
 }
 
 proptest! {
+    #[test]
+    fn a_float_attribute_survives_to_the_last_bit(bits: u64) {
+        let value = f64::from_bits(bits);
+        let text = json::to_text(&json!({"a": json::float(value)}));
+        let attributes = attributes::from_json(Some(&json::parse("x", &text).unwrap()));
+        let back = attributes.numbers("a").unwrap().to_f64()[0];
+        prop_assert!(back.to_bits() == bits || (back.is_nan() && value.is_nan()), "{text}");
+    }
+
     #[test]
     fn bytes_become_base64_and_the_same_bytes(bytes: Vec<u8>) {
         let text = fill::base64(&bytes);
