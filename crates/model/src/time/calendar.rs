@@ -242,6 +242,12 @@ pub fn from_date(
 }
 
 impl Instant {
+    /// Nanoseconds since 1970-01-01 of its calendar.
+    #[must_use]
+    pub const fn nanoseconds(self) -> i128 {
+        self.0
+    }
+
     /// `None` if it is further from 1970 than any date.
     pub(super) fn of_ns(ns: i128) -> Option<Self> {
         let limit = i128::from(YEAR_LIMIT) * 360 * NS_PER_DAY;

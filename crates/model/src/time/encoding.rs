@@ -37,19 +37,22 @@ pub fn reencode(values: &Numbers, from: &TimeUnits, to: &TimeUnits, dtype: &Data
 
 /// Units and type that hold all `labels`: those of the first file if they can, else finer ones from the same date.
 ///
+/// The units remember how the labels decode together, so that a part of them that is written later with these units
+/// decodes to the same instants as in the whole.
+///
 /// # Errors
 /// If not even nanoseconds in 64 bits hold them.
 pub fn units_that_hold(labels: &[Instant], first: &TimeUnits, dtype: &DataType) -> Result<Encoded, TimeError> {
     let labels: Vec<Option<Instant>> = labels.iter().copied().map(Some).collect();
     let mut refused = match encode(&labels, first, dtype) {
-        Ok(values) => return Ok(Encoded { units: first.clone(), values }),
+        Ok(values) => return Ok(Encoded { units: first.for_array_of(&labels), values }),
         Err(error) => error,
     };
     let wide = DataType::Int(IntType::I64);
     for unit in std::iter::once(&first.unit()).chain(first.unit().finer()) {
         let units = if *unit == first.unit() { first.clone() } else { first.with_unit(*unit) };
         match encode(&labels, &units, &wide) {
-            Ok(values) => return Ok(Encoded { units, values }),
+            Ok(values) => return Ok(Encoded { units: units.for_array_of(&labels), values }),
             Err(error) => refused = error,
         }
     }

@@ -6,7 +6,7 @@
 //! - **Source**: CF Conventions 1.11, section 4.4; the rounding is that of xarray and cftime.
 
 mod calendar;
-mod encoding;
+pub mod encoding;
 mod reference;
 mod units;
 

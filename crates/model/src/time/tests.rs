@@ -135,6 +135,12 @@ fn one_time_outside_the_years_of_datetime64_makes_all_of_its_array_microseconds(
     let far = units.instants(&Numbers::F64(vec![0.123_456_789, 200_000.0, f64::NAN])).unwrap();
     assert_eq!(far[0].unwrap().to_rfc3339(Calendar::Standard), "1850-01-01T02:57:46.66657");
     assert_eq!(far[2], None);
+    // A label beyond 2262: what is written for this part of the labels decodes as it will in the whole.
+    let labels: Vec<Instant> = far.into_iter().flatten().collect();
+    let whole = units_that_hold(&labels, &units, &FLOAT64).unwrap();
+    let part = reencode(&Numbers::F64(vec![0.123_456_789]), &whole.units, &whole.units, &FLOAT64);
+    let (Ok(Numbers::F64(part)), Numbers::F64(whole)) = (part, whole.values) else { panic!("floats stay floats") };
+    assert_eq!(part[0], whole[0]);
 }
 
 const CALENDARS: [Calendar; 6] = [

@@ -275,6 +275,14 @@ impl TimeUnits {
         }
     }
 
+    /// These units in an array that holds all `instants`: its parts then decode as the whole does.
+    pub(super) fn for_array_of(&self, instants: &[Option<Instant>]) -> Self {
+        match self.decoding_of(instants) {
+            Decoding::Datetime64 => self.clone(),
+            Decoding::Cftime => Self { reader: Reader::Cftime, ..self.clone() },
+        }
+    }
+
     pub(super) fn decode(&self, value: f64, decoding: Decoding) -> Option<Instant> {
         if !value.is_finite() {
             return None;
