@@ -30,7 +30,8 @@ for name in names:
         warnings.simplefilter("ignore" if is_v3 and name in warned else "error")
         array = zarr.open_array(store, path=name, mode="r+")
         if name.startswith("coded_"):
-            data = values.astype(array.dtype) if array.dtype.kind != "O" and array.dtype.kind != "T" else values.astype(str).astype(array.dtype)
+            is_text = array.dtype.kind in "OTS"
+            data = values.astype(str).astype(array.dtype) if is_text else values.astype(array.dtype)
             array[...] = data
             assert np.array_equal(array[...], data), name
         else:
@@ -49,11 +50,16 @@ dropped = [name for name in names if name in warned]
 for consolidated in (True, False):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        if is_v3:
+            # Consolidated metadata brings the arrays of `warned` with it.
+            warnings.filterwarnings("ignore", message="Numcodecs codecs are not in the Zarr version 3")
+            warnings.filterwarnings("ignore", category=zarr.errors.UnstableSpecificationWarning)
         dataset = xr.open_zarr(store, consolidated=consolidated, chunks=None, drop_variables=dropped)
         sub = xr.open_zarr(store, group="sub", consolidated=consolidated, chunks=None)
         dataset.load()
     assert dataset.attrs["large"] == 9007199254740993
-    assert np.array_equal(sub["inner"].values, values) and sub.attrs["kind"] == "sub" and sub["inner"].attrs["units"] == "m"
+    assert np.array_equal(sub["inner"].values, values)
+    assert sub.attrs["kind"] == "sub" and sub["inner"].attrs["units"] == "m"
     for name, variable in dataset.variables.items():
         assert variable.dims == ("y", "x"), name
     masked = values.astype("f8")

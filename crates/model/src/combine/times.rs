@@ -128,7 +128,8 @@ impl Counted {
     }
 
     fn instants(&self, holder: &InFile<'_>, variable: &ViewVariable) -> Result<Vec<Instant>, CombineError> {
-        encoding::instants(&numbers(holder, variable)?, &self.units)
+        self.units
+            .instants(&numbers(holder, variable)?)
             .map(|instants| instants.into_iter().flatten().collect())
             .map_err(|error| inexact(holder, &error))
     }

@@ -3,7 +3,11 @@
 //! Files of one series often count from different dates. It promises that each value that is written decodes to the
 //! very instant that the value it was made from decodes to.
 
-use super::{TimeError, calendar::Instant, units::TimeUnits};
+use super::{
+    TimeError,
+    calendar::Instant,
+    units::{Decoding, TimeUnits},
+};
 use crate::{
     attribute::Numbers,
     dtype::{DataType, FloatType, IntType},
@@ -28,54 +32,36 @@ pub fn reencode(values: &Numbers, from: &TimeUnits, to: &TimeUnits, dtype: &Data
     if from.calendar() != to.calendar() {
         return Err(TimeError::Calendars { from: from.calendar(), to: to.calendar() });
     }
-    encode(&instants(values, from)?, to, dtype)
+    encode(&from.instants(values)?, to, dtype)
 }
 
 /// Units and type that hold all `labels`: those of the first file if they can, else finer ones from the same date.
+///
+/// The units remember how the labels decode together, so that a part of them that is written later with these units
+/// decodes to the same instants as in the whole.
 ///
 /// # Errors
 /// If not even nanoseconds in 64 bits hold them.
 pub fn units_that_hold(labels: &[Instant], first: &TimeUnits, dtype: &DataType) -> Result<Encoded, TimeError> {
     let labels: Vec<Option<Instant>> = labels.iter().copied().map(Some).collect();
     let mut refused = match encode(&labels, first, dtype) {
-        Ok(values) => return Ok(Encoded { units: first.clone(), values }),
+        Ok(values) => return Ok(Encoded { units: first.for_array_of(&labels), values }),
         Err(error) => error,
     };
     let wide = DataType::Int(IntType::I64);
     for unit in std::iter::once(&first.unit()).chain(first.unit().finer()) {
         let units = if *unit == first.unit() { first.clone() } else { first.with_unit(*unit) };
         match encode(&labels, &units, &wide) {
-            Ok(values) => return Ok(Encoded { units, values }),
+            Ok(values) => return Ok(Encoded { units: units.for_array_of(&labels), values }),
             Err(error) => refused = error,
         }
     }
     Err(refused)
 }
 
-/// The instants of `values`; `None` for a NaN.
-///
-/// # Errors
-/// The first value that is no time.
-pub fn instants(values: &Numbers, units: &TimeUnits) -> Result<Vec<Option<Instant>>, TimeError> {
-    let no_time = |index: usize, value: String| TimeError::NoTime { index, value, units: units.to_string() };
-    if let Some(integers) = values.to_integers() {
-        let instant = |(index, value): (usize, i128)| {
-            let instant = i64::try_from(value).ok().and_then(|value| units.instant_of_int(value));
-            instant.map(Some).ok_or_else(|| no_time(index, value.to_string()))
-        };
-        return integers.into_iter().enumerate().map(instant).collect();
-    }
-    let instant = |(index, value): (usize, f64)| match units.instant_of_float(value) {
-        None if value.is_nan() => Ok(None),
-        None => Err(no_time(index, value.to_string())),
-        found => Ok(found),
-    };
-    values.to_f64().into_iter().enumerate().map(instant).collect()
-}
-
 /// Numbers of type `dtype` that decode to `instants`.
 fn encode(instants: &[Option<Instant>], units: &TimeUnits, dtype: &DataType) -> Result<Numbers, TimeError> {
-    let each = Each { instants, units, dtype };
+    let each = Each { instants, units, dtype, decoding: units.decoding_of(instants) };
     Ok(match dtype {
         DataType::Int(IntType::I8) => Numbers::I8(each.integers()?),
         DataType::Int(IntType::I16) => Numbers::I16(each.integers()?),
@@ -96,6 +82,7 @@ struct Each<'a> {
     instants: &'a [Option<Instant>],
     units: &'a TimeUnits,
     dtype: &'a DataType,
+    decoding: Decoding,
 }
 
 impl Each<'_> {
@@ -122,13 +109,13 @@ impl Each<'_> {
     }
 
     fn float(&self, instant: Instant) -> Option<f64> {
-        self.units.float_value_of(instant)
+        self.units.encode(instant, self.decoding)
     }
 
     #[allow(clippy::cast_possible_truncation)]
     fn short_float(&self, instant: Instant) -> Option<f32> {
-        let value = self.units.float_value_of(instant)? as f32;
-        (self.units.instant_of_float(f64::from(value)) == Some(instant)).then_some(value)
+        let value = self.float(instant)? as f32;
+        (self.units.decode(f64::from(value), self.decoding) == Some(instant)).then_some(value)
     }
 
     fn inexact(&self, index: usize, instant: Option<Instant>) -> TimeError {

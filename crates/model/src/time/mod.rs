@@ -7,6 +7,7 @@
 
 mod calendar;
 pub mod encoding;
+mod reference;
 mod units;
 
 pub use calendar::{Calendar, Date, Instant, from_date};

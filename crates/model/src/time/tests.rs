@@ -127,6 +127,22 @@ fn labels_that_the_first_units_cannot_hold_get_finer_ones_from_the_same_date() {
     assert_eq!((held.units, held.values), (days, Numbers::F64(vec![1.5])));
 }
 
+#[test]
+fn one_time_outside_the_years_of_datetime64_makes_all_of_its_array_microseconds() {
+    let units = units("days since 1850-01-01");
+    let near = units.instants(&Numbers::F64(vec![0.123_456_789])).unwrap();
+    assert_eq!(near[0].unwrap().to_rfc3339(Calendar::Standard), "1850-01-01T02:57:46.6665696");
+    let far = units.instants(&Numbers::F64(vec![0.123_456_789, 200_000.0, f64::NAN])).unwrap();
+    assert_eq!(far[0].unwrap().to_rfc3339(Calendar::Standard), "1850-01-01T02:57:46.66657");
+    assert_eq!(far[2], None);
+    // A label beyond 2262: what is written for this part of the labels decodes as it will in the whole.
+    let labels: Vec<Instant> = far.into_iter().flatten().collect();
+    let whole = units_that_hold(&labels, &units, &FLOAT64).unwrap();
+    let part = reencode(&Numbers::F64(vec![0.123_456_789]), &whole.units, &whole.units, &FLOAT64);
+    let (Ok(Numbers::F64(part)), Numbers::F64(whole)) = (part, whole.values) else { panic!("floats stay floats") };
+    assert_eq!(part[0], whole[0]);
+}
+
 const CALENDARS: [Calendar; 6] = [
     Calendar::Standard,
     Calendar::ProlepticGregorian,

@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     TimeError,
-    calendar::{Calendar, Instant, from_date},
+    calendar::{Calendar, Instant},
+    reference::{Reader, reference_date},
 };
+use crate::attribute::Numbers;
 
 /// The step of a count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -51,12 +53,12 @@ enum Agreement {
     NumpyOnly,
 }
 
-/// Who decodes these times for stock xarray, as long as they lie between 1678 and 2262.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-enum Reader {
-    /// Real-world calendars and units spelled out: `datetime64`, in nanoseconds.
-    Numpy,
-    /// All else: in microseconds.
+/// How xarray decodes the floats of one array.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Decoding {
+    /// To nanoseconds, cut toward zero.
+    Datetime64,
+    /// To microseconds, rounded.
     Cftime,
 }
 
@@ -220,7 +222,9 @@ impl TimeUnits {
             return None;
         }
         let instant = self.epoch.plus_ns(i128::from(value) * i128::from(self.unit.ns()))?;
-        let is_agreed = self.agreement == Agreement::Alike || i64::try_from(instant.ns()).is_ok();
+        // Beyond the years of `datetime64` cftime reads, and it knows no nanoseconds.
+        let is_shared = self.agreement == Agreement::Alike && self.unit != Unit::Nanoseconds;
+        let is_agreed = is_shared || i64::try_from(instant.ns()).is_ok();
         is_agreed.then_some(instant)
     }
 
@@ -228,13 +232,65 @@ impl TimeUnits {
     ///
     /// Real-world calendars between 1678 and 2262 go to nanoseconds, cut toward zero; all else goes to microseconds,
     /// rounded as cftime rounds. Xarray chooses for an array as a whole: if one value of an array lies outside those
-    /// years, its others go to microseconds too.
+    /// years, its others go to microseconds too; see [`Self::instants`].
     #[must_use]
     pub fn instant_of_float(&self, value: f64) -> Option<Instant> {
         if !value.is_finite() {
             return None;
         }
         self.datetime64_of(value).or_else(|| self.cftime_of(value))
+    }
+
+    /// The instants of a whole array, decoded as xarray decodes it; `None` for a NaN.
+    ///
+    /// # Errors
+    /// The first value that is neither a time nor a NaN.
+    pub fn instants(&self, values: &Numbers) -> Result<Vec<Option<Instant>>, TimeError> {
+        let no_time = |index: usize, value: String| TimeError::NoTime { index, value, units: self.to_string() };
+        if let Some(integers) = values.to_integers() {
+            let instant = |(index, value): (usize, i128)| {
+                let instant = i64::try_from(value).ok().and_then(|value| self.instant_of_int(value));
+                instant.map(Some).ok_or_else(|| no_time(index, value.to_string()))
+            };
+            return integers.into_iter().enumerate().map(instant).collect();
+        }
+        let values = values.to_f64();
+        let all_fit = values.iter().all(|value| value.is_nan() || self.datetime64_of(*value).is_some());
+        let decoding = if all_fit { Decoding::Datetime64 } else { Decoding::Cftime };
+        let instant = |(index, value): (usize, f64)| match self.decode(value, decoding) {
+            None if value.is_nan() => Ok(None),
+            None => Err(no_time(index, value.to_string())),
+            found => Ok(found),
+        };
+        values.into_iter().enumerate().map(instant).collect()
+    }
+
+    /// How xarray decodes floats that stand for all these instants in one array.
+    pub(super) fn decoding_of(&self, instants: &[Option<Instant>]) -> Decoding {
+        let fits = |instant: &Instant| i64::try_from(instant.ns()).is_ok_and(|ns| ns != i64::MIN);
+        if self.reader == Reader::Numpy && fits(&self.epoch) && instants.iter().flatten().all(fits) {
+            Decoding::Datetime64
+        } else {
+            Decoding::Cftime
+        }
+    }
+
+    /// These units in an array that holds all `instants`: its parts then decode as the whole does.
+    pub(super) fn for_array_of(&self, instants: &[Option<Instant>]) -> Self {
+        match self.decoding_of(instants) {
+            Decoding::Datetime64 => self.clone(),
+            Decoding::Cftime => Self { reader: Reader::Cftime, ..self.clone() },
+        }
+    }
+
+    pub(super) fn decode(&self, value: f64, decoding: Decoding) -> Option<Instant> {
+        if !value.is_finite() {
+            return None;
+        }
+        match decoding {
+            Decoding::Datetime64 => self.datetime64_of(value),
+            Decoding::Cftime => self.cftime_of(value),
+        }
     }
 
     /// The number that decodes to `instant`, an integer if there is one.
@@ -250,15 +306,20 @@ impl TimeUnits {
 
     /// The float that decodes to `instant`, if there is one.
     #[must_use]
-    #[allow(clippy::cast_precision_loss)]
     pub fn float_value_of(&self, instant: Instant) -> Option<f64> {
+        self.encode(instant, self.decoding_of(&[Some(instant)]))
+    }
+
+    /// The float that decodes to `instant` by `decoding`, if there is one.
+    #[allow(clippy::cast_precision_loss)]
+    pub(super) fn encode(&self, instant: Instant, decoding: Decoding) -> Option<f64> {
         let step = i128::from(self.unit.ns());
         let distance = instant.ns() - self.epoch.ns();
         // Whole steps apart from the rest: the quotient is then right to the last bit or the one beside it.
         let nearest = (distance / step) as f64 + (distance % step) as f64 / step as f64;
         [nearest, nearest.next_up(), nearest.next_down()]
             .into_iter()
-            .find(|value| self.instant_of_float(*value) == Some(instant))
+            .find(|value| self.decode(*value, decoding) == Some(instant))
     }
 
     /// As xarray goes through numpy: multiplied in `f64`, cut toward zero.
@@ -350,110 +411,4 @@ const fn shift_half_even(magnitude: i128, shift: u32) -> i128 {
     let rest = magnitude - (quotient << shift);
     let half = 1_i128 << (shift - 1);
     if rest > half || (rest == half && quotient % 2 == 1) { quotient + 1 } else { quotient }
-}
-
-/// The instant of `1850-1-1`, `1970-01-01T00:00:00Z`, `2000-01-01 12:00:00.5 +01:00`, `1900`.
-fn reference_date(text: &str, calendar: Calendar, reader: Reader) -> Result<Instant, &'static str> {
-    let (date, rest) = split_date(text);
-    let (year, month, day) = read_date(date).ok_or("the date is not year-month-day")?;
-    let (clock, zone) = split_zone(rest);
-    let (hour, minute, second, nanosecond) =
-        read_clock(clock.trim(), reader).ok_or("the time is not hours:minutes:seconds")?;
-    // cftime overlooks an hour without minutes; numpy does not.
-    if !clock.contains(':') && hour != 0 && reader == Reader::Cftime {
-        return Err("an hour without minutes is read differently by different readers");
-    }
-    let offset_minutes = read_zone(zone.trim(), reader)?;
-    if year == 0 && matches!(calendar, Calendar::Standard | Calendar::Julian) {
-        return Err("there is no year 0");
-    }
-    let local =
-        from_date(calendar, year, month, day, hour, minute, second, nanosecond).ok_or("there is no such date")?;
-    local.plus_ns(-i128::from(offset_minutes) * 60_000_000_000).ok_or("it is too far away")
-}
-
-/// The date, and what follows its `T` or space.
-fn split_date(text: &str) -> (&str, &str) {
-    match text.find(['T', 't', ' ', 'Z']) {
-        Some(at) => {
-            let (date, rest) = text.split_at(at);
-            (date, rest.strip_prefix(['T', 't']).unwrap_or(rest))
-        }
-        None => (text, ""),
-    }
-}
-
-fn read_date(text: &str) -> Option<(i64, u8, u8)> {
-    let (sign, digits) = match text.strip_prefix('-') {
-        Some(digits) => (-1, digits),
-        None => (1, text.strip_prefix('+').unwrap_or(text)),
-    };
-    let mut parts = digits.split('-');
-    let year: i64 = number(parts.next()?, 7)?;
-    let month = parts.next().map_or(Some(1), |part| number(part, 2))?;
-    let day = parts.next().map_or(Some(1), |part| number(part, 2))?;
-    // A year of eight digits would be a date without dashes, which readers take apart differently.
-    (parts.next().is_none()).then_some((sign * year, month, day))
-}
-
-/// The time of day, and the zone that follows it.
-fn split_zone(text: &str) -> (&str, &str) {
-    text.find(['Z', 'z', '+', '-', 'U', 'G']).map_or((text, ""), |at| text.split_at(at))
-}
-
-fn read_clock(text: &str, reader: Reader) -> Option<(u8, u8, u8, u32)> {
-    if text.is_empty() {
-        return Some((0, 0, 0, 0));
-    }
-    let mut parts = text.split(':');
-    let hour = number(parts.next()?, 2)?;
-    let minute = parts.next().map_or(Some(0), |part| number(part, 2))?;
-    let (second, fraction) = match parts.next() {
-        Some(part) => part.split_once('.').unwrap_or((part, "")),
-        None => ("0", ""),
-    };
-    if parts.next().is_some() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let nanosecond = match reader {
-        Reader::Numpy => {
-            let nine_digits: String = fraction.chars().chain("000000000".chars()).take(9).collect();
-            number(&nine_digits, 9)?
-        }
-        // cftime cuts a float to microseconds.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        Reader::Cftime => (format!("0.{fraction}0").parse::<f64>().ok()? * 1e6) as u32 * 1_000,
-    };
-    Some((hour, minute, number(second, 2)?, nanosecond))
-}
-
-/// Minutes east of Greenwich.
-fn read_zone(text: &str, reader: Reader) -> Result<i64, &'static str> {
-    let unknown = "its time zone is not like +01:00";
-    if matches!(text, "" | "Z" | "z" | "UTC" | "GMT") {
-        return Ok(0);
-    }
-    let (sign, digits) = match (text.strip_prefix('+'), text.strip_prefix('-')) {
-        (Some(digits), _) => (1, digits),
-        (_, Some(digits)) => (-1, digits),
-        _ => return Err(unknown),
-    };
-    let (hours, minutes) = match digits.split_once(':') {
-        Some(parts) => parts,
-        None if digits.len() == 4 && digits.is_ascii() => digits.split_at(2),
-        None => (digits, "0"),
-    };
-    // cftime overlooks a zone of one digit; numpy does not.
-    if hours.len() != 2 && reader == Reader::Cftime {
-        return Err("a time zone of one digit is read differently by different readers");
-    }
-    let hours: i64 = number(hours, 2).filter(|hours| *hours < 24).ok_or(unknown)?;
-    let minutes: i64 = number(minutes, 2).filter(|minutes| *minutes < 60).ok_or(unknown)?;
-    Ok(sign * (hours * 60 + minutes))
-}
-
-/// A number of one to `n_digits` digits and nothing else.
-fn number<T: std::str::FromStr>(text: &str, n_digits: usize) -> Option<T> {
-    let is_number = !text.is_empty() && text.len() <= n_digits && text.bytes().all(|byte| byte.is_ascii_digit());
-    is_number.then(|| text.parse().ok())?
 }
