@@ -56,10 +56,25 @@ pub fn from_hdf5_filter(id: u32, name: &str, values: &[u32], element_bytes: u32)
         1 => Codec::Deflate { level: values.first().copied() },
         2 => Codec::Shuffle { element_bytes: values.first().copied().unwrap_or(element_bytes) },
         3 => Codec::Fletcher32,
+        32015 => Codec::Zstd { level: values.first().map(|level| level.cast_signed()) },
+        32001 => blosc(values, element_bytes),
         _ => {
             let name = if name.is_empty() { name_of_hdf5_filter(id) } else { name };
             Codec::Hdf5 { id, name: name.to_owned(), values: values.to_vec() }
         }
+    }
+}
+
+/// HDF5's blosc filter keeps its own version and c-blosc's, then width, chunk bytes, level, shuffle and compressor.
+fn blosc(values: &[u32], element_bytes: u32) -> Codec {
+    const COMPRESSORS: [&str; 6] = ["blosclz", "lz4", "lz4hc", "snappy", "zlib", "zstd"];
+    let value = |at: usize| values.get(at).copied();
+    let compressor = value(6).and_then(|number| COMPRESSORS.get(usize::try_from(number).ok()?));
+    Codec::Blosc {
+        cname: (*compressor.unwrap_or(&"blosclz")).to_owned(),
+        clevel: value(4).unwrap_or(5),
+        shuffle: value(5).unwrap_or(1),
+        element_bytes: value(2).unwrap_or(element_bytes),
     }
 }
 

@@ -26,7 +26,8 @@ mod pipeline;
 mod session;
 mod shared;
 mod strings;
-pub(crate) mod superblock;
+pub mod superblock;
+pub mod text_cells;
 mod tree;
 mod virtual_layout;
 
