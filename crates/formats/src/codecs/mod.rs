@@ -5,11 +5,16 @@
 //! asks for, whatever the stored bytes claim. It does not know where chunks come from or what the elements mean.
 
 mod bit_planes;
+mod bits;
 mod blosc;
 mod checksum;
 mod filters;
+mod hdf5_filters;
 mod lz;
+mod nbit;
+mod scale_offset;
 mod shuffle;
+mod szip;
 mod zip;
 mod zstandard;
 
@@ -24,6 +29,7 @@ use crate::{
 };
 
 pub use filters::{from_hdf5_filter, name_of_hdf5_filter, unreadable};
+pub use nbit::to_whole_integers;
 pub use shuffle::{shuffle, unshuffle};
 
 use blosc::Inside;
@@ -282,8 +288,8 @@ impl Engines {
                 unturned(input.len())
             }
             Codec::Fletcher32 | Codec::Crc32c => return Err(bad(name_of(step), "it is no step of its own")),
-            Codec::Hdf5 { id, name, .. } => {
-                return Err(bad(name, format!("frazil does not read HDF5 filter {id}")));
+            Codec::Hdf5 { id, values, .. } => {
+                unturned(hdf5_filters::decode(&mut self.inside(), (*id, values), input, expected, to)?)
             }
         };
         match expected {
