@@ -3,6 +3,8 @@
 //! The files are not in this repository. They are looked for in `shared/corpus` beside it, or where
 //! `FRAZIL_CORPUS` says; without them the test says so and passes.
 
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::cast_possible_truncation)]
+
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -280,7 +282,8 @@ fn reading_in_blocks_gives_what_reading_at_once_gives() {
         let whole = decode_whole(bytes.clone());
         for block_bytes in [64 << 10, 512] {
             let (parts, rounds, held) = in_blocks(&bytes, block_bytes);
-            assert_eq!(parts, whole, "{path}");
+            // As text, since NaN does not equal itself.
+            assert!(format!("{parts:?}") == format!("{whole:?}"), "{path}");
             if block_bytes > 512 {
                 (most, all, n) = (rounds.max(most), all + rounds, n + 1);
                 if rounds > 5 {

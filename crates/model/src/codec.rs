@@ -61,6 +61,14 @@ pub enum Codec {
         /// Bits of the value.
         precision: u32,
     },
+    /// Texts in cells of fixed size, of which readers see only the part before the end. Decoding fills the rest with
+    /// NUL.
+    TextCells {
+        /// Bytes of a cell.
+        size_bytes: u32,
+        /// How a text ends.
+        end: TextEnd,
+    },
     /// Any other HDF5 filter, by its registered number and client values (`H5Pset_filter`).
     Hdf5 {
         /// Registered number.
@@ -70,6 +78,15 @@ pub enum Codec {
         /// Client values as stored.
         values: Vec<u32>,
     },
+}
+
+/// How a text ends inside a cell of fixed size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum TextEnd {
+    /// At the first NUL; what follows may be anything.
+    FirstNul,
+    /// Before the spaces at the end of the cell.
+    Spaces,
 }
 
 /// The steps in encoding order, after the elements were laid out in `byte_order`.

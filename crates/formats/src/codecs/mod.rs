@@ -24,7 +24,10 @@ use std::ops::Range;
 use frazil_model::codec::{ByteOrder, Codec, CodecChain};
 use libdeflater::Decompressor;
 
-use crate::{error::FormatError, hdf5::integer_bits::widen};
+use crate::{
+    error::FormatError,
+    hdf5::{integer_bits::widen, text_cells::clean},
+};
 
 pub use filters::{from_hdf5_filter, name_of_hdf5_filter, unreadable};
 pub use nbit::to_whole_integers;
@@ -278,6 +281,13 @@ impl Engines {
                 widen(output, *int, *offset, *precision, order);
                 unturned(input.len())
             }
+            Codec::TextCells { size_bytes, end } => {
+                within(step, input.len(), limit)?;
+                let output = room(to, input.len());
+                output.copy_from_slice(input);
+                clean(output, *size_bytes, *end);
+                unturned(input.len())
+            }
             Codec::Fletcher32 | Codec::Crc32c => return Err(bad(name_of(step), "it is no step of its own")),
             Codec::Hdf5 { id, values, .. } => {
                 unturned(hdf5_filters::decode(&mut self.inside(), (*id, values), input, expected, to)?)
@@ -315,7 +325,9 @@ impl Engines {
                 let how = blosc::Writing { cname, clevel: *clevel, shuffle: *shuffle, element_bytes: *element_bytes };
                 blosc::encode(&mut self.inside(), &how, input, to)
             }
-            Codec::IntegerBits { .. } => Err(bad(name_of(step), "frazil does not write such integers")),
+            Codec::IntegerBits { .. } | Codec::TextCells { .. } => {
+                Err(bad(name_of(step), "frazil reads it and does not write it"))
+            }
             Codec::Hdf5 { id, name, .. } => Err(bad(name, format!("frazil does not write HDF5 filter {id}"))),
         }
     }
@@ -355,7 +367,7 @@ fn expected(form: &ChunkForm<'_>, skipped_steps: u32, number: usize) -> Expected
     let earlier = form.chain.steps.iter().enumerate().take(number);
     for (_, step) in earlier.filter(|(earlier, _)| !is_skipped(skipped_steps, *earlier)) {
         match step {
-            Codec::Shuffle { .. } | Codec::IntegerBits { .. } => {}
+            Codec::Shuffle { .. } | Codec::IntegerBits { .. } | Codec::TextCells { .. } => {}
             Codec::Fletcher32 | Codec::Crc32c => n_bytes = n_bytes.saturating_add(checksum::CHECKSUM_BYTES),
             // Compressed bytes can be a little more than the bytes they stand for, never much more.
             _ => return Expected::AtMost(n_bytes.saturating_add(n_bytes / 8).saturating_add(64 * 1024)),
@@ -374,6 +386,7 @@ fn name_of(step: &Codec) -> &str {
         Codec::Crc32c => "crc32c",
         Codec::Zstd { .. } => "zstd",
         Codec::Blosc { .. } => "blosc",
+        Codec::TextCells { .. } => "texts in cells",
         Codec::IntegerBits { .. } => "integers of fewer bits than their bytes",
         Codec::Hdf5 { name, .. } => name,
     }

@@ -19,7 +19,7 @@ use crate::{
         datatype::{Datatype, datatype},
         element::{Element, element, little_endian},
         global_heap,
-        header::Header,
+        header::{Header, Message},
         layout::{self, EdgeChunks, ExternalFiles, Layout},
         local_heap::{self, local_heap},
         pipeline,
@@ -49,6 +49,8 @@ pub(crate) struct Array {
     pub is_chunked: bool,
     pub codecs: CodecChain,
     pub fill: Vec<u8>,
+    /// Whether its type has a name in the file. The netCDF library shows compounds, enums and the like only then.
+    pub has_named_type: bool,
     storage: Storage,
 }
 
@@ -97,6 +99,7 @@ pub(crate) fn array(session: &mut Session<'_>, header: &Header) -> Result<Array,
         is_chunked,
         codecs,
         fill,
+        has_named_type: header.find(DATATYPE).is_some_and(Message::is_shared),
         storage,
     })
 }

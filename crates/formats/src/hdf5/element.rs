@@ -5,7 +5,7 @@
 
 use frazil_model::{
     attribute::{AttributeValue, Numbers},
-    codec::{ByteOrder, Codec},
+    codec::{ByteOrder, Codec, TextEnd},
     dtype::{DataType, FloatType, IntType},
 };
 
@@ -19,6 +19,7 @@ use crate::{
         integer_bits::widen,
         local_heap,
         session::Session,
+        text_cells::clean,
     },
     sparse::{Stop, Wants},
 };
@@ -28,7 +29,7 @@ use crate::{
 pub(crate) struct Element {
     pub dtype: DataType,
     pub byte_order: ByteOrder,
-    /// What lies between the elements and their filters, for integers that do not fill their bytes.
+    /// What lies between the elements and their filters: integers and texts that do not fill their bytes.
     pub first_step: Option<Codec>,
 }
 
@@ -47,7 +48,18 @@ pub(crate) fn element(datatype: &Datatype) -> Element {
         Class::Float(layout) => float(layout, size_bytes),
         Class::Time => unsupported("time"),
         Class::Text { .. } if size_bytes == 1 => plain(DataType::Char),
-        Class::Text { .. } => plain(DataType::FixedString { size_bytes }),
+        Class::Text { padding } => {
+            let end = match padding {
+                Padding::NulTerminated => Some(TextEnd::FirstNul),
+                Padding::Space => Some(TextEnd::Spaces),
+                Padding::Nul => None,
+            };
+            Element {
+                dtype: DataType::FixedString { size_bytes },
+                byte_order: ByteOrder::Little,
+                first_step: end.map(|end| Codec::TextCells { size_bytes, end }),
+            }
+        }
         Class::Bitfield { is_big: true } if size_bytes > 1 => unsupported("big-endian bitfield"),
         Class::Bitfield { .. } => plain(DataType::Raw { name: format!("bitfield {size_bytes}"), size_bytes }),
         Class::Opaque => plain(DataType::Raw { name: format!("|V{size_bytes}"), size_bytes }),
@@ -129,7 +141,7 @@ fn complex(members: &[Member], size_bytes: u32) -> Option<Element> {
         && real.offset == 0
         && imaginary.offset == real.datatype.size_bytes
         && size_bytes.checked_div(2) == Some(imaginary.offset)
-        && size_bytes % 2 == 0;
+        && size_bytes.is_multiple_of(2);
     match element(&real.datatype) {
         Element { dtype: DataType::Float(float), byte_order, .. } if is_pair => {
             Some(Element { dtype: DataType::Complex(float), byte_order, first_step: None })
@@ -162,8 +174,12 @@ pub(crate) fn little_endian(datatype: &Datatype, stored: &[u8]) -> Option<Vec<u8
             piece.reverse();
         }
     }
-    if let Some(Codec::IntegerBits { int, offset, precision }) = first_step {
-        widen(&mut bytes, int, offset, precision, ByteOrder::Little);
+    match first_step {
+        Some(Codec::IntegerBits { int, offset, precision }) => {
+            widen(&mut bytes, int, offset, precision, ByteOrder::Little);
+        }
+        Some(Codec::TextCells { size_bytes, end }) => clean(&mut bytes, size_bytes, end),
+        _ => {}
     }
     Some(bytes)
 }

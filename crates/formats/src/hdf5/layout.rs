@@ -102,7 +102,7 @@ fn chunked(
     index: ChunkIndexKind,
     edges: EdgeChunks,
 ) -> Result<Layout, FormatError> {
-    if rank < 2 || rank > MAX_RANK {
+    if !(2..=MAX_RANK).contains(&rank) {
         return Err(cursor.bad(format!("chunks of {rank} dimensions, with that of the element")));
     }
     let mut chunk_shape = (0..rank).map(|_| cursor.uint(length_bytes)).collect::<Result<Vec<u64>, _>>()?;

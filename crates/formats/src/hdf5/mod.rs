@@ -27,6 +27,7 @@ mod session;
 mod shared;
 mod strings;
 pub mod superblock;
+pub mod text_cells;
 mod tree;
 mod virtual_layout;
 

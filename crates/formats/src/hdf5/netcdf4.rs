@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use frazil_model::{
     attribute::Attributes,
     dataset::{Dataset, Dimension, Group, Role, Unread, Variable},
+    dtype::{DataType, FloatType},
     manifest::{ChunkManifest, ChunkTable, Hdf5Places},
 };
 
@@ -66,20 +67,7 @@ pub(crate) fn decoded(context: FileContext, root: u64, objects: &BTreeMap<u64, O
     let mut tree = tree(root, objects);
     let mut scales = find_scales(&tree, objects);
     let parents: Vec<Option<usize>> = tree.groups.iter().map(|group| group.parent).collect();
-    let mut names = vec![Vec::new(); tree.groups.len()];
-    // The library names dimensions group by group, children first; the numbers of made-up names follow from that.
-    for index in children_first(&parents) {
-        let Some(group) = tree.groups.get(index) else { continue };
-        let named = group.arrays.iter().map(|(_, address)| {
-            let object = objects.get(address)?;
-            let array = object.array.as_ref()?.as_ref().ok()?;
-            Some(scales.name_dimensions(&parents, index, *address, array, attributes_of(object)))
-        });
-        let named: Vec<Option<Vec<(usize, usize)>>> = named.collect();
-        if let Some(names) = names.get_mut(index) {
-            *names = named;
-        }
-    }
+    let names = name_dimensions(&tree, &parents, objects, &mut scales);
     let mut unread = std::mem::take(&mut tree.unread);
     let mut dataset = Dataset { format: "hdf5".into(), ..Dataset::default() };
     let mut places = Hdf5Places {
@@ -124,6 +112,47 @@ pub(crate) fn decoded(context: FileContext, root: u64, objects: &BTreeMap<u64, O
     }
     dataset.unread = unread;
     Decoded { dataset, manifest: ChunkManifest { tables, hdf5: Some(places) } }
+}
+
+/// For each array of each group, its dimensions.
+type Names = Vec<Vec<Option<Vec<(usize, usize)>>>>;
+
+/// Gives every array its dimensions. The library does so group by group, children first, and leaves out arrays whose
+/// types it does not know; the numbers of made-up names follow from that. Those it leaves out come last here.
+fn name_dimensions(
+    tree: &Tree,
+    parents: &[Option<usize>],
+    objects: &BTreeMap<u64, Object>,
+    scales: &mut Scales,
+) -> Names {
+    let mut names: Names = tree.groups.iter().map(|group| vec![None; group.arrays.len()]).collect();
+    let order = children_first(parents);
+    for is_shown in [true, false] {
+        for index in &order {
+            let Some(group) = tree.groups.get(*index) else { continue };
+            for (place, (_, address)) in group.arrays.iter().enumerate() {
+                let Some(object) = objects.get(address) else { continue };
+                let Some(Ok(array)) = &object.array else { continue };
+                if netcdf_shows(array) != is_shown {
+                    continue;
+                }
+                let chosen = scales.name_dimensions(parents, *index, *address, array, attributes_of(object));
+                if let Some(name) = names.get_mut(*index).and_then(|names| names.get_mut(place)) {
+                    *name = Some(chosen);
+                }
+            }
+        }
+    }
+    names
+}
+
+/// Whether the netCDF library has a type for this array.
+const fn netcdf_shows(array: &Array) -> bool {
+    match &array.element.dtype {
+        DataType::Int(_) | DataType::Char | DataType::FixedString { .. } | DataType::String => true,
+        DataType::Float(float) => !matches!(float, FloatType::F16),
+        _ => array.has_named_type,
+    }
 }
 
 /// Indexes of groups, each after its children. Parents come first in the list.

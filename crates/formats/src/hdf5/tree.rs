@@ -97,7 +97,7 @@ impl<'a> Walk<'a> {
                 self.refuse(path, "it holds more names, or longer ones, than frazil lists".into());
                 return children;
             }
-            let child = match self.target(here, address, &link.target) {
+            let child = match self.target(address, &link.target) {
                 Ok(child) => child,
                 Err(reason) => {
                     self.refuse(child_path, reason);
@@ -124,19 +124,19 @@ impl<'a> Walk<'a> {
     }
 
     /// The object that a link leads to, or why it leads nowhere.
-    fn target(&mut self, here: usize, group: u64, target: &Target) -> Result<u64, String> {
+    fn target(&mut self, group: u64, target: &Target) -> Result<u64, String> {
         match target {
             Target::Hard(address) => Ok(*address),
-            Target::Soft(path) => self
-                .follow(Some(here), group, path, 0)
-                .ok_or_else(|| format!("soft link to `{path}`, which is not there")),
+            Target::Soft(path) => {
+                self.follow(group, path, 0).ok_or_else(|| format!("soft link to `{path}`, which is not there"))
+            }
             Target::External { file, path } => Err(format!("external link to `{path}` of `{file}`, not followed")),
             Target::User(kind) => Err(format!("user-defined link of kind {kind}")),
         }
     }
 
     /// The object that `path` leads to from `group`.
-    fn follow(&mut self, here: Option<usize>, group: u64, path: &str, depth: u32) -> Option<u64> {
+    fn follow(&mut self, group: u64, path: &str, depth: u32) -> Option<u64> {
         if depth > MAX_SOFT_LINKS {
             return None;
         }
@@ -149,7 +149,7 @@ impl<'a> Walk<'a> {
             let target = self.names(at).get(part).copied()?;
             at = match target {
                 Target::Hard(address) => *address,
-                Target::Soft(path) => self.follow(here, at, path, depth + 1)?,
+                Target::Soft(path) => self.follow(at, path, depth + 1)?,
                 Target::External { .. } | Target::User(_) => return None,
             };
         }

@@ -1,7 +1,8 @@
 //! Virtual datasets: boxes of an array that are filled from arrays of other files.
 //!
-//! Mappings come from a global heap object. Regular selections become [`VirtualPart`]s; names with `%b` and
-//! selections without end are spelt out as far as the present shape goes. What does not fit is refused by name.
+//! Mappings come from a global heap object. Regular selections become [`VirtualPart`]s. It promises that an array is
+//! refused by name if its length depends on which files are there (`%b` in names, selections without end): its
+//! stored shape is only what some program saw last.
 
 use frazil_model::manifest::{Hyperslab, VirtualPart};
 
@@ -184,83 +185,10 @@ fn spell_out(
     if to.len() != shape.len() {
         return Err(unsupported("virtual dataset", "a mapping has another number of dimensions than the array"));
     }
-    let endless = to.iter().position(|slab| slab.count == u64::MAX || slab.block == u64::MAX);
-    let is_numbered = has_number(file) || has_number(variable);
-    match endless {
-        None => add(parts, plain_name(file), plain_name(variable), from, to),
-        Some(axis) if is_numbered => numbered(parts, (file, variable), &from, &to, axis, shape),
-        Some(axis) => {
-            let length = shape.get(axis).copied().unwrap_or(0);
-            bounded(parts, (file, variable), from, to, axis, length)
-        }
-    }
-}
-
-/// One part for each block along `axis`, each from a variable whose name carries the block's number.
-fn numbered(
-    parts: &mut Vec<VirtualPart>,
-    (file, variable): (&str, &str),
-    from: &[Hyperslab],
-    to: &[Hyperslab],
-    axis: usize,
-    shape: &[u64],
-) -> Result<(), FormatError> {
-    let length = shape.get(axis).copied().unwrap_or(0);
-    let Some(slab) = to.get(axis).copied() else { return Ok(()) };
-    let n_blocks = length.saturating_sub(slab.start).div_ceil(slab.stride);
-    if n_blocks > MAX_PARTS {
-        return Err(too_large("parts of a virtual dataset", n_blocks, MAX_PARTS));
-    }
-    for number in 0..n_blocks {
-        let start = slab.start + number * slab.stride;
-        if start.checked_add(slab.block).is_none_or(|end| end > length) {
-            // The last block is cut by the present shape; its source has more.
-            return Err(unsupported("virtual dataset", "its last numbered block reaches over its shape"));
-        }
-        let mut to = to.to_vec();
-        if let Some(here) = to.get_mut(axis) {
-            *here = Hyperslab { start, stride: slab.block, count: 1, block: slab.block };
-        }
-        let (file, variable) = (with_number(file, number), with_number(variable, number));
-        add(parts, file, variable, from.to_vec(), to)?;
-    }
-    Ok(())
-}
-
-/// A mapping without end on both sides, cut at the present length.
-fn bounded(
-    parts: &mut Vec<VirtualPart>,
-    (file, variable): (&str, &str),
-    mut from: Vec<Hyperslab>,
-    mut to: Vec<Hyperslab>,
-    axis: usize,
-    length: u64,
-) -> Result<(), FormatError> {
-    let refuse = || unsupported("virtual dataset", "a selection without end does not stop at whole blocks");
-    let Some(slab) = to.get_mut(axis) else { return Ok(()) };
-    let room = length.saturating_sub(slab.start);
-    if room == 0 {
-        return Ok(());
-    }
-    // How many elements along the axis: whole blocks, or one block up to the end.
-    let n_elements = if slab.block == u64::MAX {
-        (slab.block, slab.stride, slab.count) = (room, room, 1);
-        room
-    } else {
-        slab.count = room.div_ceil(slab.stride);
-        let last = (slab.count - 1).checked_mul(slab.stride).and_then(|last| last.checked_add(slab.block));
-        if last.is_none_or(|last| last > room) {
-            return Err(refuse());
-        }
-        slab.count.checked_mul(slab.block).ok_or_else(refuse)?
-    };
-    let other = from.iter_mut().find(|slab| slab.count == u64::MAX || slab.block == u64::MAX).ok_or_else(refuse)?;
-    if other.block == u64::MAX {
-        (other.block, other.stride, other.count) = (n_elements, n_elements, 1);
-    } else if n_elements.is_multiple_of(other.block) {
-        other.count = n_elements / other.block;
-    } else {
-        return Err(refuse());
+    let is_endless = to.iter().chain(&from).any(|slab| slab.count == u64::MAX || slab.block == u64::MAX);
+    if is_endless || has_number(file) || has_number(variable) {
+        // The library looks at the other files each time to find how long such an array is.
+        return Err(unsupported("virtual dataset", "its length follows from files that it does not list one by one"));
     }
     add(parts, plain_name(file), plain_name(variable), from, to)
 }
@@ -287,11 +215,6 @@ fn has_number(name: &str) -> bool {
     name.replace("%%", "").contains("%b")
 }
 
-fn with_number(name: &str, number: u64) -> String {
-    let pieces: Vec<String> = name.split("%%").map(|piece| piece.replace("%b", &number.to_string())).collect();
-    pieces.join("%")
-}
-
 fn plain_name(name: &str) -> String {
     name.replace("%%", "%")
 }
@@ -302,7 +225,8 @@ mod tests {
 
     #[test]
     fn a_percent_sign_is_written_twice() {
-        assert_eq!(with_number("a%b_100%%b.h5", 7), "a7_100%b.h5");
-        assert!(!has_number("100%%b"));
+        assert_eq!(plain_name("100%%b.h5"), "100%b.h5");
+        assert!(!has_number("100%%b.h5"));
+        assert!(has_number("a%b.h5"));
     }
 }
