@@ -48,7 +48,10 @@ fn bombs() -> Vec<(&'static str, String)> {
         ("as many keys as fit", cut(numbered(120_000, &|n| format!("k{n}: 1\n")))),
         ("as many documents as fit", fill("--- a\n")),
         ("anchors", cut(numbered(90_000, &|n| format!("- &a{n} x\n")))),
-        ("anchors in anchors", format!("{}x", numbered(30, &|n| format!("- &a{n} ")))),
+        (
+            "anchors in anchors",
+            format!("{}{}{}", numbered(30, &|n| format!("&a{n} [")), "x,".repeat(9000), "]".repeat(30)),
+        ),
         ("tags", fill("!t x\n")),
         ("directives", fill("%TAG ! a\n")),
         ("comments", fill("#\n")),
@@ -57,8 +60,8 @@ fn bombs() -> Vec<(&'static str, String)> {
         ("tabs", fill("\t")),
         ("quotes", fill("\"")),
         ("colons", fill(": ")),
-        ("commas", format!("[{}", fill(","))),
-        ("a folded text", format!("a: >\n{}", fill(" x\n"))),
+        ("commas", cut(format!("[x{}", fill(", x")))),
+        ("a folded text", cut(format!("a: >\n{}", fill(" x\n")))),
         ("unknown steps", cut(format!("{small}each:\n{}", numbered(90_000, &|n| format!("- {{k{n}: 1}}\n"))))),
         (
             "renames",
@@ -98,14 +101,21 @@ fn bombs() -> Vec<(&'static str, String)> {
 #[test]
 fn bombs_do_not_go_off() {
     for (name, text) in bombs() {
+        // From here on the peak is counted anew: the text itself is not the reader's.
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
         let before = used();
         let outcome = parse(&text);
         assert!(outcome.is_err(), "{name} was taken for a recipe");
         if let (Some((ms_before, kb_before)), Some((ms, kb))) = (before, used()) {
             assert!(ms - ms_before < 1000, "{name} took {} ms", ms - ms_before);
-            assert!(kb - kb_before < 100_000, "{name} took {} kB", kb - kb_before);
+            assert!(kb.saturating_sub(kb_before) < 100_000, "{name} took {} kB", kb.saturating_sub(kb_before));
             if std::env::var_os("SHOW").is_some() {
-                println!("{name}: {} ms, {} kB more: {}", ms - ms_before, kb - kb_before, outcome.unwrap_err()[0]);
+                println!(
+                    "{name}: {} ms, {} kB more: {}",
+                    ms - ms_before,
+                    kb.saturating_sub(kb_before),
+                    outcome.unwrap_err()[0]
+                );
             }
         }
     }
