@@ -160,6 +160,25 @@ fn settings_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn nothing_is_guessed() {
+    check("test: {first: !!str 2}", "line 5, column 15: this is not YAML: the tag `str` has no meaning in a recipe");
+    check(
+        "test: {first: \"2\"}",
+        "line 5, column 15: `first` must be a whole number of at least 0, for example `2`, and is `2`",
+    );
+    check(
+        "each: [{attrs: {v: {n: 12345678901234567890}}}]",
+        "line 5, column 24: `n`: the number is too large; in quotes it is a text",
+    );
+    check(
+        "each: [{attrs: {v: {n: [0.5, 9007199254740993]}}}]",
+        "line 5, column 24: `n`: an attribute is a text, a number, or a list of one of them",
+    );
+    check("each: [{subset: {lat: [10, -10]}}]", "line 5, column 23: `subset`: `10` to `-10` runs backwards");
+    check("each: [{attrs: {v: {norway: no}}}]", "ok");
+}
+
+#[test]
 fn not_yet_names_the_line() {
     check("each:\n  - python: {file: a.py, call: f}", "line 6, column 5: `each.python` is not supported yet");
     check("sources: {f: {glob: a, missing: fill}}", "line 4, column 33: `missing: fill` is not supported yet");

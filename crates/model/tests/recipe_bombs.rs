@@ -24,11 +24,11 @@ fn bombs() -> Vec<(&'static str, String)> {
         text
     };
     let scalar = format!("a: &a \"{}\"\nb: [{}]", "x".repeat(60_000), vec!["*a"; 90_000].join(","));
-    let fill = |unit: &str| unit.repeat((1 << 20) / unit.len());
+    let fill = |unit: &str| unit.repeat((512 << 10) / unit.len());
     let numbered = |n: usize, line: &dyn Fn(usize) -> String| (0..n).map(line).collect::<String>();
     let small = "recipe: 1\nid: x\nwrite: zarr\nsources: {f: {glob: a}}\n";
     let cut = |mut text: String| {
-        text.truncate(1 << 20);
+        text.truncate(512 << 10);
         text
     };
     vec![
@@ -37,13 +37,14 @@ fn bombs() -> Vec<(&'static str, String)> {
         ("an alias inside itself", "a: &a [*a]".to_owned()),
         ("a cycle of aliases", "a: &a {b: &b [*a], c: *b}".to_owned()),
         ("a million open lists", "[".repeat(1_000_000)),
+        ("as many open lists as fit", fill("[")),
         ("a million open mappings", fill("{a: ")),
         ("a million dashes", fill("- ")),
         ("a million question marks", fill("? ")),
-        ("a staircase", numbered(1400, &|n| format!("{}a:\n", " ".repeat(n)))),
+        ("a staircase", numbered(1000, &|n| format!("{}a:\n", " ".repeat(n)))),
         ("a text of 100 MB", format!("a: {}", "x".repeat(100_000_000))),
-        ("a text of a megabyte", format!("a: \"{}\"", "x".repeat((1 << 20) - 10))),
-        ("a word of a megabyte", "x".repeat(1 << 20)),
+        ("a text of half a megabyte", format!("a: \"{}\"", "x".repeat((512 << 10) - 10))),
+        ("a word of half a megabyte", "x".repeat(512 << 10)),
         ("the same key", fill("a: 1\n")),
         ("as many keys as fit", cut(numbered(120_000, &|n| format!("k{n}: 1\n")))),
         ("as many documents as fit", fill("--- a\n")),
@@ -61,11 +62,15 @@ fn bombs() -> Vec<(&'static str, String)> {
         ("quotes", fill("\"")),
         ("colons", fill(": ")),
         ("commas", cut(format!("[x{}", fill(", x")))),
+        ("denser commas", cut(format!("[{}", fill("x,")))),
+        ("pairs", cut(format!("{{{}", fill("x:,")))),
+        ("quoted pairs", cut(format!("{{{}", fill("'':,")))),
+        ("empty lists", cut(format!("[{}", fill("[],")))),
         ("a folded text", cut(format!("a: >\n{}", fill(" x\n")))),
         ("unknown steps", cut(format!("{small}each:\n{}", numbered(90_000, &|n| format!("- {{k{n}: 1}}\n"))))),
         (
             "renames",
-            cut(format!("{small}each:\n- rename:\n{}", numbered(40_000, &|n| format!("    k{n}: v{n}\n"))) + "?"),
+            cut(format!("{small}each:\n- rename:\n{}", numbered(20_000, &|n| format!("    k{n}: v{n}\n"))) + "?"),
         ),
         (
             "patterns",
