@@ -8,6 +8,7 @@ pub mod error;
 pub mod hdf5;
 pub mod netcdf3;
 pub mod sparse;
+pub mod zarr;
 
 pub use error::FormatError;
 pub use sparse::{Progress, SparseBytes, Stop, Wants};

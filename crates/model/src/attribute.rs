@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dtype::{DataType, FloatType, IntType};
+
 /// Named values in file order.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Attributes(pub Vec<(String, AttributeValue)>);
@@ -97,21 +99,54 @@ impl Numbers {
         each_type!(self, values => values.iter().flat_map(|value| value.to_le_bytes()).collect())
     }
 
+    /// The numbers of little-endian `bytes`; `None` if `dtype` is no integer and no `float32` or `float64`.
+    #[must_use]
+    pub fn of(dtype: &DataType, bytes: &[u8]) -> Option<Self> {
+        macro_rules! read {
+            ($variant:ident, $number:ty) => {{
+                let cells = bytes.chunks_exact(size_of::<$number>());
+                if !cells.remainder().is_empty() {
+                    return None;
+                }
+                Self::$variant(cells.filter_map(|cell| Some(<$number>::from_le_bytes(cell.try_into().ok()?))).collect())
+            }};
+        }
+        Some(match dtype {
+            DataType::Int(IntType::I8) => read!(I8, i8),
+            DataType::Int(IntType::I16) => read!(I16, i16),
+            DataType::Int(IntType::I32) => read!(I32, i32),
+            DataType::Int(IntType::I64) => read!(I64, i64),
+            DataType::Int(IntType::U8) => read!(U8, u8),
+            DataType::Int(IntType::U16) => read!(U16, u16),
+            DataType::Int(IntType::U32) => read!(U32, u32),
+            DataType::Int(IntType::U64) => read!(U64, u64),
+            DataType::Float(FloatType::F32) => read!(F32, f32),
+            DataType::Float(FloatType::F64) => read!(F64, f64),
+            _ => return None,
+        })
+    }
+
+    /// The type of the numbers.
+    #[must_use]
+    pub const fn dtype(&self) -> DataType {
+        match self {
+            Self::I8(_) => DataType::Int(IntType::I8),
+            Self::I16(_) => DataType::Int(IntType::I16),
+            Self::I32(_) => DataType::Int(IntType::I32),
+            Self::I64(_) => DataType::Int(IntType::I64),
+            Self::U8(_) => DataType::Int(IntType::U8),
+            Self::U16(_) => DataType::Int(IntType::U16),
+            Self::U32(_) => DataType::Int(IntType::U32),
+            Self::U64(_) => DataType::Int(IntType::U64),
+            Self::F32(_) => DataType::Float(FloatType::F32),
+            Self::F64(_) => DataType::Float(FloatType::F64),
+        }
+    }
+
     /// numpy's name of the type: `float32`.
     #[must_use]
-    pub const fn type_name(&self) -> &'static str {
-        match self {
-            Self::I8(_) => "int8",
-            Self::I16(_) => "int16",
-            Self::I32(_) => "int32",
-            Self::I64(_) => "int64",
-            Self::U8(_) => "uint8",
-            Self::U16(_) => "uint16",
-            Self::U32(_) => "uint32",
-            Self::U64(_) => "uint64",
-            Self::F32(_) => "float32",
-            Self::F64(_) => "float64",
-        }
+    pub fn type_name(&self) -> String {
+        self.dtype().to_string()
     }
 }
 
@@ -161,9 +196,7 @@ impl AttributeValue {
     #[must_use]
     pub fn same_bits(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Numbers(a), Self::Numbers(b)) => {
-                a.type_name() == b.type_name() && a.to_le_bytes() == b.to_le_bytes()
-            }
+            (Self::Numbers(a), Self::Numbers(b)) => a.dtype() == b.dtype() && a.to_le_bytes() == b.to_le_bytes(),
             _ => self == other,
         }
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dtype::IntType;
+
 /// Which end of a number comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum ByteOrder {
@@ -49,6 +51,15 @@ pub enum Codec {
         shuffle: u32,
         /// Bytes of an element.
         element_bytes: u32,
+    },
+    /// Integers that use only some bits of their bytes, as HDF5 allows. Decoding fills the others with the sign.
+    IntegerBits {
+        /// What a reader sees.
+        int: IntType,
+        /// Lowest bit of the value.
+        offset: u32,
+        /// Bits of the value.
+        precision: u32,
     },
     /// Any other HDF5 filter, by its registered number and client values (`H5Pset_filter`).
     Hdf5 {

@@ -115,10 +115,17 @@ impl Variable {
 }
 
 impl Dataset {
-    /// The variable at `path`.
+    /// The variable at `path`. A netCDF dimension may have the name of a variable that does not describe it; then
+    /// it is the variable.
     #[must_use]
     pub fn variable(&self, path: &str) -> Option<&Variable> {
-        self.variables.iter().find(|variable| variable.path == path)
+        let mut named = self.variables.iter().filter(|variable| variable.path == path);
+        let first = named.next()?;
+        if first.role == Role::Variable {
+            Some(first)
+        } else {
+            named.find(|v| v.role == Role::Variable).or(Some(first))
+        }
     }
 
     /// The group at `path`.

@@ -5,10 +5,19 @@
 
 pub mod attribute;
 pub mod codec;
+pub mod combine;
 pub mod dataset;
 pub mod dtype;
+pub mod layout;
 pub mod location;
 pub mod manifest;
+pub mod numbers;
+pub mod packing;
+pub mod plan;
 pub mod problem;
 pub mod range;
 pub mod recipe;
+pub mod region;
+pub mod rule;
+pub mod time;
+pub mod zarr;

@@ -8,6 +8,22 @@ use serde::{Deserialize, Serialize};
 pub struct ChunkManifest {
     /// One table a variable.
     pub tables: Vec<ChunkTable>,
+    /// What only an HDF5 file needs to be read.
+    #[serde(default)]
+    pub hdf5: Option<Hdf5Places>,
+}
+
+/// What reading the values of an HDF5 file takes besides the chunks.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Hdf5Places {
+    /// Bytes of an address in a variable-length text's descriptor (4 bytes of length, address, 4 bytes of number).
+    pub offset_bytes: u8,
+    /// Bytes of a length in the global heaps that hold such texts.
+    pub length_bytes: u8,
+    /// Byte of the file that address 0 stands for.
+    pub base_address: u64,
+    /// Variables whose path is not that in the file, with the file's: `("/x", "/_nc4_non_coord_x")`.
+    pub stored_paths: Vec<(String, String)>,
 }
 
 /// Where the chunks of one variable are.
@@ -56,7 +72,7 @@ pub struct VirtualPart {
     pub file: String,
     /// Path of the variable there.
     pub variable: String,
-    /// Where elements are taken from.
+    /// Where elements are taken from; empty: all of them, in order.
     pub from: Vec<Hyperslab>,
     /// Where they go; as many elements, in the same order.
     pub to: Vec<Hyperslab>,

@@ -1,1 +1,11 @@
 //! Places to bytes, and back.
+//!
+//! It knows files and web servers: sizes, fingerprints, ranges, listings, safe writes, locks. It does not know what
+//! the bytes mean.
+
+pub mod error;
+pub mod folder;
+pub mod lock;
+pub mod read;
+
+pub use error::StoreError;

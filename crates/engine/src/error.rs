@@ -1,0 +1,122 @@
+//! Why a verb could not do its work.
+
+use std::path::PathBuf;
+
+use frazil_formats::FormatError;
+use frazil_model::{
+    combine::error::CombineError,
+    layout::LayoutError,
+    location::LocationError,
+    plan::PlanError,
+    problem::{Exit, Problem},
+    rule::RuleError,
+};
+use frazil_store::StoreError;
+
+/// Why a verb could not do its work.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum EngineError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    #[error(transparent)]
+    Combine(#[from] CombineError),
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error("`{file}` could not be read")]
+    Format { file: String, source: FormatError },
+    #[error("chunk {chunk} of `{variable}` in `{file}` could not be read")]
+    Chunk { file: String, variable: String, chunk: u64, source: FormatError },
+    #[error("`{variable}` in `{file}` cannot be read: {reason}")]
+    Unreadable { file: String, variable: String, reason: String },
+    #[error("a value of `{variable}` in `{file}` cannot be written exactly")]
+    Value { file: String, variable: String, source: RuleError },
+    #[error("`{variable}` has no dimension `{along}`, and its values in `{file}` differ from those in `{first_file}`")]
+    StaticDiffers { variable: String, along: String, file: String, first_file: String },
+    #[error("`{variable}` is {dtype}, which cannot be written to Zarr: {reason}")]
+    NoZarrType { variable: String, dtype: String, reason: String },
+    #[error("interrupted")]
+    Interrupted { resume: Option<String> },
+    #[error("`{}` is there already", path.display())]
+    Exists { path: PathBuf, what: String },
+    #[error("`{}` holds unfinished work of another plan", path.display())]
+    OtherPlan { path: PathBuf },
+    #[error("`{}` is not a store that frazil wrote: {reason}", path.display())]
+    NotOurs { path: PathBuf, reason: String },
+    #[error("`{file}` changed while it was read: {reason}")]
+    Changed { file: String, reason: String },
+    #[error("`{pattern}` matches no file")]
+    NoMatch { pattern: String },
+    #[error("the result could not be put into words: {reason}")]
+    Document { reason: String },
+    #[error("a thread of the run ended without a word: {reason}")]
+    Thread { reason: String },
+}
+
+impl Problem for EngineError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.code(),
+            Self::Location(error) => error.code(),
+            Self::Combine(error) => error.code(),
+            Self::Layout(error) => error.code(),
+            Self::Plan(error) => error.code(),
+            Self::Format { source, .. } => source.code(),
+            Self::Chunk { .. } => "source.chunk",
+            Self::Unreadable { .. } => "source.unreadable",
+            Self::Value { .. } => "combine.value",
+            Self::StaticDiffers { .. } => "combine.static",
+            Self::NoZarrType { .. } => "zarr.type",
+            Self::Interrupted { .. } => "run.interrupted",
+            Self::Exists { .. } => "target.exists",
+            Self::OtherPlan { .. } => "target.other-plan",
+            Self::NotOurs { .. } => "target.not-ours",
+            Self::Changed { .. } => "source.changed",
+            Self::NoMatch { .. } => "source.no-match",
+            Self::Document { .. } => "run.document",
+            Self::Thread { .. } => "run.thread",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Store(error) => return error.hint(),
+            Self::Location(error) => return error.hint(),
+            Self::Combine(error) => return error.hint(),
+            Self::Layout(error) => return error.hint(),
+            Self::Plan(error) => return error.hint(),
+            Self::Format { source, .. } | Self::Chunk { source, .. } => return source.hint(),
+            Self::Unreadable { variable, .. } | Self::NoZarrType { variable, .. } => {
+                format!("name the variables you want with `--vars` (`keep:` in a recipe), without `{}`", variable.trim_start_matches('/'))
+            }
+            Self::Value { .. } => "choose `differ: {packing: decode}` (`--differ packing=decode`)".into(),
+            Self::StaticDiffers { variable, .. } => {
+                format!("leave it out with `drop: [{}]`, or build the files apart", variable.trim_start_matches('/'))
+            }
+            Self::Interrupted { resume } => match resume {
+                Some(command) => format!("what is done is kept; go on with: {command}"),
+                None => "what is done is kept; type the same command again".into(),
+            },
+            Self::Exists { what, .. } => format!("{what}; `--overwrite` (`mode: replace` in a recipe) puts the new store in its place"),
+            Self::OtherPlan { path } => format!("finish it with the command that began it, or discard it with `--overwrite` or by removing {}", path.display()),
+            Self::NotOurs { .. } => "name a store that `frazil build` or `frazil convert` finished".into(),
+            Self::Changed { .. } => "run the command again: it starts from the file as it is now".into(),
+            Self::NoMatch { .. } => "patterns know `*`, `?`, `[…]` and `**`; quote them so that the shell leaves them alone".into(),
+            Self::Document { .. } | Self::Thread { .. } => return None,
+        })
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Store(error) => error.exit(),
+            Self::Location(error) => error.exit(),
+            Self::Layout(error) => error.exit(),
+            Self::Interrupted { .. } => Exit::Interrupted,
+            _ => Exit::No,
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! A source file: what it holds, and its chunks, element by element.
+//!
+//! It promises that elements are those of the file or an error that names file, variable and chunk. Each worker
+//! thread has a `ChunkReader` of its own; nothing here is locked.
+
+use std::{collections::HashMap, sync::Arc};
+
+use frazil_formats::{
+    Decoded,
+    codecs::{ChunkForm, Codecs},
+};
+use frazil_model::{
+    combine::view::Values,
+    dataset::Variable,
+    location::Location,
+    manifest::{ChunkPlace, ChunkTable},
+    range::ByteRange,
+    region::count,
+};
+use frazil_store::read::{Fingerprint, Reader};
+
+use crate::error::EngineError;
+
+/// A file that was scanned.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// Where it is.
+    pub location: Location,
+    /// How it is named in messages and in the receipt.
+    pub name: String,
+    /// Its state when it was scanned.
+    pub fingerprint: Fingerprint,
+    /// What it holds.
+    pub decoded: Arc<Decoded>,
+    /// Values of its small variables, by the variable's number.
+    pub values: HashMap<usize, Arc<Values>>,
+}
+
+/// Where the bytes of one chunk come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChunkAt {
+    /// A range of the file.
+    File(ChunkPlace),
+    /// The metadata itself.
+    Inline,
+    /// Nowhere: it was never written and holds the fill value.
+    Unwritten,
+}
+
+impl Source {
+    /// The variable of number `variable`.
+    #[must_use]
+    pub fn variable(&self, variable: usize) -> &Variable {
+        &self.decoded.dataset.variables[variable]
+    }
+
+    /// Where chunk `chunk` of `variable` is.
+    ///
+    /// # Errors
+    /// [`EngineError::Unreadable`] for layouts whose bytes lie in other files.
+    pub fn chunk(&self, variable: usize, chunk: u64) -> Result<ChunkAt, EngineError> {
+        match self.decoded.manifest.tables.get(variable) {
+            Some(ChunkTable::Ranges(ranges)) => Ok(ranges.find(chunk).map_or(ChunkAt::Unwritten, ChunkAt::File)),
+            Some(ChunkTable::Inline(_)) => Ok(ChunkAt::Inline),
+            Some(ChunkTable::External(_)) => Err(self.unreadable(variable, "its values lie in external files")),
+            Some(ChunkTable::Virtual(_)) => Err(self.unreadable(variable, "it is a virtual dataset over other files")),
+            None => Err(self.unreadable(variable, "the file does not say where its values are")),
+        }
+    }
+
+    /// The error for a variable that cannot be read.
+    #[must_use]
+    pub fn unreadable(&self, variable: usize, reason: &str) -> EngineError {
+        EngineError::Unreadable {
+            file: self.name.clone(),
+            variable: self.variable(variable).path.clone(),
+            reason: reason.to_owned(),
+        }
+    }
+}
+
+/// Reads and decodes chunks, reusing its buffers. One a thread.
+pub struct ChunkReader {
+    codecs: Codecs,
+    stored: Vec<u8>,
+    open: Option<(Location, Reader)>,
+}
+
+impl Default for ChunkReader {
+    fn default() -> Self {
+        Self { codecs: Codecs::new(), stored: Vec::new(), open: None }
+    }
+}
+
+impl ChunkReader {
+    /// The stored bytes of a chunk.
+    ///
+    /// # Errors
+    /// If the file cannot be read or is shorter than it was.
+    pub fn stored(&mut self, source: &Source, place: ChunkPlace) -> Result<&[u8], EngineError> {
+        self.fetch(source, place)?;
+        Ok(&self.stored)
+    }
+
+    fn fetch(&mut self, source: &Source, place: ChunkPlace) -> Result<(), EngineError> {
+        let is_open = self.open.as_ref().is_some_and(|(location, _)| *location == source.location);
+        if !is_open {
+            self.open = Some((source.location.clone(), Reader::open(&source.location)?));
+        }
+        match (&self.open, ByteRange::new(place.offset, place.length)) {
+            (Some((_, reader)), Some(range)) => reader.read_into(range, &mut self.stored)?,
+            _ => self.stored.clear(),
+        }
+        Ok(())
+    }
+
+    /// The elements of a chunk, little-endian, of the full chunk shape; `None` if it was never written. `seen` gets
+    /// the stored bytes.
+    ///
+    /// # Errors
+    /// If the chunk cannot be read or decoded.
+    pub fn elements<'a>(
+        &'a mut self,
+        source: &'a Source,
+        variable: usize,
+        chunk: u64,
+        seen: &mut dyn FnMut(ChunkPlace, &[u8]),
+    ) -> Result<Option<&'a [u8]>, EngineError> {
+        let about = source.variable(variable);
+        let Some(element_bytes) = about.dtype.size_bytes() else {
+            return Err(source.unreadable(variable, &format!("{} has no elements of fixed size", about.dtype)));
+        };
+        let decoded_bytes = count(&about.chunk_shape).saturating_mul(element_bytes.into());
+        let decoded_bytes = usize::try_from(decoded_bytes)
+            .map_err(|_| source.unreadable(variable, "one chunk of it is larger than memory"))?;
+        let form = ChunkForm { chain: &about.codecs, swap_bytes: about.dtype.swap_bytes(), decoded_bytes };
+        let failed = |error| EngineError::Chunk { file: source.name.clone(), variable: about.path.clone(), chunk, source: error };
+        match source.chunk(variable, chunk)? {
+            ChunkAt::Unwritten => Ok(None),
+            ChunkAt::Inline => {
+                let Some(ChunkTable::Inline(bytes)) = source.decoded.manifest.tables.get(variable) else { return Ok(None) };
+                self.codecs.decode(&form, bytes, 0).map(Some).map_err(failed)
+            }
+            ChunkAt::File(place) => {
+                self.fetch(source, place)?;
+                seen(place, &self.stored);
+                self.codecs.decode(&form, &self.stored, place.skipped_steps).map(Some).map_err(failed)
+            }
+        }
+    }
+}

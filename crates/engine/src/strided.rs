@@ -1,0 +1,134 @@
+//! Copying a box of elements between two arrays whose dimensions run differently.
+
+/// One array's side of a copy: where the box begins, and how far apart its elements are, all in elements.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Walk {
+    /// Of the first element.
+    pub offset: usize,
+    /// From one element to the next along each dimension of the box; negative where the array is walked backwards.
+    pub strides: Vec<isize>,
+}
+
+/// The distances between elements of a C-order array of `shape`.
+#[must_use]
+pub fn c_strides(shape: &[u64]) -> Vec<isize> {
+    let mut strides = vec![1_isize; shape.len()];
+    for axis in (0..shape.len().saturating_sub(1)).rev() {
+        strides[axis] = strides[axis + 1] * isize::try_from(shape[axis + 1]).unwrap_or(isize::MAX);
+    }
+    strides
+}
+
+/// Copies a box of `extents` elements of `element_bytes` each.
+///
+/// Trailing dimensions that lie in one run on both sides are copied as one.
+pub fn copy(source: &[u8], from: &Walk, target: &mut [u8], to: &Walk, extents: &[usize], element_bytes: usize) {
+    if extents.contains(&0) {
+        return;
+    }
+    let (mut run, mut n_outer) = (1_usize, extents.len());
+    #[allow(clippy::cast_possible_wrap)] // lengths of arrays in memory
+    while n_outer > 0 && from.strides[n_outer - 1] == run as isize && to.strides[n_outer - 1] == run as isize {
+        run *= extents[n_outer - 1];
+        n_outer -= 1;
+    }
+    // Without a common run the innermost dimension is walked element by element.
+    let inner = if run == 1 && n_outer > 0 {
+        n_outer -= 1;
+        Some((extents[n_outer], from.strides[n_outer], to.strides[n_outer]))
+    } else {
+        None
+    };
+    let mut at = vec![0_usize; n_outer];
+    let (mut source_at, mut target_at) = (from.offset, to.offset);
+    loop {
+        match inner {
+            None => {
+                let (a, b, n) = (source_at * element_bytes, target_at * element_bytes, run * element_bytes);
+                target[b..b + n].copy_from_slice(&source[a..a + n]);
+            }
+            Some(line) => copy_line(source, source_at, target, target_at, line, element_bytes),
+        }
+        let mut axis = n_outer;
+        loop {
+            if axis == 0 {
+                return;
+            }
+            axis -= 1;
+            at[axis] += 1;
+            source_at = source_at.wrapping_add_signed(from.strides[axis]);
+            target_at = target_at.wrapping_add_signed(to.strides[axis]);
+            if at[axis] < extents[axis] {
+                break;
+            }
+            let back = -isize::try_from(extents[axis]).unwrap_or(0);
+            source_at = source_at.wrapping_add_signed(from.strides[axis] * back);
+            target_at = target_at.wrapping_add_signed(to.strides[axis] * back);
+            at[axis] = 0;
+        }
+    }
+}
+
+fn copy_line(source: &[u8], source_at: usize, target: &mut [u8], target_at: usize, line: (usize, isize, isize), element_bytes: usize) {
+    match element_bytes {
+        1 => copy_cells::<1>(source, source_at, target, target_at, line),
+        2 => copy_cells::<2>(source, source_at, target, target_at, line),
+        4 => copy_cells::<4>(source, source_at, target, target_at, line),
+        8 => copy_cells::<8>(source, source_at, target, target_at, line),
+        _ => {
+            let (mut a, mut b) = (source_at, target_at);
+            for _ in 0..line.0 {
+                let (x, y) = (a * element_bytes, b * element_bytes);
+                target[y..y + element_bytes].copy_from_slice(&source[x..x + element_bytes]);
+                a = a.wrapping_add_signed(line.1);
+                b = b.wrapping_add_signed(line.2);
+            }
+        }
+    }
+}
+
+/// Cells of a size known to the compiler, so that each is one load and one store.
+fn copy_cells<const N: usize>(source: &[u8], source_at: usize, target: &mut [u8], target_at: usize, line: (usize, isize, isize)) {
+    let (source, _) = source.as_chunks::<N>();
+    let (target, _) = target.as_chunks_mut::<N>();
+    let (mut a, mut b) = (source_at, target_at);
+    for _ in 0..line.0 {
+        target[b] = source[a];
+        a = a.wrapping_add_signed(line.1);
+        b = b.wrapping_add_signed(line.2);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_lands_in_its_place() {
+        let source: Vec<u8> = (0..12).collect();
+        let mut target = vec![99; 6];
+        let from = Walk { offset: 5, strides: c_strides(&[3, 4]) };
+        let to = Walk { offset: 1, strides: c_strides(&[2, 3]) };
+        copy(&source, &from, &mut target, &to, &[2, 2], 1);
+        assert_eq!(target, [99, 5, 6, 99, 9, 10]);
+    }
+
+    #[test]
+    fn dimensions_may_change_places_and_run_backwards() {
+        let source: Vec<u8> = [1_u16, 2, 3, 4, 5, 6].iter().flat_map(|value| value.to_le_bytes()).collect();
+        let mut target = vec![0; 12];
+        // Source (2, 3); target (3, 2) with the first dimension reversed.
+        let from = Walk { offset: 2, strides: vec![-1, 3] };
+        let to = Walk { offset: 0, strides: c_strides(&[3, 2]) };
+        copy(&source, &from, &mut target, &to, &[3, 2], 2);
+        let values: Vec<u16> = target.chunks(2).map(|cell| u16::from_le_bytes([cell[0], cell[1]])).collect();
+        assert_eq!(values, [3, 6, 2, 5, 1, 4]);
+    }
+
+    #[test]
+    fn a_scalar_is_one_element() {
+        let mut target = vec![0; 4];
+        copy(&[1, 2, 3, 4], &Walk::default(), &mut target, &Walk::default(), &[], 4);
+        assert_eq!(target, [1, 2, 3, 4]);
+    }
+}

@@ -1,0 +1,389 @@
+//! The netCDF-4 view of an HDF5 file: dimensions, their names, and what is bookkeeping.
+//!
+//! It promises what the netCDF library shows: dimension scales are dimensions, arrays without scales get
+//! `phony_dim_N`, and the attributes that tie arrays to scales are hidden.
+
+use std::collections::{BTreeMap, HashMap};
+
+use frazil_model::{
+    attribute::Attributes,
+    dataset::{Dataset, Dimension, Group, Role, Unread, Variable},
+    manifest::{ChunkManifest, ChunkTable, Hdf5Places},
+};
+
+use crate::{
+    Decoded,
+    hdf5::{
+        array::Array,
+        decoder::{Object, ObjectAttributes},
+        superblock::FileContext,
+        tree::{Tree, tree},
+    },
+};
+
+/// How the name of an array begins whose name is that of a dimension it does not describe.
+const NOT_COORDINATE: &str = "_nc4_non_coord_";
+/// How the `NAME` of a scale begins that holds no values.
+const WITHOUT_VARIABLE: &str = "This is a netCDF dimension but not a netCDF variable";
+/// Attributes that readers do not see.
+const HIDDEN: [&str; 8] = [
+    "CLASS",
+    "NAME",
+    "DIMENSION_LIST",
+    "REFERENCE_LIST",
+    "_Netcdf4Dimid",
+    "_Netcdf4Coordinates",
+    "_nc3_strict",
+    "_NCProperties",
+];
+/// Rows of chunk tables that are repeated for arrays with several names.
+const MAX_REPEATED_ROWS: usize = 1 << 20;
+
+/// A dimension while it is being worked out.
+struct Scale {
+    name: String,
+    id: i128,
+    length: u64,
+    is_unlimited: bool,
+    /// The scale's object; none for a made-up dimension.
+    address: Option<u64>,
+    /// Longest use by a variable.
+    used_length: Option<u64>,
+}
+
+/// Dimensions of all groups.
+struct Scales {
+    /// For each group, its dimensions.
+    by_group: Vec<Vec<Scale>>,
+    /// Group and place of a scale, by its object. Several groups may name one object.
+    by_address: HashMap<u64, Vec<(usize, usize)>>,
+    by_id: HashMap<i128, (usize, usize)>,
+    next_id: i128,
+}
+
+/// Puts the objects of a file together.
+pub(crate) fn decoded(context: FileContext, root: u64, objects: &BTreeMap<u64, Object>) -> Decoded {
+    let mut tree = tree(root, objects);
+    let mut scales = find_scales(&tree, objects);
+    let parents: Vec<Option<usize>> = tree.groups.iter().map(|group| group.parent).collect();
+    let mut names = vec![Vec::new(); tree.groups.len()];
+    // The library names dimensions group by group, children first; the numbers of made-up names follow from that.
+    for index in children_first(&parents) {
+        let Some(group) = tree.groups.get(index) else { continue };
+        let named = group.arrays.iter().map(|(_, address)| {
+            let object = objects.get(address)?;
+            let array = object.array.as_ref()?.as_ref().ok()?;
+            Some(scales.name_dimensions(&parents, index, *address, array, attributes_of(object)))
+        });
+        let named: Vec<Option<Vec<(usize, usize)>>> = named.collect();
+        if let Some(names) = names.get_mut(index) {
+            *names = named;
+        }
+    }
+    let mut unread = std::mem::take(&mut tree.unread);
+    let mut dataset = Dataset { format: "hdf5".into(), ..Dataset::default() };
+    let mut places = Hdf5Places {
+        offset_bytes: context.offset_bytes,
+        length_bytes: context.length_bytes,
+        base_address: context.base_address,
+        stored_paths: Vec::new(),
+    };
+    let mut tables = Vec::new();
+    let mut is_netcdf = false;
+    let mut listing = Listing { seen: HashMap::new(), repeated_rows: 0 };
+    for (index, group) in tree.groups.iter().enumerate() {
+        let found = objects.get(&group.address);
+        let attributes = found.and_then(attributes_of);
+        is_netcdf |= attributes.is_some_and(|found| is_of_netcdf(&found.values));
+        note_attributes(&mut unread, &group.path, found);
+        dataset.groups.push(Group {
+            path: group.path.clone(),
+            attributes: attributes.map(|found| visible(&found.values)).unwrap_or_default(),
+            dimensions: scales.dimensions(index),
+        });
+        for (place, (name, address)) in group.arrays.iter().enumerate() {
+            let stored_path = join(&group.path, name);
+            let dimensions = names.get(index).and_then(|names| names.get(place)?.as_ref());
+            let Some(object) = objects.get(address) else { continue };
+            note_attributes(&mut unread, &stored_path, Some(object));
+            is_netcdf |= attributes_of(object).is_some_and(|found| is_of_netcdf(&found.values));
+            match listing.variable(object, *address, &stored_path, &scales, dimensions) {
+                Ok((variable, table)) => {
+                    if variable.path != stored_path {
+                        places.stored_paths.push((variable.path.clone(), stored_path));
+                    }
+                    dataset.variables.push(variable);
+                    tables.push(table);
+                }
+                Err(reason) => unread.push(Unread { path: stored_path, reason }),
+            }
+        }
+    }
+    if is_netcdf {
+        dataset.format = "netcdf4".into();
+    }
+    dataset.unread = unread;
+    Decoded { dataset, manifest: ChunkManifest { tables, hdf5: Some(places) } }
+}
+
+/// Indexes of groups, each after its children. Parents come first in the list.
+fn children_first(parents: &[Option<usize>]) -> Vec<usize> {
+    let mut children = vec![Vec::new(); parents.len()];
+    for (index, parent) in parents.iter().enumerate() {
+        if let Some(list) = parent.and_then(|parent| children.get_mut(parent)) {
+            list.push(index);
+        }
+    }
+    let mut order = Vec::with_capacity(parents.len());
+    // Parents before children, last child first; turned round it is children first, in order.
+    let mut stack = if parents.is_empty() { Vec::new() } else { vec![0] };
+    while let Some(index) = stack.pop() {
+        order.push(index);
+        stack.extend(children.get(index).into_iter().flatten().copied());
+    }
+    order.reverse();
+    order
+}
+
+fn attributes_of(object: &Object) -> Option<&ObjectAttributes> {
+    object.attributes.as_ref()?.as_ref().ok()
+}
+
+fn join(group: &str, name: &str) -> String {
+    if group == "/" { format!("/{name}") } else { format!("{group}/{name}") }
+}
+
+fn visible(attributes: &Attributes) -> Attributes {
+    Attributes(attributes.0.iter().filter(|(name, _)| !HIDDEN.contains(&name.as_str())).cloned().collect())
+}
+
+/// Whether the netCDF library wrote this.
+fn is_of_netcdf(attributes: &Attributes) -> bool {
+    ["_NCProperties", "_Netcdf4Dimid", "_Netcdf4Coordinates", "_nc3_strict"]
+        .iter()
+        .any(|name| attributes.get(name).is_some())
+        || attributes.text("NAME").is_some_and(|name| name.starts_with(WITHOUT_VARIABLE))
+}
+
+/// Names attributes that are damaged.
+fn note_attributes(unread: &mut Vec<Unread>, path: &str, object: Option<&Object>) {
+    match object.and_then(|object| object.attributes.as_ref()) {
+        Some(Ok(attributes)) => {
+            unread.extend(attributes.unread.iter().map(|(name, reason)| Unread {
+                path: path.to_owned(),
+                reason: format!("attribute `{name}`: {reason}"),
+            }))
+        }
+        Some(Err(error)) => unread.push(Unread { path: path.to_owned(), reason: format!("its attributes: {error}") }),
+        None => {}
+    }
+}
+
+/// Finds the dimension scales of all groups.
+fn find_scales(tree: &Tree, objects: &BTreeMap<u64, Object>) -> Scales {
+    let mut scales = Scales { by_group: Vec::new(), by_address: HashMap::new(), by_id: HashMap::new(), next_id: 0 };
+    for (index, group) in tree.groups.iter().enumerate() {
+        scales.by_group.push(Vec::new());
+        for (name, address) in &group.arrays {
+            let Some(object) = objects.get(address) else { continue };
+            let (Some(Ok(array)), Some(attributes)) = (&object.array, attributes_of(object)) else { continue };
+            if attributes.values.text("CLASS") != Some("DIMENSION_SCALE") {
+                continue;
+            }
+            let (Some(length), Some(max)) = (array.shape.first(), array.max_shape.first()) else { continue };
+            scales.add(
+                index,
+                Scale {
+                    name: name.clone(),
+                    id: integer(&attributes.values, "_Netcdf4Dimid").unwrap_or(scales.next_id),
+                    length: *length,
+                    is_unlimited: max.is_none(),
+                    address: Some(*address),
+                    used_length: None,
+                },
+            );
+        }
+    }
+    scales
+}
+
+fn integer(attributes: &Attributes, name: &str) -> Option<i128> {
+    attributes.numbers(name)?.to_integers()?.first().copied()
+}
+
+impl Scales {
+    fn add(&mut self, group: usize, scale: Scale) -> (usize, usize) {
+        let place = (group, self.by_group.get(group).map_or(0, Vec::len));
+        self.next_id = self.next_id.max(scale.id.saturating_add(1));
+        self.by_id.entry(scale.id).or_insert(place);
+        if let Some(address) = scale.address {
+            self.by_address.entry(address).or_default().push(place);
+        }
+        if let Some(group) = self.by_group.get_mut(group) {
+            group.push(scale);
+        }
+        place
+    }
+
+    fn get(&self, (group, index): (usize, usize)) -> Option<&Scale> {
+        self.by_group.get(group)?.get(index)
+    }
+
+    /// The dimensions of the array at `address` in `group`, one for each of its shape.
+    fn name_dimensions(
+        &mut self,
+        parents: &[Option<usize>],
+        group: usize,
+        address: u64,
+        array: &Array,
+        attributes: Option<&ObjectAttributes>,
+    ) -> Vec<(usize, usize)> {
+        let own = self.nearest(parents, group, address);
+        let coordinates = attributes
+            .and_then(|found| found.values.numbers("_Netcdf4Coordinates")?.to_integers())
+            .filter(|ids| ids.len() == array.shape.len());
+        let lists = attributes.map(|found| found.dimension_list.as_slice()).unwrap_or_default();
+        let mut chosen: Vec<(usize, usize)> = Vec::with_capacity(array.shape.len());
+        for (axis, length) in array.shape.iter().enumerate() {
+            let by_id = coordinates.as_ref().and_then(|ids| self.by_id.get(ids.get(axis)?).copied());
+            let is_own = if axis == 0 { own } else { None };
+            let listed = || {
+                let references = lists.get(axis)?;
+                references.iter().find_map(|reference| self.nearest(parents, group, *reference))
+            };
+            let place = match by_id.or(is_own).or_else(listed) {
+                Some(place) => place,
+                None => {
+                    let is_unlimited = array.max_shape.get(axis).is_some_and(Option::is_none);
+                    self.made_up(group, *length, is_unlimited, &chosen)
+                }
+            };
+            if let Some(scale) = self.by_group.get_mut(place.0).and_then(|group| group.get_mut(place.1)) {
+                scale.used_length = scale.used_length.max(Some(*length));
+            }
+            chosen.push(place);
+        }
+        chosen
+    }
+
+    /// The scale that is the object at `address`: in this group, in one above it, or anywhere.
+    fn nearest(&self, parents: &[Option<usize>], group: usize, address: u64) -> Option<(usize, usize)> {
+        let places = self.by_address.get(&address)?;
+        let mut above = Some(group);
+        while let Some(index) = above {
+            if let Some(place) = places.iter().find(|place| place.0 == index) {
+                return Some(*place);
+            }
+            above = parents.get(index).copied().flatten();
+        }
+        places.first().copied()
+    }
+
+    /// A dimension of this length that the variable does not use yet; a new one if there is none.
+    fn made_up(&mut self, group: usize, length: u64, is_unlimited: bool, used: &[(usize, usize)]) -> (usize, usize) {
+        let fits = |index: usize, scale: &Scale| {
+            scale.length == length && scale.is_unlimited == is_unlimited && !used.contains(&(group, index))
+        };
+        let found = self.by_group.get(group).and_then(|scales| {
+            scales.iter().enumerate().find(|(index, scale)| fits(*index, scale)).map(|(index, _)| (group, index))
+        });
+        found.unwrap_or_else(|| {
+            let id = self.next_id;
+            let name = format!("phony_dim_{id}");
+            self.add(group, Scale { name, id, length, is_unlimited, address: None, used_length: None })
+        })
+    }
+
+    /// The dimensions of a group, in the order of their numbers.
+    fn dimensions(&self, group: usize) -> Vec<Dimension> {
+        let mut scales: Vec<&Scale> = self.by_group.get(group).into_iter().flatten().collect();
+        scales.sort_by_key(|scale| scale.id);
+        let length = |scale: &Scale| match scale.used_length {
+            // A dimension that grows is as long as its longest variable.
+            Some(used) if scale.is_unlimited => used.max(scale.length),
+            _ => scale.length,
+        };
+        scales
+            .into_iter()
+            .map(|scale| Dimension {
+                name: scale.name.clone(),
+                length: length(scale),
+                is_unlimited: scale.is_unlimited,
+            })
+            .collect()
+    }
+}
+
+/// Which arrays were listed already, and how much was repeated for their other names.
+struct Listing {
+    seen: HashMap<u64, String>,
+    repeated_rows: usize,
+}
+
+impl Listing {
+    /// The variable of an object and where its chunks are, or why there is none.
+    fn variable(
+        &mut self,
+        object: &Object,
+        address: u64,
+        stored_path: &str,
+        scales: &Scales,
+        dimensions: Option<&Vec<(usize, usize)>>,
+    ) -> Result<(Variable, ChunkTable), String> {
+        let array = match &object.array {
+            Some(Ok(array)) => array,
+            Some(Err(error)) => return Err(error.to_string()),
+            None => return Err("it was not read".into()),
+        };
+        let table = match &object.chunks {
+            Some(Ok(table)) => table,
+            Some(Err(error)) => return Err(error.to_string()),
+            None => return Err("its chunks were not read".into()),
+        };
+        let attributes = attributes_of(object);
+        if let Some(first) = self.seen.get(&address) {
+            let n_rows = match table {
+                ChunkTable::Ranges(ranges) => ranges.len(),
+                ChunkTable::Inline(_) => 0,
+                ChunkTable::External(parts) => parts.len(),
+                ChunkTable::Virtual(parts) => parts.len(),
+            };
+            let n_attributes = attributes.map_or(0, |found| found.values.0.len());
+            self.repeated_rows = self.repeated_rows.saturating_add(1 + n_rows + n_attributes);
+            if self.repeated_rows > MAX_REPEATED_ROWS {
+                return Err(format!("another name of `{first}`, which is listed"));
+            }
+        } else {
+            self.seen.insert(address, stored_path.to_owned());
+        }
+        let is_dimension_only = attributes.is_some_and(|found| {
+            found.values.text("CLASS") == Some("DIMENSION_SCALE")
+                && found.values.text("NAME").is_some_and(|name| name.starts_with(WITHOUT_VARIABLE))
+        });
+        let variable = Variable {
+            path: shown_path(stored_path),
+            role: if is_dimension_only { Role::DimensionOnly } else { Role::Variable },
+            dimensions: dimensions
+                .into_iter()
+                .flatten()
+                .map(|place| scales.get(*place).map(|scale| scale.name.clone()).unwrap_or_default())
+                .collect(),
+            shape: array.shape.clone(),
+            dtype: array.element.dtype.clone(),
+            chunk_shape: array.chunk_shape.clone(),
+            is_chunked: array.is_chunked,
+            codecs: array.codecs.clone(),
+            fill: array.fill.clone(),
+            attributes: attributes.map(|found| visible(&found.values)).unwrap_or_default(),
+        };
+        Ok((variable, table.clone()))
+    }
+}
+
+/// The path without the mark of an array that is not the coordinate of its name.
+fn shown_path(stored: &str) -> String {
+    match stored.rsplit_once('/') {
+        Some((group, name)) => format!("{group}/{}", name.strip_prefix(NOT_COORDINATE).unwrap_or(name)),
+        None => stored.to_owned(),
+    }
+}

@@ -1,0 +1,228 @@
+//! Metadata documents of arrays and groups.
+//!
+//! It promises the keys and spellings of stock zarr-python 3.1, in a fixed order. Attributes that could not be read are
+//! left out; the caller has listed them.
+
+use frazil_model::{
+    attribute::Attributes,
+    zarr::{ArrayLayout, ChunkKeys, Separator},
+};
+use serde_json::{Map, Value, json};
+
+use super::{
+    attributes::{self, DIMENSIONS, FILL_VALUE},
+    codecs, dtypes, fill, json as documents, unsupported,
+};
+use crate::FormatError;
+
+/// `zarr.json` of an array.
+///
+/// # Errors
+/// If v3 has no word for the type, the fill value or a codec.
+pub fn array_document_v3(layout: &ArrayLayout) -> Result<String, FormatError> {
+    Ok(documents::to_text(&array_v3(layout)?))
+}
+
+/// `zarr.json` of a group that is not the root of a consolidated store.
+#[must_use]
+pub fn group_document_v3(attributes: &Attributes) -> String {
+    documents::to_text(&json!({
+        "attributes": attributes::to_json(attributes), "zarr_format": 3, "node_type": "group",
+    }))
+}
+
+/// `zarr.json` of a root, with the metadata of all other groups and of all arrays.
+///
+/// `groups` are absolute paths with attributes; the root may be among them and is not repeated.
+///
+/// # Errors
+/// As for [`array_document_v3`].
+pub fn root_document_v3(
+    root: &Attributes,
+    groups: &[(String, Attributes)],
+    arrays: &[ArrayLayout],
+) -> Result<String, FormatError> {
+    let mut nodes = Map::new();
+    for (path, attributes) in groups.iter().filter(|(path, _)| path != "/") {
+        // Stock zarr-python gives each group an empty list of its own, and finds its members in the root's.
+        let group = json!({
+            "attributes": attributes::to_json(attributes),
+            "zarr_format": 3,
+            "consolidated_metadata": consolidated_v3(Map::new()),
+            "node_type": "group",
+        });
+        nodes.insert(key(path).to_owned(), group);
+    }
+    for layout in arrays {
+        nodes.insert(key(&layout.path).to_owned(), array_v3(layout)?);
+    }
+    Ok(documents::to_text(&json!({
+        "attributes": attributes::to_json(root),
+        "zarr_format": 3,
+        "consolidated_metadata": consolidated_v3(nodes),
+        "node_type": "group",
+    })))
+}
+
+fn consolidated_v3(metadata: Map<String, Value>) -> Value {
+    json!({"kind": "inline", "must_understand": false, "metadata": metadata})
+}
+
+/// The path as a key: without its first slash.
+fn key(path: &str) -> &str {
+    path.strip_prefix('/').unwrap_or(path)
+}
+
+fn array_v3(layout: &ArrayLayout) -> Result<Value, FormatError> {
+    let path = layout.path.as_str();
+    check_shapes(layout)?;
+    let mut codecs = codecs::list_v3(path, &layout.dtype, &layout.codecs)?;
+    if let Some(shards) = &layout.shards {
+        codecs = vec![codecs::sharding_v3(&layout.chunk_shape, shards, codecs)];
+    }
+    let fill_value = match &layout.fill {
+        Some(bytes) => fill::to_json(path, &layout.dtype, bytes)?,
+        None => {
+            let zeros = vec![0; layout.dtype.size_bytes().unwrap_or(0) as usize];
+            fill::to_json(path, &layout.dtype, &zeros)?
+        }
+    };
+    let (name, separator) = match layout.keys {
+        ChunkKeys::Default(separator) => ("default", separator),
+        ChunkKeys::V2(separator) => ("v2", separator),
+    };
+    Ok(json!({
+        "shape": layout.shape,
+        "data_type": dtypes::name_v3(path, &layout.dtype)?,
+        "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": layout.object_shape()}},
+        "chunk_key_encoding": {"name": name, "configuration": {"separator": text(separator)}},
+        "fill_value": fill_value,
+        "codecs": codecs,
+        "attributes": attributes::to_json_v3(&layout.attributes, &layout.dtype),
+        "dimension_names": layout.dimensions,
+        "zarr_format": 3,
+        "node_type": "array",
+        "storage_transformers": [],
+    }))
+}
+
+const fn text(separator: Separator) -> &'static str {
+    match separator {
+        Separator::Dot => ".",
+        Separator::Slash => "/",
+    }
+}
+
+/// `.zarray`.
+///
+/// Its `fill_value` is the attribute `_FillValue`, else null, whatever `layout.fill` is: xarray masks every element
+/// that equals the `fill_value` of a v2 array, and a value that was never meant to be missing must not be masked.
+///
+/// # Errors
+/// If v2 has no word for the type or a codec, or the layout has shards.
+pub fn array_document_v2(layout: &ArrayLayout) -> Result<String, FormatError> {
+    Ok(documents::to_text(&array_v2(layout)?))
+}
+
+/// `.zattrs` of an array: its attributes without `_FillValue`, and the names of its dimensions.
+#[must_use]
+pub fn attributes_document_v2(layout: &ArrayLayout) -> String {
+    documents::to_text(&Value::Object(attributes_v2(layout)))
+}
+
+/// `.zattrs` of a group.
+#[must_use]
+pub fn group_attributes_v2(attributes: &Attributes) -> String {
+    documents::to_text(&Value::Object(attributes::to_json(attributes)))
+}
+
+/// `.zgroup`.
+#[must_use]
+pub fn group_document_v2() -> String {
+    documents::to_text(&json!({"zarr_format": 2}))
+}
+
+/// `.zmetadata`: every other document of the store, by key.
+///
+/// # Errors
+/// As for [`array_document_v2`].
+pub fn consolidated_document_v2(
+    root: &Attributes,
+    groups: &[(String, Attributes)],
+    arrays: &[ArrayLayout],
+) -> Result<String, FormatError> {
+    let mut nodes = Map::new();
+    nodes.insert(".zgroup".into(), json!({"zarr_format": 2}));
+    nodes.insert(".zattrs".into(), Value::Object(attributes::to_json(root)));
+    for (path, attributes) in groups.iter().filter(|(path, _)| path != "/") {
+        nodes.insert(format!("{}/.zgroup", key(path)), json!({"zarr_format": 2}));
+        nodes.insert(format!("{}/.zattrs", key(path)), Value::Object(attributes::to_json(attributes)));
+    }
+    for layout in arrays {
+        nodes.insert(format!("{}/.zarray", key(&layout.path)), array_v2(layout)?);
+        nodes.insert(format!("{}/.zattrs", key(&layout.path)), Value::Object(attributes_v2(layout)));
+    }
+    Ok(documents::to_text(&json!({"metadata": nodes, "zarr_consolidated_format": 1})))
+}
+
+fn attributes_v2(layout: &ArrayLayout) -> Map<String, Value> {
+    let mut object = attributes::to_json(&layout.attributes);
+    object.shift_remove(FILL_VALUE);
+    object.shift_remove(DIMENSIONS);
+    object.insert(DIMENSIONS.into(), json!(layout.dimensions));
+    object
+}
+
+fn array_v2(layout: &ArrayLayout) -> Result<Value, FormatError> {
+    let path = layout.path.as_str();
+    check_shapes(layout)?;
+    if layout.shards.is_some() {
+        return Err(unsupported(path, "Zarr v2 has no shards"));
+    }
+    let ChunkKeys::V2(separator) = layout.keys else {
+        return Err(unsupported(path, "Zarr v2 has no chunk keys that begin with `c`"));
+    };
+    let fill_value = match layout.attributes.get(FILL_VALUE) {
+        None => Value::Null,
+        Some(_) => {
+            let bytes = attributes::fill_bytes(&layout.attributes, &layout.dtype);
+            let bytes =
+                bytes.ok_or_else(|| unsupported(path, format!("its _FillValue is not one {}", layout.dtype)))?;
+            fill::to_json(path, &layout.dtype, &bytes).map(named_nan)?
+        }
+    };
+    let (filters, compressor) = codecs::filters_v2(path, &layout.dtype, &layout.codecs)?;
+    Ok(json!({
+        "shape": layout.shape,
+        "chunks": layout.chunk_shape,
+        "dtype": dtypes::name_v2(path, &layout.dtype, layout.codecs.byte_order)?,
+        "fill_value": fill_value,
+        "order": "C",
+        "filters": filters,
+        "dimension_separator": text(separator),
+        "compressor": compressor,
+        "zarr_format": 2,
+    }))
+}
+
+/// v2 has one NaN; a mask does not tell them apart.
+fn named_nan(fill_value: Value) -> Value {
+    match fill_value.as_str() {
+        Some(text) if text.starts_with("0x") => json!("NaN"),
+        _ => fill_value,
+    }
+}
+
+/// Shapes of one rank, chunks that are not empty, shards that are whole chunks.
+fn check_shapes(layout: &ArrayLayout) -> Result<(), FormatError> {
+    let rank = layout.shape.len();
+    let object_shape = layout.object_shape();
+    if layout.chunk_shape.len() != rank || object_shape.len() != rank || layout.dimensions.len() != rank {
+        return Err(unsupported(&layout.path, "its shape, chunks and dimensions differ in rank"));
+    }
+    let whole = |(object, chunk): (&u64, &u64)| *object > 0 && object.checked_rem(*chunk) == Some(0);
+    if !object_shape.iter().zip(&layout.chunk_shape).all(whole) {
+        return Err(unsupported(&layout.path, "a chunk is empty, or its shards are not whole chunks"));
+    }
+    Ok(())
+}

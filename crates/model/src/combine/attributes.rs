@@ -1,0 +1,119 @@
+//! Attributes of several files as those of one dataset.
+//!
+//! Some attributes carry meaning: where they differ, the numbers are not comparable and the join is refused.
+//! The others describe; they may differ, and the policy says what stays.
+
+use crate::{
+    attribute::{AttributeValue, Attributes},
+    combine::{
+        error::{CombineError, Rule},
+        policy::Differ,
+        policy::DifferAttrs,
+        policy::DifferUnits,
+    },
+};
+
+/// Attributes that change what a number means.
+const MEANING: [&str; 6] = ["units", "standard_name", "cell_methods", "grid_mapping", "positive", "_Unsigned"];
+
+/// Attributes that are decided elsewhere: packing by the packing policy, time by its labels.
+const DECIDED_ELSEWHERE: [&str; 4] = ["scale_factor", "add_offset", "_FillValue", "missing_value"];
+
+/// An attribute that was left out because files differ in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dropped {
+    /// The variable, or `/` for the dataset.
+    pub path: String,
+    /// The attribute.
+    pub name: String,
+}
+
+/// One file's attributes, with the file's name.
+pub struct Named<'a> {
+    /// Name of the file.
+    pub file: &'a str,
+    /// Its attributes.
+    pub attributes: &'a Attributes,
+}
+
+/// Joins the attributes of one variable (or of the dataset, `path` `/`).
+///
+/// `settled` names attributes that the caller has decided; they are taken from the first file unseen.
+///
+/// # Errors
+/// [`CombineError::Differs`] where an attribute that carries meaning differs, or any under the policy `error`.
+pub fn join(
+    path: &str,
+    all: &[Named<'_>],
+    settled: &[&str],
+    policy: Differ,
+    dropped: &mut Vec<Dropped>,
+) -> Result<Attributes, CombineError> {
+    let Some((first, rest)) = all.split_first() else { return Ok(Attributes::default()) };
+    let mut joined = first.attributes.clone();
+    let mut names: Vec<&str> = first.attributes.0.iter().map(|(name, _)| name.as_str()).collect();
+    for other in rest {
+        for (name, _) in &other.attributes.0 {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+    }
+    for name in names {
+        if settled.contains(&name) || DECIDED_ELSEWHERE.contains(&name) {
+            continue;
+        }
+        let mine = first.attributes.get(name);
+        let Some(other) = rest.iter().find(|other| !same(mine, other.attributes.get(name))) else { continue };
+        let carries_meaning = path != "/" && MEANING.contains(&name);
+        if name == "units" && policy.units == DifferUnits::First {
+            continue;
+        }
+        if carries_meaning || policy.attrs == DifferAttrs::Error {
+            return Err(CombineError::Differs {
+                rule: match name {
+                    "units" => Rule::Units,
+                    _ if carries_meaning => Rule::Meaning,
+                    _ => Rule::Attributes,
+                },
+                variable: path.to_owned(),
+                what: name.to_owned(),
+                file: other.file.to_owned(),
+                value: show(other.attributes.get(name)),
+                first_file: first.file.to_owned(),
+                first_value: show(mine),
+            });
+        }
+        if policy.attrs == DifferAttrs::DropConflicts {
+            joined.remove(name);
+            dropped.push(Dropped { path: path.to_owned(), name: name.to_owned() });
+        }
+    }
+    Ok(joined)
+}
+
+fn same(a: Option<&AttributeValue>, b: Option<&AttributeValue>) -> bool {
+    match (a, b) {
+        (Some(a), Some(b)) => a.same_bits(b),
+        (None, None) => true,
+        _ => false,
+    }
+}
+
+/// An attribute in a message.
+#[must_use]
+pub fn show(value: Option<&AttributeValue>) -> String {
+    match value {
+        None => "none".to_owned(),
+        Some(AttributeValue::Text(text)) => format!("`{}`", text.chars().take(80).collect::<String>()),
+        Some(AttributeValue::Texts(texts)) => format!("{texts:?}").chars().take(80).collect(),
+        Some(AttributeValue::Numbers(numbers)) => {
+            let values = numbers.to_f64();
+            match values.as_slice() {
+                [one] => format!("{one}"),
+                many => format!("{:?}", &many[..many.len().min(8)]),
+            }
+        }
+        Some(AttributeValue::Unread(reason)) => format!("unread ({reason})"),
+    }
+}

@@ -1,0 +1,145 @@
+//! Why files cannot be combined: which file, which variable, which rule.
+
+use crate::problem::Problem;
+
+/// Why files cannot be combined.
+#[derive(Debug, Clone, thiserror::Error, PartialEq)]
+#[allow(missing_docs)]
+pub enum CombineError {
+    #[error("there is no file to read")]
+    NoFiles,
+    #[error("{rule}: `{file}` has {what} {value} for `{variable}`; `{first_file}` has {first_value}")]
+    Differs {
+        rule: Rule,
+        variable: String,
+        what: String,
+        file: String,
+        value: String,
+        first_file: String,
+        first_value: String,
+    },
+    #[error("`{variable}` is in `{first_file}` and not in `{file}`")]
+    Absent { variable: String, file: String, first_file: String },
+    #[error(
+        "`{variable}` has no dimension `{along}`, and its values in `{file}` differ from those in `{first_file}`: {detail}"
+    )]
+    Static { variable: String, along: String, file: String, first_file: String, detail: String },
+    #[error("coordinate `{dimension}` of `{file}` does not match that of `{first_file}`: {detail}")]
+    Coordinate { dimension: String, file: String, first_file: String, detail: String },
+    #[error("`{file}` and `{first_file}` both hold `{dimension}` = {label}")]
+    Duplicate { dimension: String, label: String, file: String, first_file: String },
+    #[error("after `{dimension}` = {before} comes {after}, in `{file}`; a step of {expected} was expected")]
+    Gap { dimension: String, before: String, after: String, file: String, expected: String },
+    #[error("the files differ along {}: which one do they follow each other in?", list(candidates))]
+    Ambiguous { candidates: Vec<String> },
+    #[error(
+        "`{file}` and `{first_file}` have the same coordinates and the same variables, so no dimension grows from file to file"
+    )]
+    NothingGrows { file: String, first_file: String },
+    #[error("no file has a dimension `{dimension}`; the files have {}", list(known))]
+    NoDimension { dimension: String, known: Vec<String> },
+    #[error("`{file}` has no labels for `{dimension}`: no variable of that name along it")]
+    NoLabels { dimension: String, file: String },
+    #[error("the labels of `{dimension}` in `{file}` cannot be ordered: {reason}")]
+    Labels { dimension: String, file: String, reason: String },
+    #[error("`{variable}` of `{file}` has time {value}, which `{units}` cannot hold exactly")]
+    TimeInexact { variable: String, file: String, value: String, units: String },
+    #[error(
+        "`{variable}` of `{file}` is packed so that its counts do not map exactly to those of `{first_file}`: {reason}"
+    )]
+    Repack { variable: String, file: String, first_file: String, reason: String },
+    #[error("`{variable}` of `{file}` cannot be written: {reason}")]
+    Unwritable { variable: String, file: String, reason: String },
+    #[error("`{variable}` of `{file}` is too large to be joined in memory: {reason}")]
+    TooLarge { variable: String, file: String, reason: String },
+}
+
+/// The rule that two files broke; its name is the error's code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Rule {
+    Units,
+    Calendar,
+    Packing,
+    Fill,
+    Dtype,
+    Dimensions,
+    Length,
+    Meaning,
+    Attributes,
+}
+
+impl std::fmt::Display for Rule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Units => "units differ",
+            Self::Calendar => "calendars differ",
+            Self::Packing => "packing differs",
+            Self::Fill => "fill values differ",
+            Self::Dtype => "dtypes differ",
+            Self::Dimensions => "dimensions differ",
+            Self::Length => "lengths differ",
+            Self::Meaning => "meanings differ",
+            Self::Attributes => "attributes differ",
+        })
+    }
+}
+
+impl Problem for CombineError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NoFiles => "combine.no-files",
+            Self::Differs { rule, .. } => match rule {
+                Rule::Units => "combine.units",
+                Rule::Calendar => "combine.calendar",
+                Rule::Packing => "combine.packing",
+                Rule::Fill => "combine.fill",
+                Rule::Dtype => "combine.dtype",
+                Rule::Dimensions => "combine.dimensions",
+                Rule::Length => "combine.length",
+                Rule::Meaning => "combine.meaning",
+                Rule::Attributes => "combine.attributes",
+            },
+            Self::Absent { .. } => "combine.absent",
+            Self::Static { .. } => "combine.static",
+            Self::Coordinate { .. } => "combine.coordinate",
+            Self::Duplicate { .. } => "combine.duplicate",
+            Self::Gap { .. } => "combine.gap",
+            Self::Ambiguous { .. } => "combine.ambiguous",
+            Self::NothingGrows { .. } => "combine.nothing-grows",
+            Self::NoDimension { .. } => "combine.no-dimension",
+            Self::NoLabels { .. } => "combine.no-labels",
+            Self::Labels { .. } => "combine.labels",
+            Self::TimeInexact { .. } => "combine.time-inexact",
+            Self::Repack { .. } => "combine.repack",
+            Self::Unwritable { .. } => "combine.unwritable",
+            Self::TooLarge { .. } => "combine.too-large",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Differs { rule: Rule::Packing | Rule::Fill, .. } => {
+                "choose `differ: {packing: repack}` (counts of one packing, if they map exactly) or `{packing: decode}` (the values); on the command line `--differ packing=decode`".into()
+            }
+            Self::Differs { rule: Rule::Dtype, .. } => {
+                "choose `differ: {dtype: promote}` if the wider type may hold both; on the command line `--differ dtype=promote`".into()
+            }
+            Self::Differs { rule: Rule::Attributes, .. } => "choose `differ: {attrs: drop_conflicts}`".into(),
+            Self::Differs { .. } => "`frazil inspect` shows which files form which era; build them apart".into(),
+            Self::Absent { variable, .. } => format!("leave it out with `drop: [{}]` (`--vars` on the command line), or build the files apart", variable.trim_start_matches('/')),
+            Self::Static { variable, .. } => format!("leave it out with `drop: [{}]`, or build the files apart", variable.trim_start_matches('/')),
+            Self::Coordinate { dimension, .. } => format!("if the difference does not matter: `align: {{{dimension}: {{tolerance: 1e-5}}}}` (`--align {dimension}=1e-5` on the command line)"),
+            Self::Duplicate { .. } => "choose `duplicates: first` or `last` (`--duplicates first` on the command line)".into(),
+            Self::Gap { .. } => "add the missing file, or choose `gaps: {otherwise: allow}`".into(),
+            Self::Ambiguous { .. } | Self::NothingGrows { .. } => "name it with `combine: {along: NAME}` (`--along NAME` on the command line)".into(),
+            Self::NoLabels { dimension, .. } => format!("give the files labels with `each: [{{add_dim: …}}]` or `time_from`, or leave `{dimension}` out"),
+            Self::Repack { .. } => "choose `differ: {packing: decode}`".into(),
+            Self::NoFiles | Self::NoDimension { .. } | Self::Labels { .. } | Self::TimeInexact { .. } | Self::Unwritable { .. } | Self::TooLarge { .. } => return None,
+        })
+    }
+}
+
+fn list(names: &[String]) -> String {
+    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}

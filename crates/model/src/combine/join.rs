@@ -1,0 +1,459 @@
+//! Joining more than one file: which dimension grows, whose element goes where, what each variable becomes.
+
+use std::{collections::HashMap, rc::Rc, sync::Arc};
+
+use crate::{
+    combine::{
+        Combined, CombinedVariable, Content, MustEqual,
+        attributes::{self, Dropped, Named},
+        error::{CombineError, Rule},
+        fill_after,
+        labels::{Axis, Label, Run, join_labels, labels_of, runs_of},
+        piece,
+        policy::{Duplicates, Otherwise, Policies},
+        statics,
+        times::{self, Relation},
+        values,
+        view::{FileView, Values, ViewAxis, ViewVariable},
+    },
+    packing::ValueRule,
+    recipe::amount::Interval,
+    region::Region,
+    time::{Calendar, Instant},
+};
+
+/// Values joined in memory may be this large; larger variables are read piece by piece.
+const MOST_INLINE_BYTES: usize = 64 << 20;
+
+/// Joins at least two files.
+pub(super) fn join(files: &[FileView], policies: &Policies) -> Result<Combined, CombineError> {
+    let along = statics::growing_dimension(files, policies)?;
+    let mut joining =
+        Joining { files, policies, along: along.clone(), axis: None, owners: HashMap::new(), parts: Parts::default() };
+    if let Some(dimension) = &along {
+        joining.place(dimension)?;
+    }
+    let mut paths: Vec<&str> = Vec::new();
+    for variable in files.iter().flat_map(|file| &file.variables) {
+        if !paths.contains(&variable.path.as_str()) {
+            paths.push(&variable.path);
+        }
+    }
+    let variables = paths.iter().map(|path| joining.variable(path)).collect::<Result<Vec<_>, _>>()?;
+    let groups = joining.groups()?;
+    statics::check_lengths(&variables)?;
+    let labels = joining.axis.map(|axis| axis.labels);
+    Ok(Combined {
+        groups,
+        variables,
+        along: along.zip(labels),
+        dropped: joining.parts.dropped,
+        notes: joining.parts.notes,
+        must_equal: joining.parts.must_equal,
+    })
+}
+
+struct Joining<'a> {
+    files: &'a [FileView],
+    policies: &'a Policies,
+    along: Option<String>,
+    axis: Option<Axis>,
+    /// Who fills each place, by the set of files that have a variable.
+    owners: HashMap<Vec<usize>, Rc<Vec<Run>>>,
+    parts: Parts,
+}
+
+/// What joining leaves besides the variables.
+#[derive(Default)]
+struct Parts {
+    dropped: Vec<Dropped>,
+    notes: Vec<(String, String)>,
+    must_equal: Vec<MustEqual>,
+}
+
+/// A file that has the variable, with the variable's dimensions in the first file's order.
+struct Holder {
+    file: usize,
+    variable: ViewVariable,
+}
+
+impl Joining<'_> {
+    /// Puts the labels of all files on one axis.
+    fn place(&mut self, dimension: &str) -> Result<(), CombineError> {
+        let labels = self
+            .files
+            .iter()
+            .map(|file| {
+                labels_of(file, dimension)?
+                    .ok_or_else(|| CombineError::NoLabels { dimension: dimension.to_owned(), file: file.name.clone() })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        self.check_calendars(dimension, &labels)?;
+        let axis = join_labels(dimension, self.files, &labels)?;
+        self.check_steps(dimension, &axis)?;
+        self.axis = Some(axis);
+        Ok(())
+    }
+
+    fn check_calendars(&self, dimension: &str, labels: &[Vec<Label>]) -> Result<(), CombineError> {
+        let kind = |label: &Label| match label {
+            Label::Time(_, calendar) => format!("calendar `{calendar}`"),
+            Label::Number(_) | Label::Integer(_) => "plain numbers".to_owned(),
+            Label::Text(_) => "texts".to_owned(),
+        };
+        let mut first: Option<(usize, String)> = None;
+        for (file, labels) in labels.iter().enumerate() {
+            let Some(kind) = labels.first().map(kind) else { continue };
+            match &first {
+                Some((first_file, first_kind)) if *first_kind != kind => {
+                    return Err(CombineError::Differs {
+                        rule: Rule::Calendar,
+                        variable: dimension.to_owned(),
+                        what: "labels of".to_owned(),
+                        file: self.files[file].name.clone(),
+                        value: kind,
+                        first_file: self.files[*first_file].name.clone(),
+                        first_value: first_kind.clone(),
+                    });
+                }
+                Some(_) => {}
+                None => first = Some((file, kind)),
+            }
+        }
+        Ok(())
+    }
+
+    fn check_steps(&mut self, dimension: &str, axis: &Axis) -> Result<(), CombineError> {
+        let Some(gaps) = &self.policies.gaps else { return Ok(()) };
+        for (at, pair) in axis.labels.windows(2).enumerate() {
+            let [Label::Time(before, calendar), Label::Time(after, _)] = pair else { continue };
+            if keeps_step(*before, *after, *calendar, gaps.expect) {
+                continue;
+            }
+            let to = at as u64 + 1;
+            let file = axis.places.iter().position(|places| places.contains(&to)).unwrap_or(0);
+            let gap = CombineError::Gap {
+                dimension: dimension.to_owned(),
+                before: pair[0].to_string(),
+                after: pair[1].to_string(),
+                file: self.files[file].name.clone(),
+                expected: gaps.expect.to_string(),
+            };
+            match gaps.otherwise {
+                Otherwise::Error => return Err(gap),
+                Otherwise::Allow => self.parts.notes.push((format!("/{dimension}"), gap.to_string())),
+            }
+        }
+        Ok(())
+    }
+
+    /// The files that have `path`, each with the first one's order of dimensions.
+    fn holders(&self, path: &str) -> Result<Vec<Holder>, CombineError> {
+        let mut holders: Vec<Holder> = Vec::new();
+        for (file, view) in self.files.iter().enumerate() {
+            let Some(variable) = view.variable(path) else { continue };
+            let Some(first) = holders.first() else {
+                holders.push(Holder { file, variable: variable.clone() });
+                continue;
+            };
+            let differs = || CombineError::Differs {
+                rule: Rule::Dimensions,
+                variable: path.to_owned(),
+                what: "dimensions".to_owned(),
+                file: view.name.clone(),
+                value: format!("({})", variable.dimensions.join(", ")),
+                first_file: self.files[first.file].name.clone(),
+                first_value: format!("({})", first.variable.dimensions.join(", ")),
+            };
+            if first.variable.dimensions == variable.dimensions {
+                holders.push(Holder { file, variable: variable.clone() });
+                continue;
+            }
+            let order = first
+                .variable
+                .dimensions
+                .iter()
+                .map(|name| variable.axis_of(name))
+                .collect::<Option<Vec<_>>>()
+                .filter(|order| order.len() == variable.dimensions.len())
+                .ok_or_else(differs)?;
+            holders.push(Holder { file, variable: variable.transposed(&order) });
+        }
+        Ok(holders)
+    }
+
+    fn variable(&mut self, path: &str) -> Result<CombinedVariable, CombineError> {
+        let holders = self.holders(path)?;
+        let Some(first) = holders.first() else { return Err(CombineError::NoFiles) };
+        let along = self.along.as_deref().and_then(|along| first.variable.axis_of(along));
+        let (time, content, plan) = match along {
+            None => {
+                self.check_static(path, &holders)?;
+                let alone = values::plan(&[self.in_file(first)], self.policies)?;
+                let content = self.static_content(first, &alone.rules);
+                (None, content, alone)
+            }
+            Some(axis) => {
+                let owners = self.owners(path, &holders, axis)?;
+                let times = times::unify(&self.named(&holders), relatives(self.files, path))?;
+                let plan = match &times {
+                    Some(times) => times.plan(holders.len()),
+                    None => {
+                        let in_files: Vec<_> = holders.iter().map(|holder| self.in_file(holder)).collect();
+                        values::plan(&in_files, self.policies)?
+                    }
+                };
+                let content = self.content(path, &holders, axis, &owners, &plan.rules, times.as_ref())?;
+                (times, content, plan)
+            }
+        };
+        if let Some(note) = plan.note {
+            self.parts.notes.push((path.to_owned(), note));
+        }
+        let mut attributes = self.attributes(path, &holders, time.is_some())?;
+        if let Some(packing) = &plan.packing {
+            values::replace_packing(&mut attributes, packing);
+        }
+        if let Some(times) = &time {
+            times.write_to(&mut attributes);
+        }
+        let mut shape = first.variable.shape.clone();
+        if let (Some(axis), Some(joined)) = (along, &self.axis) {
+            shape[axis] = joined.labels.len() as u64;
+        }
+        let codecs = &first.variable.codecs;
+        Ok(CombinedVariable {
+            path: path.to_owned(),
+            dimensions: first.variable.dimensions.clone(),
+            shape,
+            fill: fill_after(plan.rules.first().unwrap_or(&ValueRule::Verbatim), &first.variable.fill),
+            dtype: plan.dtype,
+            attributes,
+            source_chunk_shape: first.variable.chunk_shape.clone(),
+            is_chunked: first.variable.is_chunked,
+            source_codecs: holders.iter().all(|holder| holder.variable.codecs == *codecs).then(|| codecs.clone()),
+            along,
+            content,
+        })
+    }
+
+    fn in_file<'b>(&'b self, holder: &'b Holder) -> values::InFile<'b> {
+        values::InFile { file: &self.files[holder.file].name, variable: &holder.variable }
+    }
+
+    fn named<'b>(&'b self, holders: &'b [Holder]) -> Vec<values::InFile<'b>> {
+        holders.iter().map(|holder| self.in_file(holder)).collect()
+    }
+
+    /// Who fills each place along the growing dimension.
+    fn owners(&mut self, path: &str, holders: &[Holder], axis: usize) -> Result<Rc<Vec<Run>>, CombineError> {
+        let files: Vec<usize> = holders.iter().map(|holder| holder.file).collect();
+        let Some(joined) = &self.axis else { return Ok(Rc::new(Vec::new())) };
+        if let Some(known) = self.owners.get(&files) {
+            return Ok(Rc::clone(known));
+        }
+        let dimension = self.along.clone().unwrap_or_default();
+        let mut owners: Vec<Option<(usize, u64)>> = vec![None; joined.labels.len()];
+        let mut overlaps = false;
+        for (number, holder) in holders.iter().enumerate() {
+            for (from, to) in joined.places[holder.file].iter().enumerate() {
+                let place = &mut owners[usize::try_from(*to).unwrap_or(usize::MAX)];
+                let mine = (number, from as u64);
+                match (*place, self.policies.duplicates) {
+                    (None, _) | (Some(_), Duplicates::Last) => *place = Some(mine),
+                    (Some(_), Duplicates::First) => {}
+                    (Some(other), Duplicates::Error) => {
+                        overlaps = true;
+                        if !same_slice(&holders[other.0].variable, other.1, &holder.variable, mine.1, axis) {
+                            return Err(CombineError::Duplicate {
+                                dimension,
+                                label: joined.labels[usize::try_from(*to).unwrap_or(0)].to_string(),
+                                file: self.files[holder.file].name.clone(),
+                                first_file: self.files[holders[other.0].file].name.clone(),
+                            });
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(at) = owners.iter().position(Option::is_none) {
+            let file = joined.places.iter().position(|places| places.contains(&(at as u64))).unwrap_or(0);
+            return Err(CombineError::Absent {
+                variable: path.to_owned(),
+                file: self.files[file].name.clone(),
+                first_file: self.files[holders[0].file].name.clone(),
+            });
+        }
+        let owners: Vec<(usize, u64)> = owners.into_iter().flatten().collect();
+        let runs = Rc::new(runs_of(&owners));
+        // Overlaps were compared by value for this variable only.
+        if !overlaps {
+            self.owners.insert(files, Rc::clone(&runs));
+        }
+        Ok(runs)
+    }
+
+    fn content(
+        &self,
+        path: &str,
+        holders: &[Holder],
+        axis: usize,
+        runs: &[Run],
+        rules: &[ValueRule],
+        times: Option<&times::Times>,
+    ) -> Result<Content, CombineError> {
+        let loaded: Option<Vec<Arc<Values>>> = match times {
+            Some(times) => Some(times.values.clone()),
+            None => holders.iter().map(|holder| holder.variable.values.clone()).collect(),
+        };
+        let plain = rules.iter().all(|rule| *rule == ValueRule::Verbatim);
+        if let Some(loaded) = loaded.filter(|_| plain) {
+            let shapes: Vec<&[u64]> = holders.iter().map(|holder| holder.variable.shape.as_slice()).collect();
+            let joined = statics::join_values(&loaded, &shapes, axis, runs);
+            if joined.len(1) > MOST_INLINE_BYTES {
+                return Err(CombineError::TooLarge {
+                    variable: path.to_owned(),
+                    file: self.files[holders[0].file].name.clone(),
+                    reason: format!("{} bytes, the limit is {MOST_INLINE_BYTES}", joined.len(1)),
+                });
+            }
+            return Ok(match joined {
+                Values::Fixed(bytes) => Content::Inline(bytes),
+                Values::Texts(texts) => Content::Texts(texts),
+            });
+        }
+        let pieces = runs.iter().map(|run| {
+            let holder = &holders[run.file];
+            let mut at = Region::whole(&holder.variable.shape);
+            at.start[axis] = run.to;
+            at.shape[axis] = run.count;
+            let mut piece = piece(holder.file, &holder.variable, &at, &rules[run.file]);
+            if let Some(ViewAxis::Source { start, step, .. }) = piece.axes.get_mut(axis) {
+                *start = if *step > 0 { *start + run.from } else { *start - run.from };
+            }
+            piece
+        });
+        Ok(Content::Pieces(pieces.collect()))
+    }
+
+    fn static_content(&self, first: &Holder, rules: &[ValueRule]) -> Content {
+        let rule = rules.first().cloned().unwrap_or_default();
+        match first.variable.values.as_deref() {
+            Some(Values::Texts(texts)) => Content::Texts(texts.clone()),
+            Some(Values::Fixed(bytes)) if rule == ValueRule::Verbatim => Content::Inline(bytes.clone()),
+            _ => {
+                Content::Pieces(vec![piece(first.file, &first.variable, &Region::whole(&first.variable.shape), &rule)])
+            }
+        }
+    }
+
+    /// A variable without the growing dimension must be the same in every file that has it.
+    fn check_static(&mut self, path: &str, holders: &[Holder]) -> Result<(), CombineError> {
+        let Some((first, rest)) = holders.split_first() else { return Ok(()) };
+        let along = self.along.clone().unwrap_or_default();
+        for other in rest {
+            let (a, b) = (self.in_file(first), self.in_file(other));
+            if !statics::equal(&a, &b, &along, self.policies)? {
+                let pair = |holder: &Holder| (holder.file, holder.variable.clone());
+                self.parts.must_equal.push(MustEqual {
+                    path: path.to_owned(),
+                    along: along.clone(),
+                    first: pair(first),
+                    other: pair(other),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn attributes(
+        &mut self,
+        path: &str,
+        holders: &[Holder],
+        is_time: bool,
+    ) -> Result<crate::attribute::Attributes, CombineError> {
+        let named: Vec<Named<'_>> = holders
+            .iter()
+            .map(|holder| Named { file: &self.files[holder.file].name, attributes: &holder.variable.attributes })
+            .collect();
+        let settled: &[&str] = if is_time { &["units", "calendar"] } else { &[] };
+        attributes::join(path, &named, settled, self.policies.differ, &mut self.parts.dropped)
+    }
+
+    fn groups(&mut self) -> Result<Vec<(String, crate::attribute::Attributes)>, CombineError> {
+        let mut paths: Vec<&str> = Vec::new();
+        for group in self.files.iter().flat_map(|file| &file.groups) {
+            if !paths.contains(&group.path.as_str()) {
+                paths.push(&group.path);
+            }
+        }
+        let files = self.files;
+        paths
+            .into_iter()
+            .map(|path| {
+                let named: Vec<Named<'_>> = files
+                    .iter()
+                    .filter_map(|file| {
+                        let group = file.groups.iter().find(|group| group.path == path)?;
+                        Some(Named { file: &file.name, attributes: &group.attributes })
+                    })
+                    .collect();
+                let mut dropped = Vec::new();
+                let joined = attributes::join("/", &named, &[], self.policies.differ, &mut dropped)?;
+                self.parts.dropped.extend(dropped.into_iter().map(|one| Dropped { path: path.to_owned(), ..one }));
+                Ok((path.to_owned(), joined))
+            })
+            .collect()
+    }
+}
+
+/// Whether two times are one step apart.
+fn keeps_step(before: Instant, after: Instant, calendar: Calendar, step: Interval) -> bool {
+    match step {
+        Interval::Milliseconds(length) => {
+            (after.nanoseconds() - before.nanoseconds()).abs() == i128::from(length) * 1_000_000
+        }
+        // Months differ in length, and monthly data is labelled at the middle as often as at the start.
+        Interval::Months(n_months) => {
+            let month = |instant: Instant| {
+                let date = instant.date(calendar);
+                date.year * 12 + i64::from(date.month)
+            };
+            (month(after) - month(before)).abs() == i64::from(n_months)
+        }
+    }
+}
+
+/// Whether the slices of two variables at one label are known to be the same; unknown values count as different.
+fn same_slice(a: &ViewVariable, at_a: u64, b: &ViewVariable, at_b: u64, axis: usize) -> bool {
+    let slice = |variable: &ViewVariable, at: u64| {
+        let run = Run { file: 0, from: at, to: 0, count: 1 };
+        let values = variable.values.clone()?;
+        Some(statics::join_values(&[values], &[&variable.shape], axis, &[run]))
+    };
+    match (slice(a, at_a), slice(b, at_b)) {
+        (Some(x), Some(y)) => a.dtype == b.dtype && x == y && a.attributes.get("units") == b.attributes.get("units"),
+        _ => false,
+    }
+}
+
+/// The variable that shares its encoding of time with `path`: the coordinate of bounds, or the bounds of a coordinate.
+fn relatives<'a>(files: &'a [FileView], path: &str) -> impl Fn(&str, Relation) -> Option<&'a ViewVariable> {
+    let name = path.rsplit('/').next().unwrap_or(path).to_owned();
+    let path = path.to_owned();
+    let bounds_of = |variable: &ViewVariable| {
+        ["bounds", "climatology"].iter().find_map(|key| variable.attributes.text(key).map(str::to_owned))
+    };
+    move |file, relation| {
+        let file = files.iter().find(|view| view.name == file)?;
+        match relation {
+            Relation::Coordinate => {
+                file.variables.iter().find(|variable| bounds_of(variable).as_deref() == Some(&name))
+            }
+            Relation::Bounds => {
+                let bounds = bounds_of(file.variable(&path)?)?;
+                file.variables.iter().find(|variable| variable.name() == bounds)
+            }
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Labels along the dimension that grows, and where each file's elements go.
+//!
+//! Everything is placed by label, never by position: a missing file cannot shift the rest.
+
+use std::{cmp::Ordering, fmt};
+
+use crate::{
+    combine::{
+        error::CombineError,
+        view::{FileView, Values, ViewVariable},
+    },
+    dtype::DataType,
+    numbers::{Number, numbers_of},
+    time::{Calendar, Instant, TimeUnits},
+};
+
+/// What an element along a dimension is called.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Label {
+    /// A point in time of a calendar.
+    Time(Instant, Calendar),
+    /// A number, not NaN.
+    Number(f64),
+    /// An integer.
+    Integer(i128),
+    /// A text.
+    Text(String),
+}
+
+impl Eq for Label {}
+
+impl Label {
+    fn rank(&self) -> u8 {
+        match self {
+            Self::Time(..) => 0,
+            Self::Number(_) => 1,
+            Self::Integer(_) => 2,
+            Self::Text(_) => 3,
+        }
+    }
+}
+
+impl Ord for Label {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Time(a, _), Self::Time(b, _)) => a.cmp(b),
+            // 0.0 and -0.0 are one place on an axis.
+            (Self::Number(a), Self::Number(b)) => (a + 0.0).total_cmp(&(b + 0.0)),
+            (Self::Integer(a), Self::Integer(b)) => a.cmp(b),
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            _ => self.rank().cmp(&other.rank()),
+        }
+    }
+}
+
+impl PartialOrd for Label {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Time(instant, calendar) => f.write_str(&instant.to_rfc3339(*calendar)),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Integer(integer) => write!(f, "{integer}"),
+            Self::Text(text) => write!(f, "`{text}`"),
+        }
+    }
+}
+
+/// The units and calendar of a variable that holds times; `None` if it does not.
+#[must_use]
+pub fn time_units(variable: &ViewVariable) -> Option<(TimeUnits, Calendar)> {
+    if !variable.dtype.is_number() {
+        return None;
+    }
+    let calendar = Calendar::parse(variable.attributes.text("calendar"))?;
+    let units = TimeUnits::parse(variable.attributes.text("units")?, calendar).ok()?;
+    Some((units, calendar))
+}
+
+/// The labels that `file` gives to `dimension`; `None` if it has no such coordinate.
+///
+/// # Errors
+/// [`CombineError::Labels`] if a label is missing, NaN or of a type without order.
+pub fn labels_of(file: &FileView, dimension: &str) -> Result<Option<Vec<Label>>, CombineError> {
+    let Some(coordinate) = file.coordinate("/", dimension).or_else(|| {
+        file.variables.iter().find(|variable| variable.name() == dimension && variable.dimensions == [dimension])
+    }) else {
+        return Ok(None);
+    };
+    let fail =
+        |reason: String| CombineError::Labels { dimension: dimension.to_owned(), file: file.name.clone(), reason };
+    let Some(values) = coordinate.values.as_deref() else {
+        return Err(fail("the values could not be read".into()));
+    };
+    match values {
+        Values::Texts(texts) => texts
+            .iter()
+            .map(|text| text.clone().map(Label::Text).ok_or_else(|| fail("a text is missing".into())))
+            .collect::<Result<Vec<_>, _>>()
+            .map(Some),
+        Values::Fixed(bytes) => fixed_labels(coordinate, bytes).map(Some).map_err(fail),
+    }
+}
+
+fn fixed_labels(coordinate: &ViewVariable, bytes: &[u8]) -> Result<Vec<Label>, String> {
+    if let DataType::FixedString { .. } | DataType::Char = coordinate.dtype {
+        let size = coordinate.dtype.size_bytes().unwrap_or(1) as usize;
+        return Ok(bytes
+            .chunks(size.max(1))
+            .map(|cell| Label::Text(String::from_utf8_lossy(cell).trim_end_matches('\0').to_owned()))
+            .collect());
+    }
+    let numbers = numbers_of(&coordinate.dtype, bytes).ok_or_else(|| format!("{} has no order", coordinate.dtype))?;
+    let packing = coordinate.packing();
+    if packing.scales() {
+        return Err("they are packed".into());
+    }
+    let units = time_units(coordinate);
+    numbers
+        .into_iter()
+        .map(|number| match (number, &units) {
+            (Number::Float(value), _) if value.is_nan() => Err("a label is NaN".into()),
+            (Number::Float(value), Some((units, calendar))) => units
+                .instant_of_float(value)
+                .map(|instant| Label::Time(instant, *calendar))
+                .ok_or_else(|| format!("{value} is out of range")),
+            (Number::Integer(value), Some((units, calendar))) => i64::try_from(value)
+                .ok()
+                .and_then(|value| units.instant_of_int(value))
+                .map(|instant| Label::Time(instant, *calendar))
+                .ok_or_else(|| format!("{value} is out of range")),
+            (Number::Float(value), None) => Ok(Label::Number(value)),
+            (Number::Integer(value), None) => Ok(Label::Integer(value)),
+        })
+        .collect()
+}
+
+/// All labels of a joined dimension, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Axis {
+    /// Labels, each once.
+    pub labels: Vec<Label>,
+    /// For each file and each of its elements along the dimension, the element's place in `labels`.
+    pub places: Vec<Vec<u64>>,
+}
+
+/// Puts the labels of all files in order: ascending, or descending if that is how every file has them.
+///
+/// # Errors
+/// [`CombineError::Duplicate`] if one file holds a label twice.
+pub fn join_labels(dimension: &str, files: &[FileView], labels: &[Vec<Label>]) -> Result<Axis, CombineError> {
+    let descends = |file: &Vec<Label>| file.windows(2).all(|pair| pair[0] > pair[1]);
+    let has_order = labels.iter().any(|file| file.len() > 1);
+    let is_descending = has_order && labels.iter().all(descends);
+    for (file, labels) in files.iter().zip(labels) {
+        let mut sorted: Vec<&Label> = labels.iter().collect();
+        sorted.sort_unstable();
+        if let Some(pair) = sorted.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(CombineError::Duplicate {
+                dimension: dimension.to_owned(),
+                label: pair[0].to_string(),
+                file: file.name.clone(),
+                first_file: file.name.clone(),
+            });
+        }
+    }
+    let mut all: Vec<Label> = labels.iter().flatten().cloned().collect();
+    all.sort_unstable();
+    all.dedup();
+    let n_labels = all.len();
+    let places = labels
+        .iter()
+        .map(|file| {
+            file.iter()
+                .map(|label| {
+                    let at = all.binary_search(label).unwrap_or(n_labels);
+                    (if is_descending { n_labels - 1 - at } else { at }) as u64
+                })
+                .collect()
+        })
+        .collect();
+    if is_descending {
+        all.reverse();
+    }
+    Ok(Axis { labels: all, places })
+}
+
+/// `count` elements of a file from `from` on, going to `to` and after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Run {
+    /// Which file.
+    pub file: usize,
+    /// First element in the file.
+    pub from: u64,
+    /// First element in the joined dimension.
+    pub to: u64,
+    /// How many.
+    pub count: u64,
+}
+
+/// Runs of elements whose owners follow each other, given for each place its file and its element there.
+#[must_use]
+pub fn runs_of(owners: &[(usize, u64)]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    for (to, (file, from)) in owners.iter().enumerate() {
+        match runs.last_mut() {
+            Some(run) if run.file == *file && run.from + run.count == *from => run.count += 1,
+            _ => runs.push(Run { file: *file, from: *from, to: to as u64, count: 1 }),
+        }
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_that_follow_each_other_are_one_run() {
+        let run = |file, from, to, count| Run { file, from, to, count };
+        assert_eq!(runs_of(&[(0, 0), (0, 1), (1, 0), (0, 2)]), [run(0, 0, 0, 2), run(1, 0, 2, 1), run(0, 2, 3, 1)]);
+    }
+
+    #[test]
+    fn zero_has_one_place() {
+        assert_eq!(Label::Number(0.0).cmp(&Label::Number(-0.0)), Ordering::Equal);
+    }
+}

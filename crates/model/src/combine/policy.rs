@@ -1,0 +1,23 @@
+//! What the author of a recipe decides for files that differ.
+//!
+//! The words are the recipe's; this is what remains of them once names were checked against the files.
+
+pub use crate::recipe::combine::{
+    Align, Alignment, Differ, DifferAttrs, DifferDtype, DifferPacking, DifferTime, DifferUnits, Duplicates, Gaps,
+    Otherwise,
+};
+
+/// Every decision about files that differ. The default refuses whatever would change a value.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Policies {
+    /// The dimension that grows from file to file; `None`: the one whose labels differ.
+    pub along: Option<String>,
+    /// When the coordinates of two files are the same.
+    pub align: Align,
+    /// What may differ from file to file.
+    pub differ: Differ,
+    /// Whether labels may be missing along the growing dimension.
+    pub gaps: Option<Gaps>,
+    /// What to do about a label that occurs twice.
+    pub duplicates: Duplicates,
+}

@@ -1,0 +1,234 @@
+//! What must agree between files: variables without the growing dimension, coordinates, lengths. And which
+//! dimension it is that grows.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    combine::{
+        CombinedVariable,
+        error::{CombineError, Rule},
+        labels::{Label, Run, labels_of, time_units},
+        policy::{Alignment, Policies},
+        values::InFile,
+        view::{FileView, Values},
+    },
+    numbers::{Number, numbers_of},
+};
+
+/// The dimension that grows from file to file; `None` if the files hold different variables on the same axes.
+pub(super) fn growing_dimension(files: &[FileView], policies: &Policies) -> Result<Option<String>, CombineError> {
+    let mut known: Vec<String> = Vec::new();
+    for name in files.iter().flat_map(|file| &file.variables).flat_map(|variable| &variable.dimensions) {
+        if !known.contains(name) {
+            known.push(name.clone());
+        }
+    }
+    if let Some(along) = &policies.along {
+        return if known.contains(along) {
+            Ok(Some(along.clone()))
+        } else {
+            Err(CombineError::NoDimension { dimension: along.clone(), known })
+        };
+    }
+    let mut candidates: Vec<(String, u8)> = Vec::new();
+    let mut shared: Vec<(String, u8)> = Vec::new();
+    for name in &known {
+        let Some((differs, rank)) = axis_of(files, name, policies)? else { continue };
+        (if differs { &mut candidates } else { &mut shared }).push((name.clone(), rank));
+    }
+    let best = candidates.iter().map(|(_, rank)| *rank).max().unwrap_or(0);
+    let mut leading = candidates.iter().filter(|(_, rank)| *rank == best);
+    match (leading.next(), leading.next()) {
+        (Some((name, _)), None) => Ok(Some(name.clone())),
+        (Some(_), Some(_)) => {
+            Err(CombineError::Ambiguous { candidates: candidates.into_iter().map(|(name, _)| name).collect() })
+        }
+        (None, _) if are_complements(files) => Ok(None),
+        // The same labels in every file: name the one that would grow, so that the label held twice is shown.
+        (None, _) => match shared.into_iter().max_by_key(|(_, rank)| *rank).filter(|(_, rank)| *rank > 0) {
+            Some((name, _)) => Ok(Some(name)),
+            None => Err(CombineError::NothingGrows { file: files[1].name.clone(), first_file: files[0].name.clone() }),
+        },
+    }
+}
+
+/// Whether the labels of a dimension differ between files, and how likely it is the one that grows: 2 for times, 1
+/// for an unlimited dimension. `None` for a dimension without labels.
+fn axis_of(files: &[FileView], name: &str, policies: &Policies) -> Result<Option<(bool, u8)>, CombineError> {
+    let mut first: Option<(usize, Vec<Label>)> = None;
+    let mut differs = false;
+    for (number, file) in files.iter().enumerate() {
+        // A coordinate that cannot be ordered is not the one that grows; if it is, placing it says why.
+        let Ok(Some(labels)) = labels_of(file, name) else { continue };
+        match &first {
+            Some((_, mine)) => differs |= !close(mine, &labels, policies.align.of(name)),
+            None => first = Some((number, labels)),
+        }
+    }
+    let Some((holder, _)) = first else { return Ok(None) };
+    let file = &files[holder];
+    let is_time = file.coordinate("/", name).is_some_and(|coordinate| time_units(coordinate).is_some());
+    let is_unlimited = file
+        .groups
+        .iter()
+        .flat_map(|group| &group.dimensions)
+        .any(|dimension| dimension.name == name && dimension.is_unlimited);
+    Ok(Some((differs, if is_time { 2 } else { u8::from(is_unlimited) })))
+}
+
+fn close(a: &[Label], b: &[Label], align: Alignment) -> bool {
+    match align {
+        Alignment::Exact | Alignment::Outer => a == b,
+        Alignment::Tolerance(tolerance) => {
+            a.len() == b.len()
+                && a.iter().zip(b).all(|pair| match pair {
+                    (Label::Number(a), Label::Number(b)) => (a - b).abs() <= tolerance,
+                    (a, b) => a == b,
+                })
+        }
+    }
+}
+
+/// Whether no data variable is in two files.
+fn are_complements(files: &[FileView]) -> bool {
+    let mut holders: BTreeMap<&str, usize> = BTreeMap::new();
+    for variable in files.iter().flat_map(|file| &file.variables) {
+        *holders.entry(&variable.path).or_default() += 1;
+    }
+    // Coordinates and the like are shared; a file must bring at least one variable of its own.
+    files.iter().all(|file| file.variables.iter().any(|variable| holders.get(variable.path.as_str()) == Some(&1)))
+}
+
+/// Whether `b` is known to equal `a`; false where the values are too large to be held here.
+pub(super) fn equal(a: &InFile<'_>, b: &InFile<'_>, along: &str, policies: &Policies) -> Result<bool, CombineError> {
+    let (mine, theirs) = (a.variable, b.variable);
+    let is_coordinate = mine.dimensions == [mine.name()];
+    let fail = |detail: String| {
+        let (file, first_file) = (b.file.to_owned(), a.file.to_owned());
+        if is_coordinate {
+            CombineError::Coordinate { dimension: mine.name().to_owned(), file, first_file, detail }
+        } else {
+            CombineError::Static { variable: mine.path.clone(), along: along.to_owned(), file, first_file, detail }
+        }
+    };
+    if mine.shape != theirs.shape {
+        return Err(fail(format!("shape {:?} against {:?}", theirs.shape, mine.shape)));
+    }
+    if mine.dtype != theirs.dtype {
+        return Err(fail(format!("{} against {}", theirs.dtype, mine.dtype)));
+    }
+    if !mine.packing().same_as(&theirs.packing()) {
+        return Err(fail("it is packed differently".to_owned()));
+    }
+    let (Some(x), Some(y)) = (&mine.values, &theirs.values) else { return Ok(false) };
+    if x == y {
+        return Ok(true);
+    }
+    let (Values::Fixed(x), Values::Fixed(y)) = (x.as_ref(), y.as_ref()) else {
+        return Err(fail("the texts differ".to_owned()));
+    };
+    let (Some(x), Some(y)) = (numbers_of(&mine.dtype, x), numbers_of(&mine.dtype, y)) else {
+        return Err(fail("the values differ".to_owned()));
+    };
+    if let (true, Alignment::Tolerance(tolerance)) = (is_coordinate, policies.align.of(mine.name()))
+        && x.iter().zip(&y).all(|(x, y)| (float(*x) - float(*y)).abs() <= tolerance)
+    {
+        return Ok(true);
+    }
+    Err(fail(difference(&x, &y)))
+}
+
+fn float(number: Number) -> f64 {
+    match number {
+        #[allow(clippy::cast_precision_loss)]
+        Number::Integer(value) => value as f64,
+        Number::Float(value) => value,
+    }
+}
+
+/// How two lists of equal length differ, in words.
+fn difference(first: &[Number], other: &[Number]) -> String {
+    if first.len() > 1 && first.iter().eq(other.iter().rev()) {
+        return "it runs the other way".to_owned();
+    }
+    let at = first.iter().zip(other).position(|(a, b)| a != b).unwrap_or(0);
+    let largest = first.iter().zip(other).map(|(a, b)| (float(*a) - float(*b)).abs()).fold(0.0, f64::max);
+    match (first.get(at), other.get(at)) {
+        (Some(a), Some(b)) => {
+            format!("element {at} is {} against {}; the largest difference is {largest:e}", float(*b), float(*a))
+        }
+        _ => "the values differ".to_owned(),
+    }
+}
+
+/// Variables of one group must agree about the length of a dimension.
+pub(super) fn check_lengths(variables: &[CombinedVariable]) -> Result<(), CombineError> {
+    let mut lengths: BTreeMap<(String, &str), (u64, &str)> = BTreeMap::new();
+    for variable in variables {
+        let group = variable.path.rsplit_once('/').map_or("", |(group, _)| group).to_owned();
+        for (name, length) in variable.dimensions.iter().zip(&variable.shape) {
+            let (known, holder) = *lengths.entry((group.clone(), name)).or_insert((*length, &variable.path));
+            if known != *length {
+                return Err(CombineError::Differs {
+                    rule: Rule::Length,
+                    variable: variable.path.clone(),
+                    what: format!("dimension `{name}` of length"),
+                    file: variable.path.clone(),
+                    value: length.to_string(),
+                    first_file: holder.to_owned(),
+                    first_value: known.to_string(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Joins values along `axis`: for each run, elements of one holder.
+pub(super) fn join_values(values: &[Arc<Values>], shapes: &[&[u64]], axis: usize, runs: &[Run]) -> Values {
+    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let Some(shape) = shapes.first() else { return Values::Fixed(bytes::Bytes::new()) };
+    let outer: u64 = shape[..axis].iter().product();
+    let inner = size(shape[axis + 1..].iter().product());
+    let mut texts = Vec::new();
+    let mut fixed = Vec::new();
+    for row in 0..outer {
+        for run in runs {
+            let first = size(row * shapes[run.file][axis] + run.from) * inner;
+            let n_elements = size(run.count) * inner;
+            match values[run.file].as_ref() {
+                Values::Texts(all) => texts.extend_from_slice(&all[first..first + n_elements]),
+                Values::Fixed(all) => {
+                    let n_all: u64 = shapes[run.file].iter().product();
+                    let element = if n_all == 0 { 1 } else { all.len() / size(n_all) };
+                    fixed.extend_from_slice(&all[first * element..(first + n_elements) * element]);
+                }
+            }
+        }
+    }
+    if values.iter().any(|one| matches!(one.as_ref(), Values::Texts(_))) {
+        Values::Texts(texts)
+    } else {
+        Values::Fixed(fixed.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_joined_along_an_inner_axis() {
+        let values = [Arc::new(Values::Fixed(vec![1, 2, 5, 6].into())), Arc::new(Values::Fixed(vec![3, 7].into()))];
+        let run = |file, from, to, count| Run { file, from, to, count };
+        let joined = join_values(&values, &[&[2, 2], &[2, 1]], 1, &[run(0, 0, 0, 2), run(1, 0, 2, 1)]);
+        assert_eq!(joined, Values::Fixed(vec![1, 2, 3, 5, 6, 7].into()));
+    }
+
+    #[test]
+    fn a_flipped_axis_is_called_flipped() {
+        let axis: Vec<Number> = [10.0, 20.0, 30.0].map(Number::Float).to_vec();
+        let flipped: Vec<Number> = axis.iter().rev().copied().collect();
+        assert_eq!(difference(&axis, &flipped), "it runs the other way");
+    }
+}

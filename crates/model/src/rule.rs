@@ -1,0 +1,247 @@
+//! Applying a `ValueRule` to elements: exact, or an error that says which value cannot be had.
+
+use crate::{
+    dtype::{DataType, FloatType, IntType},
+    numbers::{Number, number_of, push_float, push_integer},
+    packing::{Fill, Packing, Signedness, ValueRule},
+};
+
+/// A stored value that a rule cannot turn into what the store holds.
+#[derive(Debug, Clone, thiserror::Error, PartialEq)]
+#[allow(missing_docs)]
+pub enum RuleError {
+    #[error("stored count {count} falls between two counts of the store's packing")]
+    Between { count: i128 },
+    #[error("stored count {count} becomes {mapped}, which {dtype} cannot hold")]
+    Outside { count: i128, mapped: i128, dtype: IntType },
+    #[error("stored count {count} becomes {fill}, which means `missing` in the store")]
+    MeansMissing { count: i128, fill: i128 },
+    #[error("a missing value cannot be written: the store's packing has no `_FillValue`")]
+    NoFill,
+    #[error("{value} does not fit {to}")]
+    DoesNotFit { value: String, to: String },
+}
+
+/// Bytes of one element after the rule.
+#[must_use]
+pub fn target_bytes(rule: &ValueRule, source_bytes: usize) -> usize {
+    match rule {
+        ValueRule::Verbatim => source_bytes,
+        ValueRule::Widen { to, .. } => to.size_bytes().unwrap_or(0) as usize,
+        ValueRule::Decode { to, .. } => to.size_bytes() as usize,
+        ValueRule::Repack { to, .. } => to.size_bytes() as usize,
+    }
+}
+
+/// Appends to `out` what the little-endian elements `stored` become.
+///
+/// # Errors
+/// If a value cannot be had exactly.
+pub fn apply(rule: &ValueRule, stored: &[u8], out: &mut Vec<u8>) -> Result<(), RuleError> {
+    match rule {
+        ValueRule::Verbatim => {
+            out.extend_from_slice(stored);
+            Ok(())
+        }
+        ValueRule::Widen { from, to } => widen(from, to, stored, out),
+        ValueRule::Decode { from, packing, compute, to } => {
+            decode(from, packing, (*compute, *to), stored, out);
+            Ok(())
+        }
+        ValueRule::Repack { from, to, numerator, denominator, addend, missing, fill } => {
+            let map = Counts {
+                to: *to,
+                numerator: *numerator,
+                denominator: *denominator,
+                addend: *addend,
+                missing,
+                fill: *fill,
+            };
+            map.apply(*from, stored, out)
+        }
+    }
+}
+
+fn widen(from: &DataType, to: &DataType, stored: &[u8], out: &mut Vec<u8>) -> Result<(), RuleError> {
+    let size = from.size_bytes().unwrap_or(1).max(1) as usize;
+    for cell in stored.chunks_exact(size) {
+        let fits = match (number_of(from, cell), to) {
+            (Some(Number::Integer(value)), DataType::Int(int)) => push_integer(*int, value, out),
+            (Some(Number::Integer(value)), DataType::Float(float)) => push_exact(*float, value, out),
+            (Some(Number::Float(value)), DataType::Float(float)) => {
+                push_float(*float, value, out);
+                Some(())
+            }
+            _ => None,
+        };
+        fits.ok_or_else(|| RuleError::DoesNotFit {
+            value: format!("{:?}", number_of(from, cell)),
+            to: to.to_string(),
+        })?;
+    }
+    Ok(())
+}
+
+/// Appends an integer as a float if the float holds it exactly.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // looked at right after
+fn push_exact(float: FloatType, value: i128, out: &mut Vec<u8>) -> Option<()> {
+    let as_float = value as f64;
+    let exact = match float {
+        FloatType::F64 => as_float as i128 == value,
+        FloatType::F32 => f64::from(as_float as f32) == as_float && as_float as i128 == value,
+        FloatType::F16 => value.abs() <= 2048,
+    };
+    exact.then(|| push_float(float, as_float, out))
+}
+
+/// Computes `count * scale_factor + add_offset` with the dtype and the rounding of stock xarray, bit for bit.
+#[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // numpy's casts
+fn decode(from: &DataType, packing: &Packing, (compute, to): (FloatType, FloatType), stored: &[u8], out: &mut Vec<u8>) {
+    let size = from.size_bytes().unwrap_or(1).max(1) as usize;
+    let from = &signed_as(from, packing.unsigned);
+    out.reserve(stored.len() / size * to.size_bytes() as usize);
+    for cell in stored.chunks_exact(size) {
+        let number = number_of(from, cell).unwrap_or(Number::Float(f64::NAN));
+        if packing.fills.iter().any(|fill| means_missing(number, *fill, from, packing)) {
+            push_float(to, f64::NAN, out);
+            continue;
+        }
+        // numpy computes in one precision: each step rounds to it.
+        if compute == FloatType::F64 {
+            let mut value = match number {
+                Number::Integer(value) => value as f64,
+                Number::Float(value) => value,
+            };
+            if let Some(scale) = packing.scale {
+                value *= scale.value;
+            }
+            if let Some(offset) = packing.offset {
+                value += offset.value;
+            }
+            push_float(to, value, out);
+        } else {
+            let mut value = match number {
+                Number::Integer(value) => value as f32,
+                Number::Float(value) => value as f32,
+            };
+            if let Some(scale) = packing.scale {
+                value *= scale.value as f32;
+            }
+            if let Some(offset) = packing.offset {
+                value += offset.value as f32;
+            }
+            push_float(to, value.into(), out);
+        }
+    }
+}
+
+/// The integer type under which stored bytes are to be read, as `_Unsigned` says.
+fn signed_as(stored: &DataType, unsigned: Option<Signedness>) -> DataType {
+    match (stored, unsigned) {
+        (DataType::Int(int), Some(signedness)) => {
+            let signed = signedness == Signedness::Signed;
+            IntType::of(int.size_bytes(), signed).map_or_else(|| stored.clone(), DataType::Int)
+        }
+        _ => stored.clone(),
+    }
+}
+
+/// Whether a number equals a fill mark, which is read with the same sign as the data.
+fn means_missing(number: Number, fill: Fill, read_as: &DataType, packing: &Packing) -> bool {
+    let fill = match (fill, read_as, packing.unsigned) {
+        (Fill::Integer(fill), DataType::Int(int), Some(_)) => {
+            let modulus = 1_i128 << (int.size_bytes() * 8);
+            let wrapped = fill.rem_euclid(modulus);
+            Fill::Integer(if wrapped > int.bounds().1 { wrapped - modulus } else { wrapped })
+        }
+        (fill, _, _) => fill,
+    };
+    #[allow(clippy::cast_precision_loss)]
+    match (number, fill) {
+        (Number::Integer(a), Fill::Integer(b)) => a == b,
+        (Number::Float(a), Fill::Float(b)) => a == b,
+        (Number::Integer(a), Fill::Float(b)) => a as f64 == b,
+        (Number::Float(a), Fill::Integer(b)) => a == b as f64,
+    }
+}
+
+struct Counts<'a> {
+    to: IntType,
+    numerator: i128,
+    denominator: i128,
+    addend: i128,
+    missing: &'a [i128],
+    fill: Option<i128>,
+}
+
+impl Counts<'_> {
+    fn apply(&self, from: IntType, stored: &[u8], out: &mut Vec<u8>) -> Result<(), RuleError> {
+        for cell in stored.chunks_exact(from.size_bytes() as usize) {
+            let Some(Number::Integer(count)) = number_of(&DataType::Int(from), cell) else { continue };
+            let mapped =
+                if self.missing.contains(&count) { self.fill.ok_or(RuleError::NoFill)? } else { self.mapped(count)? };
+            push_integer(self.to, mapped, out).ok_or(RuleError::Outside { count, mapped, dtype: self.to })?;
+        }
+        Ok(())
+    }
+
+    fn mapped(&self, count: i128) -> Result<i128, RuleError> {
+        // Counts have at most 64 bits and the factors at most 62, so the product fits.
+        let scaled = count * self.numerator;
+        if scaled % self.denominator != 0 {
+            return Err(RuleError::Between { count });
+        }
+        let mapped = scaled / self.denominator + self.addend;
+        match self.fill {
+            Some(fill) if fill == mapped => Err(RuleError::MeansMissing { count, fill }),
+            _ => Ok(mapped),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::packing::{Factor, FactorKind};
+
+    fn bytes(counts: &[i16]) -> Vec<u8> {
+        counts.iter().flat_map(|count| count.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn decoding_rounds_where_numpy_rounds() {
+        // Sea-surface temperature: hundredths of a kelvin above 273.15 K, attributes stored as float32.
+        let factor = |value: f32| Some(Factor { value: value.into(), kind: FactorKind::F32 });
+        let packing =
+            Packing { scale: factor(0.01), offset: factor(273.15), fills: vec![Fill::Integer(-32768)], unsigned: None };
+        let mut out = Vec::new();
+        decode(
+            &DataType::Int(IntType::I16),
+            &packing,
+            (FloatType::F32, FloatType::F32),
+            &bytes(&[0, 1500, -32768]),
+            &mut out,
+        );
+        let kelvin: Vec<f32> = out.chunks(4).map(|cell| f32::from_le_bytes(cell.try_into().unwrap())).collect();
+        assert_eq!(kelvin[..2], [273.15, 1500.0 * 0.01_f32 + 273.15]);
+        assert!(kelvin[2].is_nan());
+    }
+
+    #[test]
+    fn counts_between_two_counts_stop_the_run() {
+        let half = ValueRule::Repack {
+            from: IntType::I16,
+            to: IntType::I16,
+            numerator: 1,
+            denominator: 2,
+            addend: 0,
+            missing: vec![-1],
+            fill: Some(-99),
+        };
+        let mut out = Vec::new();
+        assert_eq!(apply(&half, &bytes(&[4, -1]), &mut out), Ok(()));
+        assert_eq!(out, bytes(&[2, -99]));
+        assert_eq!(apply(&half, &bytes(&[3]), &mut out), Err(RuleError::Between { count: 3 }));
+        assert_eq!(apply(&half, &bytes(&[-198]), &mut out), Err(RuleError::MeansMissing { count: -198, fill: -99 }));
+    }
+}

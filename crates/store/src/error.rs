@@ -1,0 +1,105 @@
+//! Why bytes could not be read or written.
+
+use std::{io, path::PathBuf};
+
+use frazil_model::{
+    location::Location,
+    problem::{Exit, Problem},
+};
+
+/// Why bytes could not be read or written.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum StoreError {
+    #[error("there is no `{location}`")]
+    NotFound { location: Location },
+    #[error("access to `{location}` was refused")]
+    Refused { location: Location, source: io::Error },
+    #[error("`{location}` could not be read")]
+    Read { location: Location, source: io::Error },
+    #[error("`{location}` has {size_bytes} bytes; bytes {offset} to {end} were asked for")]
+    Short { location: Location, offset: u64, end: u64, size_bytes: u64 },
+    #[error("`{location}` is a folder")]
+    IsFolder { location: Location },
+    #[error("`{}` could not be written", path.display())]
+    Write { path: PathBuf, source: io::Error },
+    #[error("no space is left for `{}` ({n_bytes} bytes)", path.display())]
+    Full { path: PathBuf, n_bytes: u64, source: io::Error },
+    #[error("`{}` is being written by another frazil process", path.display())]
+    Locked { path: PathBuf },
+    #[error("`{}` cannot be locked: its file system has no locks", path.display())]
+    NoLocks { path: PathBuf, source: io::Error },
+    #[error("`{key}` is not a safe key: {reason}")]
+    UnsafeKey { key: String, reason: &'static str },
+    #[error("the server of `{location}` ignores byte ranges")]
+    RangeIgnored { location: Location },
+    #[error("`{location}` could not be fetched: {reason}")]
+    Fetch { location: Location, reason: String, is_temporary: bool },
+}
+
+impl StoreError {
+    /// A failed read of `location`.
+    #[must_use]
+    pub fn reading(location: &Location, source: io::Error) -> Self {
+        let location = location.clone();
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::NotFound { location },
+            io::ErrorKind::PermissionDenied => Self::Refused { location, source },
+            io::ErrorKind::IsADirectory => Self::IsFolder { location },
+            _ => Self::Read { location, source },
+        }
+    }
+
+    /// A failed write of `n_bytes` to `path`.
+    #[must_use]
+    pub fn writing(path: &std::path::Path, n_bytes: u64, source: io::Error) -> Self {
+        let path = path.to_owned();
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::Full { path, n_bytes, source },
+            _ => Self::Write { path, source },
+        }
+    }
+}
+
+impl Problem for StoreError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::NotFound { .. } => "store.not-found",
+            Self::Refused { .. } => "store.refused",
+            Self::Read { .. } => "store.read",
+            Self::Short { .. } => "store.short",
+            Self::IsFolder { .. } => "store.is-folder",
+            Self::Write { .. } => "store.write",
+            Self::Full { .. } => "store.full",
+            Self::Locked { .. } => "store.locked",
+            Self::NoLocks { .. } => "store.no-locks",
+            Self::UnsafeKey { .. } => "store.unsafe-key",
+            Self::RangeIgnored { .. } => "store.range-ignored",
+            Self::Fetch { .. } => "store.fetch",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Full { .. } => "free some space and type the same command again: it goes on where it stopped".into(),
+            Self::Write { .. } => {
+                "once the cause is gone, type the same command again: it goes on where it stopped".into()
+            }
+            Self::Locked { .. } => "wait for it, or write to another place".into(),
+            Self::Short { .. } => "the file changed or its download is incomplete; run `frazil inspect` on it".into(),
+            Self::IsFolder { .. } => "name the files in it, or a pattern such as `folder/*.nc`".into(),
+            Self::RangeIgnored { .. } => {
+                "its files cannot be read in parts; download them first and use the copies".into()
+            }
+            Self::Fetch { is_temporary: true, .. } => "try again later: what is done is kept".into(),
+            _ => return None,
+        })
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Locked { .. } | Self::Fetch { is_temporary: true, .. } => Exit::Later,
+            _ => Exit::No,
+        }
+    }
+}

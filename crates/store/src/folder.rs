@@ -1,0 +1,210 @@
+//! Writing into a folder on this machine, so that no reader ever sees half a file.
+//!
+//! Every put is a whole file: written under a staging name, synced, renamed. A key is a relative path of plain
+//! parts; nothing is ever written outside the folder.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use crate::error::StoreError;
+
+/// Where unfinished files lie, below the folder.
+pub const STAGING: &str = ".frazil/staging";
+
+/// How many files this process has staged, so that each has its own name.
+static N_STAGED: AtomicU64 = AtomicU64::new(0);
+
+/// A folder that is written to.
+#[derive(Debug, Clone)]
+pub struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    /// The folder at `root`; it need not exist yet.
+    #[must_use]
+    pub const fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Its path.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The path of `key`.
+    ///
+    /// # Errors
+    /// [`StoreError::UnsafeKey`] if the key could lead out of the folder.
+    pub fn path_of(&self, key: &str) -> Result<PathBuf, StoreError> {
+        let unsafe_key = |reason| StoreError::UnsafeKey { key: key.to_owned(), reason };
+        if key.is_empty() || key.starts_with('/') {
+            return Err(unsafe_key("it is empty or begins with `/`"));
+        }
+        if key.split('/').any(|part| part.is_empty() || part == "." || part == ".." || part.contains('\0')) {
+            return Err(unsafe_key("a part of it is empty, `.`, `..` or holds a NUL"));
+        }
+        Ok(self.root.join(key))
+    }
+
+    /// Writes `bytes` as `key`: the old file or the new one is seen, never a part.
+    ///
+    /// The file's bytes are on the disk when this returns; its name is, once its folder was synced ([`Self::sync`]).
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] or [`StoreError::Write`]; then the old file is as it was.
+    pub fn put(&self, key: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let target = self.path_of(key)?;
+        // A key may be longer than a file's name may be, so the staging name is a number.
+        let number = N_STAGED.fetch_add(1, Ordering::Relaxed);
+        let staged = self.root.join(STAGING).join(format!("{}-{number}", std::process::id()));
+        let n_bytes = bytes.len() as u64;
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |error| StoreError::writing(&path, n_bytes, error)
+        };
+        let write = || -> Result<(), StoreError> {
+            let mut file = create(&staged).map_err(failed(&target))?;
+            file.write_all(bytes).map_err(failed(&target))?;
+            file.sync_all().map_err(failed(&target))?;
+            rename(&staged, &target).map_err(failed(&target))
+        };
+        write().inspect_err(|_| {
+            // What could not be finished is not left lying about; if even this fails, the next run clears staging.
+            let _ = fs::remove_file(&staged);
+        })
+    }
+
+    /// Reads the file of `key`; `None` if there is none.
+    ///
+    /// # Errors
+    /// If it is there and cannot be read.
+    pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.path_of(key)?;
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+            Err(error) => {
+                Err(StoreError::reading(&frazil_model::location::Location::File(path.display().to_string()), error))
+            }
+        }
+    }
+
+    /// Removes the file or folder of `key`, and what is in it. It is no error if there is none.
+    ///
+    /// # Errors
+    /// If it cannot be removed.
+    pub fn remove(&self, key: &str) -> Result<(), StoreError> {
+        remove_tree(&self.path_of(key)?)
+    }
+
+    /// Makes the names of all files in the folder of `key` survive a power cut.
+    ///
+    /// # Errors
+    /// If the folder cannot be synced.
+    pub fn sync(&self, key: Option<&str>) -> Result<(), StoreError> {
+        let path = key.map_or_else(|| Ok(self.root.clone()), |key| self.path_of(key))?;
+        sync_folder(&path)
+    }
+
+    /// Every file below the folder, as keys, sorted.
+    ///
+    /// # Errors
+    /// If a folder cannot be listed.
+    pub fn keys(&self) -> Result<Vec<String>, StoreError> {
+        let mut keys = Vec::new();
+        let mut folders = vec![self.root.clone()];
+        while let Some(folder) = folders.pop() {
+            let listing = |error| {
+                StoreError::reading(&frazil_model::location::Location::File(folder.display().to_string()), error)
+            };
+            for entry in fs::read_dir(&folder).map_err(listing)? {
+                let entry = entry.map_err(listing)?;
+                if entry.file_type().map_err(listing)?.is_dir() {
+                    folders.push(entry.path());
+                } else if let Ok(key) = entry.path().strip_prefix(&self.root) {
+                    keys.push(key.to_string_lossy().into_owned());
+                }
+            }
+        }
+        keys.sort_unstable();
+        Ok(keys)
+    }
+}
+
+/// Makes a folder's entries survive a power cut.
+///
+/// # Errors
+/// If the folder cannot be opened or synced.
+pub fn sync_folder(path: &Path) -> Result<(), StoreError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| StoreError::writing(path, 0, error))
+}
+
+/// Removes a file or a folder with all that is in it. A link is removed, not followed. It is no error if there is none.
+///
+/// # Errors
+/// If it cannot be removed.
+pub fn remove_tree(path: &Path) -> Result<(), StoreError> {
+    let removed = match fs::symlink_metadata(path) {
+        Ok(about) if about.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match removed {
+        Err(error) if !matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err(StoreError::writing(path, 0, error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Creates a file, and its folder where that is missing.
+fn create(path: &Path) -> io::Result<File> {
+    match File::create(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+            File::create(path)
+        }
+        created => created,
+    }
+}
+
+/// Renames a file, creating the target's folder where that is missing.
+fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    match fs::rename(from, to) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(to.parent().unwrap_or(Path::new(".")))?;
+            fs::rename(from, to)
+        }
+        renamed => renamed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_cannot_lead_out_of_the_folder() {
+        let folder = Folder::new("/nowhere".into());
+        for key in ["", "/etc/passwd", "a/../../b", "./a", "a//b", "a/\0"] {
+            assert!(matches!(folder.path_of(key), Err(StoreError::UnsafeKey { .. })), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn a_put_leaves_nothing_but_the_file() {
+        let root = std::env::temp_dir().join(format!("frazil-folder-{}", std::process::id()));
+        let folder = Folder::new(root.clone());
+        folder.put("sst/c/0/1", b"chunk").unwrap();
+        assert_eq!(folder.get("sst/c/0/1").unwrap().as_deref(), Some(&b"chunk"[..]));
+        assert_eq!(folder.get("sst/c/0/2").unwrap(), None);
+        assert_eq!(folder.keys().unwrap(), ["sst/c/0/1"]);
+        remove_tree(&root).unwrap();
+    }
+}

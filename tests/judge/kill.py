@@ -1,0 +1,172 @@
+"""Kills a build or an extend at a chosen instant or at a chosen syscall, looks with a reader's eyes, and runs it again.
+
+It promises that after each kill a reader saw the old dataset or the new one, that the second run ended with the bytes
+of an undisturbed run, and that nothing else lies around. It does not know how frazil writes, only what it leaves.
+"""
+
+import dataclasses
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+from command import Answer, frazil, start
+from make import counter, days, feedstock, make
+from verdicts import is_visible, opens, tree, tree_differences
+
+# Every syscall by which a program changes what is on the disk.
+CHANGES = (
+    "write,pwrite64,writev,pwritev,pwritev2,copy_file_range,sendfile,fsync,fdatasync,sync_file_range,rename,renameat,"
+    "renameat2,unlink,unlinkat,rmdir,mkdir,mkdirat,link,linkat,symlinkat,ftruncate,truncate,fallocate"
+)
+FIRST_POINTS = 300
+
+
+@dataclasses.dataclass
+class Scene:
+    """A command, the state it starts from, and what an undisturbed run of it leaves."""
+
+    words: list
+    start_folder: pathlib.Path
+    old: dict | None
+    new: dict
+    new_tree: dict
+    seconds: float
+
+    def fresh(self, folder: pathlib.Path) -> pathlib.Path:
+        """The state before the command, at a place of its own. The store is `folder/store.zarr`."""
+        shutil.copytree(self.start_folder, folder, symlinks=True)
+        return folder / "store.zarr"
+
+    def command(self, store) -> list:
+        return [str(store) if word == "STORE" else str(word) for word in self.words]
+
+
+def view(store) -> dict | None:
+    """What a reader sees: nothing, or each variable's bytes."""
+    return opens(store) if is_visible(store) else None
+
+
+def scene(folder, kind: str, zarr_format=3, n_days=31, threads="2") -> Scene:
+    """`build`: from nothing. `extend`: 28 days after 31 in chunks of 10. `replace`: another series in its place."""
+    folder = pathlib.Path(folder)
+    before = folder / "before"
+    before.mkdir(parents=True)
+    first = make(folder / "in-01.nc", days("2000-01-01", n_days), zlib=True, chunksizes=(1, 4, 6))
+    build = feedstock(folder / "f", folder / "in-*.nc", zarr_format=zarr_format, mode="extend" if kind == "extend" else "create")
+    words = ["build", build, "--to", "STORE", "--threads", threads, "--json"]
+    if kind in ("extend", "replace"):
+        answer = frazil(*[before / "store.zarr" if word == "STORE" else word for word in words])
+        assert answer.code == 0, str(answer)
+    old = view(before / "store.zarr")
+    if kind == "replace":
+        make(folder / "other-01.nc", days("2001-01-01", n_days), zlib=True, stored=counter((n_days, 4, 6), 9))
+        words[1] = feedstock(folder / "g", folder / "other-*.nc", zarr_format=zarr_format, mode="replace")
+    else:
+        make(folder / "in-02.nc", days("2000-02-01", 28), zlib=True, chunksizes=(1, 4, 6))
+    assert first.exists()
+    made = Scene(words, before, old, {}, {}, 0.0)
+    store = made.fresh(folder / "undisturbed")
+    answer = frazil(*made.command(store))
+    assert answer.code == 0, str(answer)
+    made.new, made.new_tree, made.seconds = view(store), tree(store), answer.seconds
+    assert made.new is not None, "the undisturbed run left nothing to open"
+    assert made.new != made.old, "the scene changes nothing, so it can show nothing"
+    return made
+
+
+def strays(store: pathlib.Path) -> list[str]:
+    """What lies beside the store and should not."""
+    return sorted(path.name for path in store.parent.iterdir() if path != store)
+
+
+def faults_after(scene: Scene, store: pathlib.Path, allow_none=False) -> list[str]:
+    """What is wrong after a run that was disturbed, and after the run that should mend it."""
+    wrong = []
+    try:
+        seen = view(store)
+        if seen != scene.new and seen != scene.old and not (allow_none and seen is None):
+            wrong.append(f"a reader sees {'nothing' if seen is None else 'a mixture'}")
+    except AssertionError as error:
+        wrong.append(f"a reader cannot open the store: {str(error)[:300]}")
+    answer = frazil(*scene.command(store))
+    if answer.code != 0:
+        return [*wrong, f"the command typed again: {answer}"]
+    different = tree_differences(scene.new_tree, tree(store))
+    wrong += different[:5]
+    wrong += [f"beside the store: {name}" for name in strays(store)]
+    return wrong
+
+
+def killed_after(scene: Scene, seconds: float) -> list[str]:
+    """SIGKILL to the whole process group after `seconds`."""
+    with tempfile.TemporaryDirectory(prefix="frazil-kill-") as folder:
+        store = scene.fresh(pathlib.Path(folder) / "k")
+        process = start(scene.command(store), out=subprocess.DEVNULL, err=subprocess.DEVNULL)
+        time.sleep(seconds)
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        process.wait()
+        return faults_after(scene, store)
+
+
+def injected(scene: Scene, store, syscall: str, k: int, what: str) -> Answer:
+    """Runs the command; strace does `what` at the k-th `syscall` of any thread."""
+    flags = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", f"trace={syscall}", "-e", f"inject={syscall}:{what}:when={k}"]
+    return frazil(*scene.command(store), before=flags)
+
+
+def crash_points(scene: Scene) -> list[tuple[str, int]]:
+    """The syscalls of an undisturbed run that change something: (name, how many of that name in its thread so far)."""
+    with tempfile.TemporaryDirectory(prefix="frazil-points-") as folder:
+        store = scene.fresh(pathlib.Path(folder) / "k")
+        log = pathlib.Path(folder) / "strace"
+        answer = frazil(*scene.command(store), before=["strace", "-f", "-y", "-o", log, "-e", f"trace={CHANGES}"])
+        assert answer.code == 0, str(answer)
+        return points_of(log.read_text(errors="replace"))
+
+
+def points_of(log: str) -> list[tuple[str, int]]:
+    counts, points = {}, []
+    for line in log.splitlines():
+        match = re.match(r"(\d+)\s+(\w+)\((\S*)", line)
+        if not match:
+            continue
+        thread, name, argument = match.groups()
+        counts[thread, name] = counts.get((thread, name), 0) + 1
+        # Talk to the terminal and between threads changes nothing on the disk.
+        if re.match(r"(1|2)<|\d+<(pipe|anon_inode|socket|/dev/)", argument):
+            continue
+        point = (name, counts[thread, name])
+        if point not in points:
+            points.append(point)
+    return points
+
+
+def killed_at(scene: Scene, syscall: str, k: int) -> list[str]:
+    """SIGKILL as the k-th `syscall` begins."""
+    with tempfile.TemporaryDirectory(prefix="frazil-kill-") as folder:
+        store = scene.fresh(pathlib.Path(folder) / "k")
+        injected(scene, store, syscall, k, "signal=SIGKILL")
+        return faults_after(scene, store)
+
+
+def failed_at(scene: Scene, syscall: str, k: int, error: str) -> list[str]:
+    """The k-th `syscall` answers `error`: the run must say so, or get round it without harm."""
+    with tempfile.TemporaryDirectory(prefix="frazil-fail-") as folder:
+        store = scene.fresh(pathlib.Path(folder) / "k")
+        answer = injected(scene, store, syscall, k, f"error={error}")
+        wrong = []
+        if answer.crash():
+            wrong.append(str(answer))
+        elif answer.code == 0 and tree_differences(scene.new_tree, tree(store)):
+            wrong.append(f"exit 0, and the store is not whole: {tree_differences(scene.new_tree, tree(store))[:3]}")
+        elif answer.code != 0 and not (answer.report or {}).get("error") and answer.err.count("error:") == 0:
+            wrong.append(f"failed without a word\n{answer}")
+        return wrong + faults_after(scene, store)
