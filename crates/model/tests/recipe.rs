@@ -200,6 +200,13 @@ fn the_line_is_shown_with_a_caret() {
 }
 
 #[test]
+fn a_name_of_the_authors_cannot_break_the_line_or_the_terminal() {
+    let text = with(&format!("each: [{{rename: {{a: \"\\e[31m\\n{}\", b: \"\\e[31m\\n{0}\"}}}}]", "x".repeat(5000)));
+    let shown = errors(&text);
+    assert!(shown.chars().count() < 600 && !shown.contains(char::is_control), "{shown}");
+}
+
+#[test]
 fn a_file_may_hold_several_recipes() {
     let two = format!("{}---\n{}", with(""), with("").replace("id: x", "id: y"));
     assert_eq!(parse(&two).unwrap().iter().map(|recipe| recipe.document).collect::<Vec<_>>(), [1, 2]);
