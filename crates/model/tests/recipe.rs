@@ -1,5 +1,8 @@
 //! Recipes as their authors write them, the wrong ones above all.
 
+// The functions beside the tests are test code too, which clippy cannot see.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 use frazil_model::{
     problem::Problem,
     recipe::{Fault, Recipe, canonical, check_names, expand, match_name, parse},
@@ -157,6 +160,25 @@ fn settings_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn nothing_is_guessed() {
+    check("test: {first: !!str 2}", "line 5, column 15: this is not YAML: the tag `str` has no meaning in a recipe");
+    check(
+        "test: {first: \"2\"}",
+        "line 5, column 15: `first` must be a whole number of at least 0, for example `2`, and is `2`",
+    );
+    check(
+        "each: [{attrs: {v: {n: 12345678901234567890}}}]",
+        "line 5, column 24: `n`: the number is too large; in quotes it is a text",
+    );
+    check(
+        "each: [{attrs: {v: {n: [0.5, 9007199254740993]}}}]",
+        "line 5, column 24: `n`: an attribute is a text, a number, or a list of one of them",
+    );
+    check("each: [{subset: {lat: [10, -10]}}]", "line 5, column 23: `subset`: `10` to `-10` runs backwards");
+    check("each: [{attrs: {v: {norway: no}}}]", "ok");
+}
+
+#[test]
 fn not_yet_names_the_line() {
     check("each:\n  - python: {file: a.py, call: f}", "line 6, column 5: `each.python` is not supported yet");
     check("sources: {f: {glob: a, missing: fill}}", "line 4, column 33: `missing: fill` is not supported yet");
@@ -175,6 +197,13 @@ fn the_line_is_shown_with_a_caret() {
     );
     assert_eq!(error.code(), "recipe.unknown-key");
     assert_eq!(error.hint().unwrap(), "known are `along`, `merge`, `align`, `differ`, `gaps`, `duplicates`");
+}
+
+#[test]
+fn a_name_of_the_authors_cannot_break_the_line_or_the_terminal() {
+    let text = with(&format!("each: [{{rename: {{a: \"\\e[31m\\n{}\", b: \"\\e[31m\\n{0}\"}}}}]", "x".repeat(5000)));
+    let shown = errors(&text);
+    assert!(shown.chars().count() < 600 && !shown.contains(char::is_control), "{shown}");
 }
 
 #[test]
@@ -295,7 +324,7 @@ fn the_canonical_text_is_the_meaning() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
     #[test]
     fn no_damage_to_a_recipe_makes_the_reader_panic(
@@ -316,7 +345,7 @@ proptest! {
                     if let Ok(names) = frazil_model::recipe::expansion(source) { names.take(10).for_each(drop); }
                     let _ = match_name(source, &put);
                 }
-                let _ = check_names(&recipe, &[put.clone()], &[]);
+                let _ = check_names(&recipe, std::slice::from_ref(&put), &[]);
             },
             Err(errors) => {
                 prop_assert!(!errors.is_empty());

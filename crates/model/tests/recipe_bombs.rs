@@ -24,11 +24,11 @@ fn bombs() -> Vec<(&'static str, String)> {
         text
     };
     let scalar = format!("a: &a \"{}\"\nb: [{}]", "x".repeat(60_000), vec!["*a"; 90_000].join(","));
-    let fill = |unit: &str| unit.repeat((1 << 20) / unit.len());
+    let fill = |unit: &str| unit.repeat((512 << 10) / unit.len());
     let numbered = |n: usize, line: &dyn Fn(usize) -> String| (0..n).map(line).collect::<String>();
     let small = "recipe: 1\nid: x\nwrite: zarr\nsources: {f: {glob: a}}\n";
     let cut = |mut text: String| {
-        text.truncate(1 << 20);
+        text.truncate(512 << 10);
         text
     };
     vec![
@@ -37,18 +37,22 @@ fn bombs() -> Vec<(&'static str, String)> {
         ("an alias inside itself", "a: &a [*a]".to_owned()),
         ("a cycle of aliases", "a: &a {b: &b [*a], c: *b}".to_owned()),
         ("a million open lists", "[".repeat(1_000_000)),
+        ("as many open lists as fit", fill("[")),
         ("a million open mappings", fill("{a: ")),
         ("a million dashes", fill("- ")),
         ("a million question marks", fill("? ")),
-        ("a staircase", numbered(1400, &|n| format!("{}a:\n", " ".repeat(n)))),
+        ("a staircase", numbered(1000, &|n| format!("{}a:\n", " ".repeat(n)))),
         ("a text of 100 MB", format!("a: {}", "x".repeat(100_000_000))),
-        ("a text of a megabyte", format!("a: \"{}\"", "x".repeat((1 << 20) - 10))),
-        ("a word of a megabyte", "x".repeat(1 << 20)),
+        ("a text of half a megabyte", format!("a: \"{}\"", "x".repeat((512 << 10) - 10))),
+        ("a word of half a megabyte", "x".repeat(512 << 10)),
         ("the same key", fill("a: 1\n")),
         ("as many keys as fit", cut(numbered(120_000, &|n| format!("k{n}: 1\n")))),
         ("as many documents as fit", fill("--- a\n")),
         ("anchors", cut(numbered(90_000, &|n| format!("- &a{n} x\n")))),
-        ("anchors in anchors", format!("{}x", numbered(30, &|n| format!("- &a{n} ")))),
+        (
+            "anchors in anchors",
+            format!("{}{}{}", numbered(30, &|n| format!("&a{n} [")), "x,".repeat(9000), "]".repeat(30)),
+        ),
         ("tags", fill("!t x\n")),
         ("directives", fill("%TAG ! a\n")),
         ("comments", fill("#\n")),
@@ -57,12 +61,16 @@ fn bombs() -> Vec<(&'static str, String)> {
         ("tabs", fill("\t")),
         ("quotes", fill("\"")),
         ("colons", fill(": ")),
-        ("commas", format!("[{}", fill(","))),
-        ("a folded text", format!("a: >\n{}", fill(" x\n"))),
+        ("commas", cut(format!("[x{}", fill(", x")))),
+        ("denser commas", cut(format!("[{}", fill("x,")))),
+        ("pairs", cut(format!("{{{}", fill("x:,")))),
+        ("quoted pairs", cut(format!("{{{}", fill("'':,")))),
+        ("empty lists", cut(format!("[{}", fill("[],")))),
+        ("a folded text", cut(format!("a: >\n{}", fill(" x\n")))),
         ("unknown steps", cut(format!("{small}each:\n{}", numbered(90_000, &|n| format!("- {{k{n}: 1}}\n"))))),
         (
             "renames",
-            cut(format!("{small}each:\n- rename:\n{}", numbered(40_000, &|n| format!("    k{n}: v{n}\n"))) + "?"),
+            cut(format!("{small}each:\n- rename:\n{}", numbered(20_000, &|n| format!("    k{n}: v{n}\n"))) + "?"),
         ),
         (
             "patterns",
@@ -98,14 +106,21 @@ fn bombs() -> Vec<(&'static str, String)> {
 #[test]
 fn bombs_do_not_go_off() {
     for (name, text) in bombs() {
+        // From here on the peak is counted anew: the text itself is not the reader's.
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
         let before = used();
         let outcome = parse(&text);
         assert!(outcome.is_err(), "{name} was taken for a recipe");
         if let (Some((ms_before, kb_before)), Some((ms, kb))) = (before, used()) {
             assert!(ms - ms_before < 1000, "{name} took {} ms", ms - ms_before);
-            assert!(kb - kb_before < 100_000, "{name} took {} kB", kb - kb_before);
+            assert!(kb.saturating_sub(kb_before) < 100_000, "{name} took {} kB", kb.saturating_sub(kb_before));
             if std::env::var_os("SHOW").is_some() {
-                println!("{name}: {} ms, {} kB more: {}", ms - ms_before, kb - kb_before, outcome.unwrap_err()[0]);
+                println!(
+                    "{name}: {} ms, {} kB more: {}",
+                    ms - ms_before,
+                    kb.saturating_sub(kb_before),
+                    outcome.unwrap_err()[0]
+                );
             }
         }
     }

@@ -336,3 +336,91 @@ impl TimeFormat {
         Moment::new(year, month, day, hour, minute, second)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn moment(text: &str) -> Moment {
+        text.parse::<WrittenTime>().unwrap().first
+    }
+
+    #[track_caller]
+    fn step(from: &str, interval: &str, n: u32, expected: &str) {
+        let after = moment(from).after(interval.parse().unwrap(), n);
+        assert_eq!(after.map(|moment| moment.to_string()), Some(expected.to_owned()));
+    }
+
+    #[test]
+    fn steps_follow_the_calendar() {
+        step("2000-02-28", "1d", 2, "2000-03-01");
+        step("1900-02-28", "1d", 1, "1900-03-01");
+        step("2020-01-31", "1mo", 1, "2020-02-29");
+        step("2020-01-31", "1mo", 2, "2020-03-31");
+        step("2019-12-31T18:00", "6h", 1, "2020-01-01");
+        step("2020-02-29", "1y", 1, "2021-02-28");
+        assert_eq!(moment("9999-12-31").after(Interval::Months(1), 1), None);
+        assert_eq!(moment("1970-01-01").unix_seconds(), 0);
+        assert_eq!(moment("2026-11-20T12:34:56").unix_seconds(), 1_795_178_096);
+    }
+
+    #[test]
+    fn a_time_covers_as_much_as_it_leaves_out() {
+        for (text, last) in [
+            ("2010", "2010-12-31T23:59:59"),
+            ("2012-02", "2012-02-29T23:59:59"),
+            ("2010-06-30", "2010-06-30T23:59:59"),
+            ("2010-06-30T12", "2010-06-30T12:59:59"),
+            ("2010-06-30 12:30Z", "2010-06-30T12:30:59"),
+        ] {
+            assert_eq!(text.parse::<WrittenTime>().map(|time| time.last.to_string()), Ok(last.to_owned()));
+        }
+        for wrong in
+            ["", "10", "2010-13", "2010-02-30", "2010-6-1", "2010T12", "2010-06-30T25", "2010-06-30T12:00:00.5"]
+        {
+            assert!(wrong.parse::<WrittenTime>().is_err(), "{wrong}");
+        }
+    }
+
+    #[track_caller]
+    fn read(format: &str, text: &str, expected: Option<&str>) {
+        let found = format.parse::<TimeFormat>().unwrap().read(text);
+        assert_eq!(found.map(|moment| moment.to_string()).as_deref(), expected);
+    }
+
+    #[test]
+    fn a_name_is_read_whole_or_not_at_all() {
+        read("%Y%m%d", "20010203", Some("2001-02-03"));
+        read("y%Ym%m", "y2001m02", Some("2001-02-01"));
+        read("%Y%j", "2020366", Some("2020-12-31"));
+        read("%Y%j", "2021366", None);
+        read("%d%b%y", "03feb69", Some("1969-02-03"));
+        read("%Y%m%d", "2001020", None);
+        read("%Y%m%d", "200102033", None);
+        read("%Y%m%d", "+0010203", None);
+        read("%Y", "２００１", None);
+        for wrong in ["", "plain", "%Q", "%"] {
+            assert!(wrong.parse::<TimeFormat>().is_err(), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_moment_is_its_seconds(seconds in 0..315_569_520_000_i64) {
+            if let Some(moment) = Moment::from_seconds(seconds) {
+                prop_assert_eq!(moment.seconds(), seconds);
+            }
+        }
+
+        #[test]
+        fn what_a_format_writes_it_reads(seconds in 62_167_219_200..65_291_443_200_i64) {
+            let moment = Moment::from_seconds(seconds).unwrap();
+            for format in ["%Y-%m-%dT%H:%M:%S", "%Y%j%H%M%S", "%d%b%Y%H%M%S", "%y%m%d%H%M%S%%"] {
+                let format: TimeFormat = format.parse().unwrap();
+                prop_assert_eq!(format.read(&format.write(moment)), Some(moment));
+            }
+        }
+    }
+}

@@ -124,9 +124,8 @@ pub struct MaskRule {
 impl MaskRule {
     /// Whether `value` means "missing".
     #[must_use]
-    #[allow(clippy::float_cmp)] // a sentinel is meant to the bit
     pub fn masks(&self, value: f64) -> bool {
-        self.values.iter().any(|masked| *masked == value)
+        self.values.contains(&value)
             || self.below.is_some_and(|least| value < least)
             || self.above.is_some_and(|most| value > most)
     }

@@ -57,12 +57,19 @@ fn did_you_mean(suggestion: Option<&str>) -> String {
     suggestion.map_or_else(String::new, |name| format!("; did you mean `{name}`?"))
 }
 
+/// On one line, whatever the author's names hold: no line breaks, no escapes for a terminal, no end of text.
 impl fmt::Display for RecipeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.at.line > 0 {
             write!(f, "line {}, column {}: ", self.at.line, self.at.column)?;
         }
-        self.fault.fmt(f)
+        /// More than that buries the message.
+        const MAX_SHOWN_CHARS: usize = 500;
+        let message = self.fault.to_string();
+        let shown: String =
+            message.chars().take(MAX_SHOWN_CHARS).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let cut = if message.chars().nth(MAX_SHOWN_CHARS).is_some() { "…" } else { "" };
+        write!(f, "{shown}{cut}")
     }
 }
 

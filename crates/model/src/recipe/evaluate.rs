@@ -140,3 +140,93 @@ fn modulo(a: f64, b: f64) -> f64 {
     }
     if (remainder < 0.0) == (b < 0.0) { remainder } else { remainder + b }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of `a`, `b` in the tests below.
+    const A: [f64; 8] = [1.5, -2.5, 0.0, -0.0, f64::NAN, f64::INFINITY, 7.0, -7.0];
+    const B: [f64; 8] = [2.0, 3.0, -1.0, 5.0, 1.0, 2.0, -3.0, 3.0];
+
+    fn computed(text: &str) -> Vec<f64> {
+        let expression: Expression = text.parse().unwrap();
+        evaluate(&expression, &BTreeMap::from([("a", &A[..]), ("b", &B[..])]), A.len()).unwrap()
+    }
+
+    #[track_caller]
+    fn check(text: &str, expected: &str) {
+        assert_eq!(computed(text).iter().map(f64::to_string).collect::<Vec<_>>().join(" "), expected);
+    }
+
+    /// The expected values are numpy's.
+    #[test]
+    fn operations_mean_what_numpy_means() {
+        check("a + b * 2", "5.5 3.5 -2 10 NaN inf 1 -1");
+        check("a % b", "1.5 0.5 -0 0 NaN NaN -2 2");
+        check("a / 0", "inf -inf NaN NaN NaN inf inf -inf");
+        check("-a ** 2", "-2.25 -6.25 -0 -0 NaN -inf -49 -49");
+        check("2 ** 3 ** 2 + 0 * b", "512 512 512 512 512 512 512 512");
+        check("a < b", "1 1 0 1 0 0 0 1");
+        check("a != a", "0 0 0 0 1 0 0 0");
+        check("not a", "0 0 1 1 0 0 0 0");
+        check("a and b or 0", "1 1 0 0 1 1 1 1");
+        check("min(a, b)", "1.5 -2.5 -1 -0 NaN 2 -3 -7");
+        check("max(a, b)", "2 3 0 5 NaN inf 7 3");
+        check("round(a)", "2 -2 0 -0 NaN inf 7 -7");
+        check("where(a > 0, a, nan)", "1.5 NaN NaN NaN NaN inf 7 NaN");
+        check("abs(a) + sqrt(4) + log(exp(1)) - cos(0)", "3.5 4.5 2 2 NaN inf 9 9");
+        check("atan2(a, 0) * 0 + sin(0)", "0 0 0 0 NaN 0 0 0");
+    }
+
+    #[test]
+    fn what_binds_stronger_is_as_in_python() {
+        for (text, shown) in [
+            ("a + b * c", "(a + (b * c))"),
+            ("a - b - c", "((a - b) - c)"),
+            ("-a ** -b", "(-(a ** (-b)))"),
+            ("not a < b and c or d", "(((not (a < b)) and c) or d)"),
+            ("a == b + 1e-3", "(a == (b + 0.001))"),
+            ("where(x, .5, nan)", "where(x, 0.5, nan)"),
+            ("`sea level` * 2", "(sea level * 2.0)"),
+            ("max(a, -b) % +c", "(max(a, b_) % c)"),
+        ] {
+            let shown = shown.replace("b_", "(-b)");
+            assert_eq!(text.parse::<Expression>().map(|expression| expression.to_string()), Ok(shown));
+        }
+    }
+
+    #[test]
+    fn what_is_no_expression_is_said() {
+        for (text, reason) in [
+            ("", "the expression ends too early"),
+            ("a +", "the expression ends too early"),
+            ("a b", "`b` stands where an operator is wanted"),
+            ("(a", "a bracket is not closed"),
+            ("a)", "`)` stands where a number or a name is wanted"),
+            ("a < b < c", "two comparisons stand side by side; join them with `and`"),
+            ("a = 1", "`=` sets nothing here; `==` compares"),
+            ("open(a)", "there is no function `open`"),
+            ("sqrt(a, b)", "`sqrt` takes 1 argument(s), not 2"),
+            ("a; b", "`;` has no meaning in an expression"),
+            ("1.2.3", "`1.2.3` is no number"),
+        ] {
+            let error = text.parse::<Expression>().unwrap_err();
+            assert_eq!(error.under("calc").to_string(), format!("`calc`: {reason}"), "{text}");
+        }
+        let long = vec!["a"; 2000].join("+");
+        assert!(long.parse::<Expression>().is_err());
+    }
+
+    #[test]
+    fn one_value_holds_for_all_and_blocks_leave_no_seam() {
+        let expression: Expression = "x * k + 1".parse().unwrap();
+        #[allow(clippy::cast_precision_loss)]
+        let x: Vec<f64> = (0..3000).map(|n| n as f64).collect();
+        let y = evaluate(&expression, &BTreeMap::from([("x", &x[..]), ("k", &[2.0][..])]), 3000).unwrap();
+        assert!(x.iter().zip(&y).all(|(x, y)| (x * 2.0 + 1.0).to_bits() == y.to_bits()));
+        let short = evaluate(&expression, &BTreeMap::from([("x", &x[..5]), ("k", &[2.0][..])]), 3000);
+        assert_eq!(short, Err(EvaluateError::Length { name: "x".into(), got: 5, wanted: 3000 }));
+        assert_eq!(evaluate(&expression, &BTreeMap::new(), 1), Err(EvaluateError::NoVariable { name: "k".into() }));
+    }
+}

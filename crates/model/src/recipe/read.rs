@@ -124,7 +124,9 @@ fn number(text: &str) -> Option<Plain> {
     if let Ok(value) = text.parse() {
         return Some(Plain::Integer(value));
     }
-    text.parse().ok().filter(|value: &f64| value.is_finite()).map(Plain::Float)
+    // A whole number that does not fit would lose digits as a float; it stays text, which nobody takes for a number.
+    let has_point = text.contains(['.', 'e', 'E']);
+    text.parse().ok().filter(|value: &f64| has_point && value.is_finite()).map(Plain::Float)
 }
 
 /// Text of the author's in a message: one line, not endless.

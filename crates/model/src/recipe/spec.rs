@@ -8,6 +8,7 @@ use crate::{
     codec::{ByteOrder, Codec, CodecChain},
     recipe::{
         amount::{ByteSize, bad},
+        date::WrittenTime,
         error::Fault,
         read::shortened,
         span::{Position, Spanned},
@@ -238,6 +239,30 @@ impl Label {
     pub fn number(&self) -> Option<f64> {
         self.0.parse().ok().filter(|value: &f64| value.is_finite())
     }
+
+    /// The label as a time, from its first to its last second: `2000` is the whole year.
+    #[must_use]
+    pub fn time(&self) -> Option<WrittenTime> {
+        self.0.parse().ok()
+    }
+}
+
+impl Pick {
+    /// The labels from one to another.
+    ///
+    /// # Errors
+    /// If the first lies behind the second, as numbers or as times: nothing would be taken.
+    pub fn between(from: Option<Label>, to: Option<Label>) -> Result<Self, Fault> {
+        if let (Some(from), Some(to)) = (&from, &to) {
+            let numbers = from.number().zip(to.number()).is_some_and(|(from, to)| from > to);
+            let times = from.time().zip(to.time()).is_some_and(|(from, to)| from.first > to.last);
+            if numbers || times {
+                let reason = format!("`{}` to `{}` runs backwards", shortened(&from.0), shortened(&to.0));
+                return Err(bad(reason));
+            }
+        }
+        Ok(Self::Between(from, to))
+    }
 }
 
 impl FromStr for Pick {
@@ -250,7 +275,7 @@ impl FromStr for Pick {
             Some((_, to)) if to.contains('/') => None,
             Some((from, to)) => match (label(from), label(to)) {
                 (None, None) => None,
-                (from, to) => Some(Self::Between(from, to)),
+                (from, to) => Some(Self::between(from, to)?),
             },
         };
         pick.ok_or_else(|| {
@@ -355,7 +380,7 @@ mod tests {
             ],
         );
         assert_eq!(label("-10").number(), Some(-10.0));
-        for wrong in ["", "time", "time=/", "time=1/2/3", "a=1,a=2"] {
+        for wrong in ["", "time", "time=/", "time=1/2/3", "lat=10/-10", "time=2010-05/2010-04", "a=1,a=2"] {
             assert!(wrong.parse::<Selection>().is_err(), "{wrong}");
         }
     }

@@ -217,7 +217,13 @@ fn subset(node: &Node, problems: &mut Problems) -> Vec<(Spanned<String>, Pick)> 
                     let label = |node: &Node| node.text().map(|text| Label(text.to_owned()));
                     match (label(from), label(to)) {
                         (None, None) => None,
-                        (from, to) => Some(Pick::Between(from, to)),
+                        (from, to) => match Pick::between(from, to) {
+                            Ok(pick) => Some(pick),
+                            Err(fault) => {
+                                problems.add(node.at, fault.under("subset"));
+                                continue;
+                            }
+                        },
                     }
                 }
                 _ => None,
@@ -334,6 +340,15 @@ pub(crate) fn attribute_edit(node: &Node, name: &str, problems: &mut Problems) -
         _ => plain(node).map(|value| vec![value]),
     };
     let is_list = node.list().is_some();
+    let digits = |node: &Node| {
+        let Content::Scalar { text, quoted: false } = &node.content else { return false };
+        let digits = text.trim_start_matches(['-', '+']);
+        !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<i64>().is_err()
+    };
+    if digits(node) || node.list().is_some_and(|items| items.iter().any(digits)) {
+        problems.bad(node.at, name, "the number is too large; in quotes it is a text");
+        return None;
+    }
     let value = match values.as_deref() {
         Some([Plain::Null]) if !is_list => return Some(AttributeEdit::Remove),
         Some([Plain::Text(text)]) if !is_list => Some(AttributeValue::Text(text.clone())),
@@ -358,11 +373,11 @@ fn attribute_list(values: &[Plain]) -> Option<AttributeValue> {
             values.iter().filter_map(|value| if let Plain::Integer(number) = value { Some(*number) } else { None });
         return Some(AttributeValue::Numbers(Numbers::I64(numbers.collect())));
     }
-    #[allow(clippy::cast_precision_loss)] // a whole number among numbers with a point
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation)] // compared just below
     let numbers: Option<Vec<f64>> = values
         .iter()
         .map(|value| match value {
-            Plain::Integer(number) => Some(*number as f64),
+            Plain::Integer(number) => Some(*number as f64).filter(|float| *float as i128 == i128::from(*number)),
             Plain::Float(number) => Some(*number),
             _ => None,
         })

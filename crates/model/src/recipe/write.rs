@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use crate::recipe::{
     amount::ByteSize,
-    read::{Fields, Problems, entries, parsed, text, whole, word},
+    read::{Fields, Plain, Problems, entries, parsed, text, whole, word},
     span::{Position, Spanned},
     spec::{ChunkLength, ChunkSpec, CodecSpec, FAVOURS, Favour},
     yaml::Node,
@@ -115,6 +115,9 @@ fn usual(at: Position) -> ZarrWrite {
 fn zarr(node: &Node, problems: &mut Problems) -> ZarrWrite {
     let known = ["format", "chunks", "shards", "codec", "mode"];
     let mut zarr = usual(node.at);
+    if matches!(node.plain(), Some(Plain::Null)) {
+        return zarr;
+    }
     let Some(fields) = Fields::of(node, "zarr", &known, &[], "{chunks: {time: 30}, codec: zstd:5}", problems) else {
         return zarr;
     };

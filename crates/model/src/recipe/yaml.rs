@@ -9,11 +9,13 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle};
 
 use crate::recipe::{
     error::{Fault, MAX_ERRORS, RecipeError},
+    read::shortened,
     span::{Position, Spanned},
 };
 
-/// The largest recipe file, in bytes; the largest known one has 20,000.
-pub const MAX_TEXT_BYTES: usize = 1 << 20;
+/// The largest recipe file, in bytes; the largest known one has 20,000. The scanner's queue takes up to 150 times as
+/// much memory as a text made for that, so this bound also is the one on memory.
+pub const MAX_TEXT_BYTES: usize = 512 << 10;
 /// The longest single value, in bytes.
 const MAX_SCALAR_BYTES: usize = 64 << 10;
 /// How deep lists and mappings may lie in each other.
@@ -94,6 +96,13 @@ impl Tree {
     }
 
     fn take(&mut self, event: Event<'_>, at: Position) -> Result<(), RecipeError> {
+        if let Event::Scalar(.., Some(tag)) | Event::SequenceStart(_, Some(tag)) | Event::MappingStart(_, Some(tag)) =
+            &event
+        {
+            // A tag asks for another reading of the value; to pass over it would be a guess.
+            let reason = format!("the tag `{}` has no meaning in a recipe", shortened(&tag.suffix));
+            return Err(self.error(at, Fault::Yaml { reason }));
+        }
         match event {
             Event::Scalar(text, style, anchor, _) => {
                 if text.len() > MAX_SCALAR_BYTES {
