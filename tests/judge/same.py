@@ -12,6 +12,7 @@ import traceback
 import warnings
 
 import cftime  # noqa: F401
+import dask  # noqa: F401
 import netCDF4
 import numpy as np
 import xarray as xr
