@@ -21,12 +21,13 @@ from make import days, feedstock, make
 from verdicts import tree, tree_differences
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-KINDS = ["build", "extend", "replace"]
+SCENES = [("build", 3), ("extend", 3), ("replace", 3), ("extend", 2)]
 
 
-@pytest.fixture(scope="session", params=KINDS)
+@pytest.fixture(scope="session", params=SCENES, ids=lambda param: f"{param[0]}-v{param[1]}")
 def small(request, tmp_path_factory):
-    return scene(tmp_path_factory.mktemp(request.param), request.param, threads="1")
+    kind, zarr_format = request.param
+    return scene(tmp_path_factory.mktemp(kind), kind, zarr_format, threads="1")
 
 
 @pytest.fixture(scope="session")
