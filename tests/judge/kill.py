@@ -124,15 +124,25 @@ def injected(scene: Scene, store, syscall: str, k: int, what: str) -> Answer:
 
 def crash_points(scene: Scene) -> list[tuple[str, int]]:
     """The syscalls of an undisturbed run that change something: (name, how many of that name in its thread so far)."""
+    return points_of(traced(scene, CHANGES))
+
+
+def read_points(scene: Scene) -> list[tuple[str, int]]:
+    """The syscalls by which an undisturbed run reads its sources."""
+    return points_of(traced(scene, "read,pread64,readv,preadv,preadv2"), r"\d+<[^>]*\.nc>")
+
+
+def traced(scene: Scene, syscalls: str) -> str:
+    """What strace writes about these syscalls of an undisturbed run."""
     with tempfile.TemporaryDirectory(prefix="frazil-points-") as folder:
         store = scene.fresh(pathlib.Path(folder) / "k")
         log = pathlib.Path(folder) / "strace"
-        answer = frazil(*scene.command(store), before=["strace", "-f", "-y", "-o", log, "-e", f"trace={CHANGES}"])
+        answer = frazil(*scene.command(store), before=["strace", "-f", "-y", "-o", log, "-e", f"trace={syscalls}"])
         assert answer.code == 0, str(answer)
-        return points_of(log.read_text(errors="replace"))
+        return log.read_text(errors="replace")
 
 
-def points_of(log: str) -> list[tuple[str, int]]:
+def points_of(log: str, only: str = "") -> list[tuple[str, int]]:
     counts, points = {}, []
     for line in log.splitlines():
         match = re.match(r"(\d+)\s+(\w+)\((\S*)", line)
@@ -141,7 +151,7 @@ def points_of(log: str) -> list[tuple[str, int]]:
         thread, name, argument = match.groups()
         counts[thread, name] = counts.get((thread, name), 0) + 1
         # Talk to the terminal and between threads changes nothing on the disk.
-        if re.match(r"(1|2)<|\d+<(pipe|anon_inode|socket|/dev/)", argument):
+        if re.match(r"(1|2)<|\d+<(pipe|anon_inode|socket|/dev/)", argument) or not re.match(only, argument):
             continue
         point = (name, counts[thread, name])
         if point not in points:

@@ -167,3 +167,4 @@ def test_crash_points_count_by_thread_and_leave_the_terminal_out():
 8 rename("/z/a~", "/z/a") = 0
 """
     assert points_of(log) == [("write", 2), ("write", 1), ("fsync", 1), ("rename", 1)]
+    assert points_of(log, r"\d+</z/b>") == [("write", 1)]

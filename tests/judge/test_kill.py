@@ -16,17 +16,18 @@ import time
 import pytest
 
 from command import frazil, start
-from kill import FIRST_POINTS, crash_points, failed_at, faults_after, injected, killed_after, killed_at, scene, strays, view
-from make import days, feedstock, make
+from kill import FIRST_POINTS, crash_points, failed_at, faults_after, injected, killed_after, killed_at, read_points, scene, strays, view
+from make import feedstock, make
 from verdicts import tree, tree_differences
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-KINDS = ["build", "extend", "replace"]
+SCENES = [("build", 3), ("extend", 3), ("replace", 3), ("extend", 2)]
 
 
-@pytest.fixture(scope="session", params=KINDS)
+@pytest.fixture(scope="session", params=SCENES, ids=lambda param: f"{param[0]}-v{param[1]}")
 def small(request, tmp_path_factory):
-    return scene(tmp_path_factory.mktemp(request.param), request.param, threads="1")
+    kind, zarr_format = request.param
+    return scene(tmp_path_factory.mktemp(kind), kind, zarr_format, threads="1")
 
 
 @pytest.fixture(scope="session")
@@ -86,14 +87,16 @@ def test_an_error_of_the_disk_is_told_and_leaves_old_or_new(small, points, soak,
 
 @needs_strace
 def test_a_disk_that_cannot_be_read_is_named(small, tmp_path):
-    for k in (1, 2, 3):
-        store = small.fresh(tmp_path / str(k))
-        answer = injected(small, store, "pread64,preadv,preadv2", k, "error=EIO")
+    points = read_points(small)
+    assert points, "the sources are not read by any syscall that was traced"
+    for i, (syscall, k) in enumerate([points[0], points[len(points) // 2], points[-1]]):
+        store = small.fresh(tmp_path / str(i))
+        answer = injected(small, store, syscall, k, "error=EIO")
         assert answer.crash() is None, str(answer)
         if answer.code != 0:
             assert ".nc" in answer.text, f"the file is not named\n{answer}"
         wrong = faults_after(small, store)
-        assert not wrong, "\n".join(wrong)
+        assert not wrong, f"EIO at {syscall} number {k}: " + "\n".join(wrong)
 
 
 def test_a_kill_in_the_middle_of_a_long_build_is_resumed(large, soak, seed):

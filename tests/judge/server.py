@@ -1,0 +1,95 @@
+"""A web server on this machine that serves a folder: honestly, or with one fault.
+
+It promises to count what it sent. It knows byte ranges, entity tags and a plain listing; it does not know formats.
+"""
+
+import collections
+import contextlib
+import hashlib
+import http.server
+import pathlib
+import re
+import threading
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):
+        self.answer(body=False)
+
+    def do_GET(self):
+        self.answer(body=True)
+
+    def answer(self, body):
+        server, path = self.server, self.path.split("?")[0].lstrip("/")
+        with server.lock:
+            server.requests[path] += 1
+            number = server.requests[path]
+        place = server.folder / path
+        fault = server.fault
+        if place.is_dir():
+            links = "".join(f'<a href="{p.name}">{p.name}</a>\n' for p in sorted(place.iterdir()))
+            return self.send(200, f"<html><body><a href='../'>Parent</a>\n{links}</body></html>".encode(), body, {"Content-Type": "text/html"})
+        if not place.exists():
+            return self.send(404, b"no such file", body)
+        if fault == "busy" and number <= 2:
+            return self.send(503, b"busy", body, {"Retry-After": "0"})
+        if fault == "always busy":
+            return self.send(503, b"busy", body, {"Retry-After": "0"})
+        if fault == "login page":
+            return self.send(200, b"<html>please sign in</html>", body, {"Content-Type": "text/html"})
+        content = place.read_bytes()
+        headers = {"ETag": '"%s"' % hashlib.sha256(content).hexdigest()[:16], "Accept-Ranges": "bytes"}
+        match = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
+        if match is None or fault == "no ranges":
+            return self.send(200, content, body, headers)
+        first, last = match.groups()
+        start = int(first) if first else max(0, len(content) - int(last))
+        end = min(int(last), len(content) - 1) if first and last else len(content) - 1
+        if start >= len(content):
+            return self.send(416, b"", body, {"Content-Range": f"bytes */{len(content)}"})
+        part = content[start : end + 1]
+        headers["Content-Range"] = f"bytes {start}-{end}/{len(content)}"
+        if fault == "other range":
+            headers["Content-Range"] = f"bytes {start + 1}-{end + 1}/{len(content)}"
+        if fault == "short" and number % 2 == 0:
+            part = part[: len(part) // 2]
+            headers["Content-Range"] = f"bytes {start}-{start + len(part) - 1}/{len(content)}"
+        return self.send(206, part, body, headers, cut=fault == "cut" and number % 2 == 0)
+
+    def send(self, code, content, body, headers=None, cut=False):
+        self.send_response(code)
+        for key, value in {"Content-Length": str(len(content)), **(headers or {})}.items():
+            self.send_header(key, value)
+        self.end_headers()
+        if body:
+            # A connection that breaks in the middle of a body.
+            content = content[: len(content) // 2] if cut else content
+            with self.server.lock:
+                self.server.sent_bytes += len(content)
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                self.wfile.write(content)
+            if cut:
+                self.close_connection = True
+
+
+@contextlib.contextmanager
+def serving(folder, fault=""):
+    """The server while it runs: `.address`, `.requests` by path, `.sent_bytes`."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.folder, server.fault, server.lock = pathlib.Path(folder), fault, threading.Lock()
+    server.requests, server.sent_bytes = collections.Counter(), 0
+    server.address = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,102 @@
+"""Sources on a web server: the same values as on the disk, few bytes for the structure, and no fault goes unseen."""
+
+import numpy as np
+import pytest
+
+from command import frazil
+from make import days, feedstock, make
+from server import serving
+from verdicts import assert_equal, convert, is_visible
+
+MAX_TRIES = 10
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("web")
+    for year in (2000, 2001):
+        make(folder / f"sst.{year}.nc", days(f"{year}-01-01", 40), zlib=True, chunksizes=(5, 4, 6))
+    return folder
+
+
+def digests(answer):
+    assert answer.code == 0, str(answer)
+    return {item["path"]: item["digest"] for item in answer.report["items"]}
+
+
+def test_a_file_on_the_web_has_the_digests_of_the_file_on_the_disk(folder):
+    with serving(folder) as server:
+        there = digests(frazil("inspect", f"{server.address}/sst.2000.nc", "--digest", "--json"))
+    assert there == digests(frazil("inspect", folder / "sst.2000.nc", "--digest", "--json"))
+
+
+def test_the_structure_of_a_large_file_costs_little(tmp_path):
+    noise = np.random.default_rng(1).normal(size=(60, 360, 720)).astype("f4")
+    lat, lon = np.linspace(-89.75, 89.75, 360), np.arange(720) / 2
+    path = make(tmp_path / "large.nc", list(range(60)), lat=lat, lon=lon, stored=noise, chunksizes=(1, 90, 90), zlib=True, complevel=1)
+    with serving(tmp_path) as server:
+        answer = frazil("inspect", f"{server.address}/large.nc", "--json")
+        assert answer.code == 0, str(answer)
+        assert server.sent_bytes <= max(path.stat().st_size * 0.01, 512 << 10), f"{server.sent_bytes} of {path.stat().st_size} bytes"
+        assert sum(server.requests.values()) <= 30
+
+
+def test_files_on_the_web_are_converted(folder, tmp_path):
+    sources = sorted(folder.iterdir())
+    with serving(folder) as server:
+        answer = convert([f"{server.address}/{path.name}" for path in sources], tmp_path / "z", "--chunks", "time=30")
+    assert_equal(answer, sources, tmp_path / "z")
+
+
+RECIPES = {
+    "url": 'url: "{address}/sst.{{year}}.nc", keys: {{year: 2000..2001}}',
+    "list": 'list: ["{address}/sst.2000.nc", "{address}/sst.2001.nc"]',
+    "index": "index: \"{address}/\", match: 'sst\\.(?P<year>\\d+)\\.nc'",
+}
+
+
+@pytest.mark.parametrize("kind", RECIPES)
+def test_a_recipe_finds_its_files_on_the_web(folder, tmp_path, kind):
+    recipe = feedstock(tmp_path / "f", "x")
+    path = recipe / "feedstock" / "recipe.yaml"
+    with serving(folder) as server:
+        path.write_text(path.read_text().replace('glob: "x"', RECIPES[kind].format(address=server.address)))
+        answer = frazil("build", recipe, "--to", tmp_path / "z", "--json")
+        assert_equal(answer, sorted(folder.iterdir()), tmp_path / "z")
+        # Nothing to do, and little to ask.
+        before = server.sent_bytes
+        again = frazil("build", recipe, "--to", tmp_path / "z", "--json")
+        assert again.code == 0, str(again)
+        assert server.sent_bytes - before < 20_000
+
+
+@pytest.mark.parametrize("fault", ["busy", "cut", "short", "no ranges", "other range", "login page", "always busy"])
+def test_a_server_with_a_fault_gives_the_right_values_or_a_clear_refusal(folder, tmp_path, fault):
+    sources = sorted(folder.iterdir())
+    with serving(folder, fault) as server:
+        answer = convert([f"{server.address}/{path.name}" for path in sources], tmp_path / "z", timeout=90)
+        n_requests = max(server.requests.values())
+    assert answer.crash() is None, f"{answer.crash()}\n{answer}"
+    if answer.code == 0:
+        assert fault not in ("login page", "always busy", "other range"), "that cannot have worked"
+        assert_equal(answer, sources, tmp_path / "z")
+    else:
+        assert fault != "busy", f"a server that is busy twice is asked again\n{answer}"
+        assert answer.code in (1, 5) and (".nc" in answer.text), str(answer)
+        assert (answer.report or {}).get("error"), str(answer)
+        assert not is_visible(tmp_path / "z")
+    if fault == "always busy":
+        assert answer.code == 5 and n_requests <= MAX_TRIES, f"{n_requests} requests, {answer}"
+
+
+def test_an_absent_file_is_named(folder, tmp_path):
+    with serving(folder) as server:
+        answer = frazil("inspect", f"{server.address}/absent.nc", "--json")
+        assert server.requests["absent.nc"] <= 3, "a file that is not there is not asked for again and again"
+    assert answer.code == 1 and "absent.nc" in answer.text and "404" in answer.text, str(answer)
+
+
+def test_a_password_in_an_address_is_not_repeated(folder):
+    with serving(folder) as server:
+        answer = frazil("inspect", server.address.replace("//", "//me:topsecret@") + "/sst.2000.nc", "--json")
+    assert answer.code == 2 and "topsecret" not in answer.text, str(answer)
