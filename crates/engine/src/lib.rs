@@ -5,10 +5,14 @@
 
 pub mod error;
 pub mod identity;
+pub mod journal;
+pub mod prepare;
 pub mod progress;
 pub mod run;
 pub mod scan;
+pub mod sinks;
 pub mod source;
+pub mod steps;
 pub mod strided;
 
 pub use error::EngineError;

@@ -3,11 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use frazil_model::{
-    combine::{
-        Combined, Content, MustEqual, combine,
-        policy::Policies,
-        view::FileView,
-    },
+    combine::{Combined, Content, MustEqual, combine, policy::Policies, view::FileView},
     dtype::DataType,
     layout::{LayoutRequest, TargetArray, lay_out},
     location::Location,
@@ -116,7 +112,16 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
     let planned = plan(&sources, &combined, &targets, request.limits)?;
     let hash = hash_of(request, &sources, &combined, &targets);
     let summary = summary(&sources, &combined, &targets, &planned);
-    Ok(Prepared { sources, combined, targets, arrays: planned.arrays, tasks: planned.tasks, pace: planned.pace, summary, hash })
+    Ok(Prepared {
+        sources,
+        combined,
+        targets,
+        arrays: planned.arrays,
+        tasks: planned.tasks,
+        pace: planned.pace,
+        summary,
+        hash,
+    })
 }
 
 /// The files as combining sees them.
@@ -124,7 +129,8 @@ fn views(sources: &[Source], steps: &[FileStep]) -> Result<Vec<FileView>, Engine
     sources
         .iter()
         .map(|source| {
-            let mut view = FileView::of(&source.name, &source.decoded.dataset, &|number| source.values.get(&number).cloned());
+            let mut view =
+                FileView::of(&source.name, &source.decoded.dataset, &|number| source.values.get(&number).cloned());
             for step in steps {
                 crate::steps::apply(&mut view, step);
             }
@@ -143,7 +149,9 @@ fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
         return Err(source.unreadable(number, &reason));
     }
     match &variable.dtype {
-        DataType::Unsupported { kind, .. } => Err(source.unreadable(number, &format!("{kind} values have no place in Zarr"))),
+        DataType::Unsupported { kind, .. } => {
+            Err(source.unreadable(number, &format!("{kind} values have no place in Zarr")))
+        }
         DataType::String if !source.values.contains_key(&number) => {
             Err(source.unreadable(number, "its texts are damaged or too many"))
         }
@@ -184,7 +192,12 @@ struct Planned {
 }
 
 /// Cuts all arrays into tasks, with as many threads and tasks at a time as the memory allows.
-fn plan(sources: &[Source], combined: &Combined, targets: &[TargetArray], limits: Limits) -> Result<Planned, EngineError> {
+fn plan(
+    sources: &[Source],
+    combined: &Combined,
+    targets: &[TargetArray],
+    limits: Limits,
+) -> Result<Planned, EngineError> {
     let metadata_bytes = held_bytes(sources, combined);
     let sizes: Vec<SourceSizes> = combined.variables.iter().map(|variable| sizes(sources, &variable.content)).collect();
     let thread = targets.iter().zip(&sizes).map(|(target, size)| thread_bytes(target, *size)).max().unwrap_or(0);
@@ -192,7 +205,8 @@ fn plan(sources: &[Source], combined: &Combined, targets: &[TargetArray], limits
         .variables
         .iter()
         .map(|variable| {
-            let chunk_shape = |piece: &frazil_model::combine::Piece| sources[piece.file].variable(piece.variable).chunk_shape.clone();
+            let chunk_shape =
+                |piece: &frazil_model::combine::Piece| sources[piece.file].variable(piece.variable).chunk_shape.clone();
             Cuts::of(&variable.content, &variable.shape, &chunk_shape, MOST_EDGES)
         })
         .collect();
@@ -203,8 +217,11 @@ fn plan(sources: &[Source], combined: &Combined, targets: &[TargetArray], limits
     for (n_workers, n_tasks) in paces {
         let room = task_room(Limits { n_threads: n_workers, ..limits }, metadata_bytes, thread);
         let each = room / n_tasks as u64;
-        let planned: Result<Vec<ArrayPlan>, _> =
-            targets.iter().zip(&cuts).map(|(target, cuts)| plan_array(target, cuts, each, SMALL_TASK_BYTES, limits)).collect();
+        let planned: Result<Vec<ArrayPlan>, _> = targets
+            .iter()
+            .zip(&cuts)
+            .map(|(target, cuts)| plan_array(target, cuts, each, SMALL_TASK_BYTES, limits))
+            .collect();
         let arrays = match planned {
             Ok(arrays) => arrays,
             Err(error) => {
@@ -213,12 +230,21 @@ fn plan(sources: &[Source], combined: &Combined, targets: &[TargetArray], limits
             }
         };
         #[allow(clippy::cast_precision_loss)]
-        let work: f64 = arrays.iter().zip(targets).map(|(array, target)| array.decodes_per_chunk * count(&target.shape) as f64).sum();
+        let work: f64 = arrays
+            .iter()
+            .zip(targets)
+            .map(|(array, target)| array.decodes_per_chunk * count(&target.shape) as f64)
+            .sum();
         // Fewer threads only where that saves decoding: a tenth at least.
         if best.as_ref().is_none_or(|(least, _)| work < least * 0.9) {
             let largest = arrays.iter().map(|array| array.task_bytes).max().unwrap_or(0);
             let peak_memory_bytes = limits.memory_bytes - room + largest * n_tasks as u64;
-            let tasks = targets.iter().zip(&arrays).enumerate().flat_map(|(number, (target, array))| tasks(number, target, array)).collect();
+            let tasks = targets
+                .iter()
+                .zip(&arrays)
+                .enumerate()
+                .flat_map(|(number, (target, array))| tasks(number, target, array))
+                .collect();
             best = Some((work, Planned { arrays, tasks, pace: Pace { n_workers, n_tasks }, peak_memory_bytes }));
         }
     }
@@ -296,7 +322,10 @@ fn summary(sources: &[Source], combined: &Combined, targets: &[TargetArray], pla
         n_tasks: planned.tasks.len() as u64,
         n_units: planned.tasks.iter().map(|task| task.n_units.iter().product::<u64>()).sum(),
         read_bytes: stored,
-        decoded_bytes: targets.iter().map(|target| count(&target.shape).saturating_mul(target.dtype.size_bytes().unwrap_or(16).into())).sum(),
+        decoded_bytes: targets
+            .iter()
+            .map(|target| count(&target.shape).saturating_mul(target.dtype.size_bytes().unwrap_or(16).into()))
+            .sum(),
         peak_memory_bytes: planned.peak_memory_bytes,
         decodes_per_chunk: planned.arrays.iter().map(|array| array.decodes_per_chunk).fold(1.0, f64::max),
     }
@@ -315,6 +344,17 @@ fn hash_of(request: &Request, sources: &[Source], combined: &Combined, targets: 
         .collect();
     let files: Vec<(String, u64, String)> =
         sources.iter().map(|source| (source.name.clone(), source.fingerprint.size_bytes, source.structure())).collect();
-    let text = format!("{:?}", (frazil_model::plan::PLAN_VERSION, request.layout.format, &request.recipe, targets, &combined.groups, contents, files));
+    let text = format!(
+        "{:?}",
+        (
+            frazil_model::plan::PLAN_VERSION,
+            request.layout.format,
+            &request.recipe,
+            targets,
+            &combined.groups,
+            contents,
+            files
+        )
+    );
     digest(text.as_bytes())
 }

@@ -156,3 +156,13 @@ impl ChunkReader {
         }
     }
 }
+
+impl Source {
+    /// The digest of what the file says about itself: structure, attributes, places of chunks.
+    #[must_use]
+    pub fn structure(&self) -> String {
+        crate::identity::digest(
+            &postcard::to_allocvec(&(&self.decoded.dataset, &self.decoded.manifest)).unwrap_or_default(),
+        )
+    }
+}

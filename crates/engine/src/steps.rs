@@ -5,14 +5,24 @@ use frazil_model::combine::view::FileView;
 use crate::prepare::FileStep;
 
 /// Attributes that name other variables which a variable needs (CF 1.11, section 1.2 and chapters 5 to 7).
-const NEEDS: [&str; 8] =
-    ["coordinates", "bounds", "climatology", "grid_mapping", "cell_measures", "ancillary_variables", "formula_terms", "node_coordinates"];
+const NEEDS: [&str; 8] = [
+    "coordinates",
+    "bounds",
+    "climatology",
+    "grid_mapping",
+    "cell_measures",
+    "ancillary_variables",
+    "formula_terms",
+    "node_coordinates",
+];
 
 /// Applies a step.
 pub fn apply(view: &mut FileView, step: &FileStep) {
     match step {
         FileStep::Keep(names) => keep(view, names),
-        FileStep::Drop(names) => view.variables.retain(|variable| !names.iter().any(|name| is_named(&variable.path, name))),
+        FileStep::Drop(names) => {
+            view.variables.retain(|variable| !names.iter().any(|name| is_named(&variable.path, name)))
+        }
     }
 }
 
@@ -24,7 +34,8 @@ fn is_named(path: &str, name: &str) -> bool {
 
 /// Keeps the named variables and what they need: coordinates, bounds, grid mapping, cell measures.
 fn keep(view: &mut FileView, names: &[String]) {
-    let mut kept: Vec<bool> = view.variables.iter().map(|variable| names.iter().any(|name| is_named(&variable.path, name))).collect();
+    let mut kept: Vec<bool> =
+        view.variables.iter().map(|variable| names.iter().any(|name| is_named(&variable.path, name))).collect();
     loop {
         let wanted: Vec<String> = view
             .variables
@@ -33,7 +44,8 @@ fn keep(view: &mut FileView, names: &[String]) {
             .filter(|(_, kept)| **kept)
             .flat_map(|(variable, _)| {
                 let named = NEEDS.iter().filter_map(|key| variable.attributes.text(key));
-                let words = named.flat_map(|text| text.split_whitespace().map(|word| word.trim_end_matches(':').to_owned()));
+                let words =
+                    named.flat_map(|text| text.split_whitespace().map(|word| word.trim_end_matches(':').to_owned()));
                 words.chain(variable.dimensions.iter().cloned()).collect::<Vec<_>>()
             })
             .collect();

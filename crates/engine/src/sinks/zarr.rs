@@ -67,7 +67,8 @@ impl ZarrStore {
         for (path, attributes) in self.groups.iter().filter(|(path, _)| path != "/") {
             all.push((format!("{}/zarr.json", path.trim_start_matches('/')), documents::group_document_v3(attributes)));
         }
-        let root = documents::root_document_v3(self.root(), &self.groups, &self.arrays).map_err(|error| document(&error))?;
+        let root =
+            documents::root_document_v3(self.root(), &self.groups, &self.arrays).map_err(|error| document(&error))?;
         all.push(("zarr.json".into(), root));
         Ok(all)
     }
@@ -131,7 +132,11 @@ fn layout_of(format: ZarrFormat, target: &TargetArray) -> ArrayLayout {
 }
 
 fn no_type(layout: &ArrayLayout, error: &frazil_formats::FormatError) -> EngineError {
-    EngineError::NoZarrType { variable: layout.path.clone(), dtype: layout.dtype.to_string(), reason: error.to_string() }
+    EngineError::NoZarrType {
+        variable: layout.path.clone(),
+        dtype: layout.dtype.to_string(),
+        reason: error.to_string(),
+    }
 }
 
 fn document(error: &frazil_formats::FormatError) -> EngineError {
@@ -151,7 +156,13 @@ pub struct ZarrSink<'a> {
 }
 
 impl Sink for ZarrSink<'_> {
-    fn put(&self, array: usize, at: &[u64], bytes: Option<&[u8]>, read: &[(usize, RangeSum)]) -> Result<(), EngineError> {
+    fn put(
+        &self,
+        array: usize,
+        at: &[u64],
+        bytes: Option<&[u8]>,
+        read: &[(usize, RangeSum)],
+    ) -> Result<(), EngineError> {
         let key = self.store.unit_key(array, at);
         if let Some(bytes) = bytes {
             self.folder.put(&key, bytes)?;
