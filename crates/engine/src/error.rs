@@ -53,6 +53,8 @@ pub enum EngineError {
     NoMatch { pattern: String },
     #[error("the result could not be put into words: {reason}")]
     Document { reason: String },
+    #[error("`{key}` is not written yet")]
+    Missing { key: String },
     #[error("a thread of the run ended without a word: {reason}")]
     Thread { reason: String },
 }
@@ -78,6 +80,7 @@ impl Problem for EngineError {
             Self::Changed { .. } => "source.changed",
             Self::NoMatch { .. } => "source.no-match",
             Self::Document { .. } => "run.document",
+            Self::Missing { .. } => "run.missing",
             Self::Thread { .. } => "run.thread",
         }
     }
@@ -116,6 +119,7 @@ impl Problem for EngineError {
             Self::NoMatch { .. } => {
                 "patterns know `*`, `?`, `[…]` and `**`; quote them so that the shell leaves them alone".into()
             }
+            Self::Missing { .. } => "run the parts that are not done, then `--finish` again".into(),
             Self::Document { .. } | Self::Thread { .. } => return None,
         })
     }

@@ -8,11 +8,14 @@ pub mod identity;
 pub mod journal;
 pub mod prepare;
 pub mod progress;
+pub mod publish;
+pub mod receipt;
 pub mod run;
 pub mod scan;
 pub mod sinks;
 pub mod source;
 pub mod steps;
 pub mod strided;
+pub mod unchanged;
 
 pub use error::EngineError;

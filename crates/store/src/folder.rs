@@ -137,6 +137,16 @@ impl Folder {
     }
 }
 
+/// Lets two folders change places in one step: a reader sees the one or the other under each name.
+///
+/// # Errors
+/// If the file system cannot do that in one step, or either is not there.
+pub fn exchange(a: &Path, b: &Path) -> Result<(), StoreError> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE).map_err(|error| StoreError::writing(b, 0, error.into()))?;
+    sync_folder(b.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
 /// Makes a folder's entries survive a power cut.
 ///
 /// # Errors

@@ -82,6 +82,11 @@ impl Lock {
         if name == wanted { Ok(Some(Self { path: path.to_owned(), file })) } else { Err(locked()) }
     }
 
+    /// Frees the lock without looking for its file: the folder it lay in has moved.
+    pub fn abandon(self) {
+        drop(self.file);
+    }
+
     /// Takes the file away and frees the lock.
     ///
     /// # Errors
