@@ -69,7 +69,11 @@ def scene(folder, kind: str, zarr_format=3, n_days=31, threads="2") -> Scene:
     else:
         make(folder / "in-02.nc", days("2000-02-01", 28), zlib=True, chunksizes=(1, 4, 6))
     assert first.exists()
-    made = Scene(words, before, old, {}, {}, 0.0)
+    return undisturbed(Scene(words, before, old, {}, {}, 0.0), folder)
+
+
+def undisturbed(made: Scene, folder: pathlib.Path) -> Scene:
+    """Runs the command once in peace and notes what it leaves."""
     store = made.fresh(folder / "undisturbed")
     answer = frazil(*made.command(store))
     assert answer.code == 0, str(answer)

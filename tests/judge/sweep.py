@@ -20,6 +20,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from command import CORPUS, Answer, frazil  # noqa: E402
 from same import ReferenceCrashed, compare_file, isolated  # noqa: E402
 from series import compare_series  # noqa: E402
+from verdicts import is_visible  # noqa: E402
 
 # Variables for which the reference itself answers with memory that it never wrote, so that two runs differ.
 REFERENCE_WRONG = {
@@ -66,7 +67,7 @@ def refusal_faults(answer: Answer, sources: list[pathlib.Path], dest: pathlib.Pa
         faults.append("refused without code and message in the Report")
     if not any(source.name in str(error) + answer.err for source in sources):
         faults.append("the refusal names no source file")
-    if any((dest / name).exists() for name in ("zarr.json", ".zmetadata", ".zgroup")):
+    if is_visible(dest):
         faults.append("a refused store can be opened")
     return faults
 
@@ -90,6 +91,8 @@ def judge(source: str, zarr_format=3, flags=()) -> tuple[str, str]:
             return "refused", re.sub(r"\s+", " ", f"{error['code']}: {error['message']}").replace(str(CORPUS) + "/", "")
         if answer.code not in (0, 3):
             return "wrong", f"exit {answer.code}\n{answer}"
+        if not is_visible(dest):
+            return "wrong", f"exit {answer.code}, and there is nothing to open\n{answer}"
         unread = unread_paths(answer)
         if answer.code == 3 and not unread:
             return "wrong", f"done in part, but the Report names no variable that was left out\n{answer}"

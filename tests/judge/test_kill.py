@@ -13,10 +13,14 @@ import tempfile
 import threading
 import time
 
+import numpy as np
 import pytest
 
 from command import frazil, start
-from kill import FIRST_POINTS, crash_points, failed_at, faults_after, injected, killed_after, killed_at, read_points, scene, strays, view
+from kill import (
+    FIRST_POINTS, Scene, crash_points, failed_at, faults_after, injected, killed_after, killed_at, read_points, scene,
+    strays, undisturbed, view,
+)
 from make import feedstock, make
 from verdicts import tree, tree_differences
 
@@ -38,8 +42,6 @@ def points(small):
 @pytest.fixture(scope="session")
 def large(tmp_path_factory):
     """A build that takes long enough to be met in the middle: 60 MB of noise from 12 files."""
-    import numpy as np
-
     folder = tmp_path_factory.mktemp("large")
     noise = np.random.default_rng(1).normal(size=(10, 180, 360)).astype("f4")
     lat, lon = np.linspace(-89.5, 89.5, 180), np.arange(360.0)
@@ -47,15 +49,8 @@ def large(tmp_path_factory):
         make(folder / f"in-{i:02}.nc", [10 * i + d for d in range(10)], lat=lat, lon=lon, stored=noise + i, zlib=True, complevel=1, chunksizes=(1, 180, 360))
     before = folder / "before"
     before.mkdir()
-    from kill import Scene
-
     recipe = feedstock(folder / "f", folder / "in-*.nc", chunks="{time: 120, lat: 20, lon: 20}")
-    made = Scene(["build", recipe, "--to", "STORE", "--threads", "1", "--json"], before, None, {}, {}, 0)
-    store = made.fresh(folder / "undisturbed")
-    answer = frazil(*made.command(store))
-    assert answer.code == 0, str(answer)
-    made.new, made.new_tree, made.seconds = view(store), tree(store), answer.seconds
-    return made
+    return undisturbed(Scene(["build", recipe, "--to", "STORE", "--threads", "1", "--json"], before, None, {}, {}, 0.0), folder)
 
 
 def test_a_kill_at_any_instant_leaves_old_or_new(small, soak, seed):

@@ -4,7 +4,7 @@ import pytest
 
 from command import frazil
 from make import counter, days, make
-from verdicts import convert
+from verdicts import convert, is_visible
 
 
 @pytest.fixture(params=[3, 2], ids=["v3", "v2"])
@@ -14,7 +14,7 @@ def store(request, tmp_path):
     stored[7:14] = -1.0
     source = make(tmp_path / "in.nc", days("2000-01-01", 20), stored=stored, fill=-1.0, zlib=True, chunksizes=(7, 4, 6))
     answer = convert([source], tmp_path / "z", "--chunks", "time=7,lat=2,lon=3", zarr_format=request.param)
-    assert answer.code == 0, str(answer)
+    assert answer.code == 0 and is_visible(tmp_path / "z"), str(answer)
     return tmp_path / "z"
 
 
