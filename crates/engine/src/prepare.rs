@@ -18,6 +18,7 @@ use crate::{
     identity::digest,
     run::Pace,
     scan::{Load, scan_all, whole},
+    sinks::zarr::ZarrStore,
     source::{ChunkReader, Source},
 };
 
@@ -55,6 +56,13 @@ pub enum FileStep {
     Drop(Vec<String>),
 }
 
+impl FileStep {
+    /// Whether the step asks for the variable at `path` by name.
+    fn names(&self, path: &str) -> bool {
+        matches!(self, Self::Keep(names) if names.iter().any(|name| crate::steps::is_named(path, name)))
+    }
+}
+
 /// A plan, and all that is needed to run it.
 #[derive(Debug)]
 pub struct Prepared {
@@ -74,6 +82,19 @@ pub struct Prepared {
     pub summary: Summary,
     /// The digest of everything that decides a byte of the store.
     pub hash: String,
+    /// What the files hold and the store will not, by name and reason.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Something that cannot be read, or has no place in Zarr.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// The file.
+    pub file: String,
+    /// Its path there.
+    pub path: String,
+    /// The reason.
+    pub reason: String,
 }
 
 /// What a plan says about itself.
@@ -105,10 +126,16 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
     let sources = scan_all(&request.sources, Load::SmallValues, request.limits.n_threads)
         .into_iter()
         .collect::<Result<Vec<_>, _>>()?;
-    let views = views(&sources, &request.steps)?;
-    let combined = combine(&views, &request.policies)?;
+    let mut left_out = Vec::new();
+    let views = views(&sources, &request.steps, &mut left_out)?;
+    let mut combined = combine(&views, &request.policies)?;
     check_equal(&combined, &sources)?;
-    let targets = lay_out(&combined, &request.layout)?;
+    let mut targets = lay_out(&combined, &request.layout)?;
+    leave_out_untyped(request, &mut combined, &mut targets, &mut left_out)?;
+    if targets.is_empty() && !left_out.is_empty() {
+        let LeftOut { file, path, reason } = left_out.swap_remove(0);
+        return Err(EngineError::Unreadable { file, variable: path, reason });
+    }
     let planned = plan(&sources, &combined, &targets, request.limits)?;
     let hash = hash_of(request, &sources, &combined, &targets);
     let summary = summary(&sources, &combined, &targets, &planned);
@@ -121,42 +148,83 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
         pace: planned.pace,
         summary,
         hash,
+        left_out,
     })
 }
 
-/// The files as combining sees them.
-fn views(sources: &[Source], steps: &[FileStep]) -> Result<Vec<FileView>, EngineError> {
-    sources
-        .iter()
-        .map(|source| {
-            let mut view =
-                FileView::of(&source.name, &source.decoded.dataset, &|number| source.values.get(&number).cloned());
-            for step in steps {
-                crate::steps::apply(&mut view, step);
+/// The files as combining sees them, without what cannot be read in one of them.
+fn views(sources: &[Source], steps: &[FileStep], left_out: &mut Vec<LeftOut>) -> Result<Vec<FileView>, EngineError> {
+    let mut views: Vec<FileView> = Vec::with_capacity(sources.len());
+    for source in sources {
+        let mut view = FileView::of(&source.name, &source.decoded.dataset, &|number| source.values.get(&number).cloned());
+        for step in steps {
+            crate::steps::apply(&mut view, step);
+        }
+        // Nobody asked for the rest where variables were named.
+        if !steps.iter().any(|step| matches!(step, FileStep::Keep(_))) {
+            let unread = source.decoded.dataset.unread.iter();
+            left_out.extend(unread.map(|unread| LeftOut {
+                file: source.name.clone(),
+                path: unread.path.clone(),
+                reason: unread.reason.clone(),
+            }));
+        }
+        views.push(view);
+    }
+    let mut gone: Vec<String> = Vec::new();
+    for (source, view) in sources.iter().zip(&views) {
+        for variable in &view.variables {
+            let Err(problem) = check_readable(source, variable.source) else { continue };
+            let EngineError::Unreadable { file, variable: path, reason } = problem else { return Err(problem) };
+            if steps.iter().any(|step| step.names(&variable.path)) {
+                return Err(EngineError::Unreadable { file, variable: path, reason });
             }
-            for variable in &view.variables {
-                check_readable(source, variable.source)?;
-            }
-            Ok(view)
-        })
-        .collect()
+            gone.push(variable.path.clone());
+            left_out.push(LeftOut { file, path, reason });
+        }
+    }
+    for view in &mut views {
+        view.variables.retain(|variable| !gone.contains(&variable.path));
+    }
+    Ok(views)
 }
 
-/// What cannot be read or written is refused by name before anything is done.
+/// What no chunk reader can read.
 fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
     let variable = source.variable(number);
     if let Some(reason) = frazil_formats::codecs::unreadable(&variable.codecs) {
         return Err(source.unreadable(number, &reason));
     }
     match &variable.dtype {
-        DataType::Unsupported { kind, .. } => {
-            Err(source.unreadable(number, &format!("{kind} values have no place in Zarr")))
-        }
+        DataType::Unsupported { kind, .. } => Err(source.unreadable(number, &format!("{kind} values have no place in Zarr"))),
         DataType::String if !source.values.contains_key(&number) => {
             Err(source.unreadable(number, "its texts are damaged or too many"))
         }
         _ => source.chunk(number, 0).map(|_| ()),
     }
+}
+
+/// Takes out arrays whose type has no name in the format.
+fn leave_out_untyped(
+    request: &Request,
+    combined: &mut Combined,
+    targets: &mut Vec<TargetArray>,
+    left_out: &mut Vec<LeftOut>,
+) -> Result<(), EngineError> {
+    let mut number = 0;
+    while number < targets.len() {
+        match ZarrStore::new(request.layout.format, Vec::new(), &targets[number..=number]).documents() {
+            Ok(_) => number += 1,
+            Err(EngineError::NoZarrType { variable, reason, .. }) => {
+                let file = request.sources.first().map(|(_, name)| name.clone()).unwrap_or_default();
+                left_out.push(LeftOut { file, path: variable, reason });
+                targets.remove(number);
+                combined.variables.remove(number);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Compares large variables that must be the same in every file.

@@ -27,7 +27,7 @@ use frazil_model::{
     range::ByteRange,
     region::{Region, coordinates_of, count, grid_of},
 };
-use frazil_store::read::{Fingerprint, Reader};
+use frazil_store::read::Reader;
 
 use crate::{
     error::EngineError,

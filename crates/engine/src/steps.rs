@@ -27,7 +27,7 @@ pub fn apply(view: &mut FileView, step: &FileStep) {
 }
 
 /// Whether a path is meant by a name: `sst`, `/sst`, `ocean/sst`.
-fn is_named(path: &str, name: &str) -> bool {
+pub(crate) fn is_named(path: &str, name: &str) -> bool {
     let name = name.trim_start_matches('/');
     path.trim_start_matches('/') == name || (!name.contains('/') && path.rsplit('/').next() == Some(name))
 }
