@@ -22,7 +22,7 @@ const FILTERS: [(u32, &str, Reads); 28] = [
     (32008, "bitshuffle", Reads::Yes),
     (32010, "cbf", Reads::No),
     (32012, "jpeg", Reads::No),
-    (32013, "zfp", Reads::No),
+    (32013, "zfp", Reads::Yes),
     (32014, "fpzip", Reads::No),
     (32015, "zstd", Reads::Yes),
     (32016, "b3d", Reads::No),

@@ -16,6 +16,7 @@ mod nbit;
 mod scale_offset;
 mod shuffle;
 mod szip;
+mod zfp;
 mod zip;
 mod zstandard;
 
