@@ -146,6 +146,11 @@ fn mode(stream: &mut Stream<'_>) -> Result<(u32, u32, u32, i32), FormatError> {
     })
 }
 
+/// Whether frazil decodes chunks with these client values; if not, why.
+pub(crate) fn unreadable(values: &[u32]) -> Option<String> {
+    form(values).err().map(|error| error.to_string())
+}
+
 /// Decodes a chunk whose filter has the client `values`.
 pub(crate) fn decode(values: &[u32], input: &[u8], expected: Expected, to: &mut Scratch) -> Result<usize, FormatError> {
     let (form, is_big) = form(values)?;
@@ -380,7 +385,7 @@ fn transform(form: &Form, block: &mut [u64; MAX_BLOCK], lift: impl Fn([i64; 4]) 
     let n = 1_usize << (2 * form.rank);
     for dimension in (0..form.rank).rev() {
         let stride = 1_usize << (2 * dimension);
-        for first in (0..n).filter(|at| at / stride % 4 == 0) {
+        for first in (0..n).filter(|at| (at / stride).is_multiple_of(4)) {
             let row = std::array::from_fn(|k| narrow(block[first + k * stride]));
             for (k, value) in lift(row).into_iter().enumerate() {
                 block[first + k * stride] = value.cast_unsigned();
