@@ -28,7 +28,6 @@ use libdeflater::Decompressor;
 use crate::error::FormatError;
 
 pub use filters::{from_hdf5_filter, name_of_hdf5_filter, unreadable};
-pub use nbit::to_whole_integers;
 pub use shuffle::{shuffle, unshuffle};
 
 use blosc::Inside;
