@@ -8,7 +8,6 @@ use std::collections::{BTreeMap, HashMap};
 use frazil_model::{
     attribute::Attributes,
     dataset::{Dataset, Dimension, Group, Role, Unread, Variable},
-    dtype::{DataType, FloatType},
     manifest::{ChunkManifest, ChunkTable, Hdf5Places},
 };
 
@@ -133,7 +132,7 @@ fn name_dimensions(
             for (place, (_, address)) in group.arrays.iter().enumerate() {
                 let Some(object) = objects.get(address) else { continue };
                 let Some(Ok(array)) = &object.array else { continue };
-                if netcdf_shows(array) != is_shown {
+                if array.is_known_to_netcdf != is_shown {
                     continue;
                 }
                 let chosen = scales.name_dimensions(parents, *index, *address, array, attributes_of(object));
@@ -144,15 +143,6 @@ fn name_dimensions(
         }
     }
     names
-}
-
-/// Whether the netCDF library has a type for this array.
-const fn netcdf_shows(array: &Array) -> bool {
-    match &array.element.dtype {
-        DataType::Int(_) | DataType::Char | DataType::FixedString { .. } | DataType::String => true,
-        DataType::Float(float) => !matches!(float, FloatType::F16),
-        _ => array.has_named_type,
-    }
 }
 
 /// Indexes of groups, each after its children. Parents come first in the list.
@@ -245,6 +235,15 @@ impl Scales {
         let place = (group, self.by_group.get(group).map_or(0, Vec::len));
         self.next_id = self.next_id.max(scale.id.saturating_add(1));
         self.by_id.entry(scale.id).or_insert(place);
+        let twin =
+            scale.address.and_then(|address| self.by_address.get(&address)?.iter().find(|place| place.0 == group));
+        if let Some(twin) = twin.copied() {
+            // One scale with several names: the library keeps the last.
+            if let Some(old) = self.by_group.get_mut(twin.0).and_then(|group| group.get_mut(twin.1)) {
+                old.name = scale.name;
+            }
+            return twin;
+        }
         if let Some(address) = scale.address {
             self.by_address.entry(address).or_default().push(place);
         }
