@@ -176,7 +176,8 @@ fn decode_streams(
     Ok(())
 }
 
-fn decode_stream(
+/// Decodes one stream of the compressor that a container numbers `format`; returns how much of `output` was filled.
+pub(crate) fn decode_stream(
     inflater: &mut Decompressor,
     zstd: &mut Zstd,
     format: u8,

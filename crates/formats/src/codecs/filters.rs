@@ -32,7 +32,7 @@ const FILTERS: [(u32, &str, Reads); 28] = [
     (32022, "bitgroom", Reads::Yes),
     (32023, "granular bitround", Reads::Yes),
     (32024, "sz3", Reads::No),
-    (32026, "blosc2", Reads::No),
+    (32026, "blosc2", Reads::Yes),
     (32028, "sperr", Reads::No),
 ];
 

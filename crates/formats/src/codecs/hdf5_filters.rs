@@ -2,7 +2,7 @@
 
 use crate::error::FormatError;
 
-use super::{Expected, Scratch, bad, bit_planes::unshuffle_bits, blosc, lz, nbit, room, scale_offset, szip};
+use super::{Expected, Scratch, bad, bit_planes::unshuffle_bits, blosc, blosc2, lz, nbit, room, scale_offset, szip};
 
 /// Elements of a bitshuffle block come in multiples of this.
 const BITSHUFFLE_MULTIPLE: usize = 8;
@@ -25,6 +25,7 @@ pub(crate) fn decode(
         307 => bunzip2(input, room(to, limit)),
         32000 => lz::decode_lzf(input, room(to, limit)),
         32004 => lz4_blocks(input, room(to, limit)),
+        32026 => blosc2::decode(inside, input, expected, to),
         32008 => bitshuffle(inside, values, input, expected, to),
         _ => {
             let name = super::name_of_hdf5_filter(id);

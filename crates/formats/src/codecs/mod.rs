@@ -7,6 +7,7 @@
 mod bit_planes;
 mod bits;
 mod blosc;
+mod blosc2;
 mod checksum;
 mod filters;
 mod hdf5_filters;
