@@ -318,7 +318,7 @@ fn damaged_files_are_read_in_part_or_refused() {
             let mut copy = original.clone();
             for _ in 0..=scramble(&mut state) % 8 {
                 // Half of the flips in the first kilobytes, where the structure is.
-                let span = if scramble(&mut state) % 2 == 0 { copy.len().min(4096) } else { copy.len() };
+                let span = if scramble(&mut state).is_multiple_of(2) { copy.len().min(4096) } else { copy.len() };
                 let at = scramble(&mut state) as usize % span.max(1);
                 if let Some(byte) = copy.get_mut(at) {
                     *byte = scramble(&mut state) as u8;

@@ -36,6 +36,8 @@ const FILL: u16 = 0x05;
 const EXTERNAL_FILES: u16 = 0x07;
 pub(crate) const LAYOUT: u16 = 0x08;
 const PIPELINE: u16 = 0x0B;
+/// Memory of a chunk's place: number, offset, length.
+const ROW_BYTES: u64 = 24;
 /// A fixed-size element that claims more is refused: every chunk would hold such elements.
 const MAX_ELEMENT_BYTES: u32 = 16 << 20;
 
@@ -249,6 +251,7 @@ pub(crate) fn chunks(session: &mut Session<'_>, array: &Array) -> Result<ChunkTa
                 base_address: session.context.base_address,
             };
             let ranges = chunk_index::chunk_ranges(&request, session.bytes)?;
+            session.count_values("lists of chunks", ranges.len() as u64 * ROW_BYTES)?;
             ChunkTable::Ranges(with_skips(array, *edges, ranges))
         }
     })

@@ -169,6 +169,10 @@ fn complex(members: &[Member], size_bytes: u32) -> Option<Element> {
 }
 
 fn enumeration(base: &Datatype, members: &[(String, Vec<u8>)]) -> Option<Element> {
+    // Only plain integers: an enum of enums of enums would be looked at over and over.
+    if !matches!(base.class, Class::Integer { .. }) {
+        return None;
+    }
     let inner = element(base);
     let DataType::Int(int) = inner.dtype else { return None };
     let values: Vec<(String, i128)> = members
@@ -325,6 +329,11 @@ fn vlen_texts(session: &mut Session<'_>, descriptors: &[u8]) -> Result<Vec<Strin
     Ok(texts)
 }
 
+/// Dimensions of an array: HDF5's own limit.
+const MAX_LISTS: usize = 32;
+/// Scales of one dimension that are looked at; netCDF has one.
+const MAX_SCALES: u32 = 64;
+
 /// The object addresses that each element of a list of lists of references holds (`DIMENSION_LIST`).
 pub(crate) fn reference_lists(session: &mut Session<'_>, stored: &Stored) -> Result<Vec<Vec<u64>>, Stop> {
     let Class::VlenSequence(base) = &stored.datatype.class else { return Ok(Vec::new()) };
@@ -335,7 +344,7 @@ pub(crate) fn reference_lists(session: &mut Session<'_>, stored: &Stored) -> Res
     let mut cursor = Cursor::new("list of references", 0, &stored.bytes);
     let mut wants = Wants::default();
     let mut lists = Vec::new();
-    while !cursor.rest().is_empty() {
+    while !cursor.rest().is_empty() && lists.len() < MAX_LISTS {
         let Some((n_references, pointer)) = global_heap::descriptor(session, &mut cursor)? else {
             lists.push(Vec::new());
             continue;
@@ -344,7 +353,7 @@ pub(crate) fn reference_lists(session: &mut Session<'_>, stored: &Stored) -> Res
         let Some(object) = wants.collect(object)? else { continue };
         let mut references = Cursor::new("list of references", 0, object);
         let mut list = Vec::new();
-        for _ in 0..n_references {
+        for _ in 0..n_references.min(MAX_SCALES) {
             list.extend(references.address(offset_bytes)?);
         }
         lists.push(list);
