@@ -1,5 +1,6 @@
 //! Chunk indexes of small files written by the HDF5 library: an array of 9 by 11 numbers that count up from 0, in
 //! chunks of 4 by 3, once for each kind of index, with and without filters (shuffle, deflate).
+#![allow(clippy::unwrap_used, clippy::panic)]
 
 use bytes::Bytes;
 use frazil_formats::{

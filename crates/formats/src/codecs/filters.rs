@@ -4,6 +4,8 @@
 
 use frazil_model::codec::{Codec, CodecChain};
 
+use super::zfp;
+
 /// Every filter that frazil can name; the flag says whether it decodes it.
 const FILTERS: [(u32, &str, Reads); 28] = [
     (1, "deflate", Reads::Yes),
@@ -22,7 +24,7 @@ const FILTERS: [(u32, &str, Reads); 28] = [
     (32008, "bitshuffle", Reads::Yes),
     (32010, "cbf", Reads::No),
     (32012, "jpeg", Reads::No),
-    (32013, "zfp", Reads::No),
+    (32013, "zfp", Reads::Yes),
     (32014, "fpzip", Reads::No),
     (32015, "zstd", Reads::Yes),
     (32016, "b3d", Reads::No),
@@ -82,6 +84,9 @@ fn blosc(values: &[u32], element_bytes: u32) -> Codec {
 #[must_use]
 pub fn unreadable(chain: &CodecChain) -> Option<String> {
     chain.steps.iter().find_map(|step| match step {
+        Codec::Hdf5 { id: 32013, values, .. } => {
+            zfp::unreadable(values).map(|why| format!("HDF5 filter 32013 ({why})"))
+        }
         Codec::Hdf5 { id, name, .. } => {
             let known = FILTERS.iter().any(|(known, _, reads)| known == id && *reads == Reads::Yes);
             let usual = name_of_hdf5_filter(*id);

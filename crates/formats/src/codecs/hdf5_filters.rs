@@ -2,7 +2,9 @@
 
 use crate::error::FormatError;
 
-use super::{Expected, Scratch, bad, bit_planes::unshuffle_bits, blosc, blosc2, lz, nbit, room, scale_offset, szip};
+use super::{
+    Expected, Scratch, bad, bit_planes::unshuffle_bits, blosc, blosc2, lz, nbit, room, scale_offset, szip, zfp,
+};
 
 /// Elements of a bitshuffle block come in multiples of this.
 const BITSHUFFLE_MULTIPLE: usize = 8;
@@ -25,6 +27,7 @@ pub(crate) fn decode(
         307 => bunzip2(input, room(to, limit)),
         32000 => lz::decode_lzf(input, room(to, limit)),
         32004 => lz4_blocks(input, room(to, limit)),
+        32013 => zfp::decode(values, input, expected, to),
         32026 => blosc2::decode(inside, input, expected, to),
         32008 => bitshuffle(inside, values, input, expected, to),
         _ => {
@@ -155,4 +158,95 @@ fn bitshuffle(
     }
     rest.copy_from_slice(take("bitshuffle", &mut input, rest.len())?);
     Ok(n_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use frazil_model::codec::{Codec, CodecChain};
+    use proptest::prelude::*;
+
+    use crate::codecs::{ChunkForm, Codecs, from_hdf5_filter};
+
+    const IDS: [u32; 13] = [4, 5, 6, 307, 32000, 32001, 32004, 32008, 32013, 32015, 32026, 32022, 999];
+
+    fn decode(codec: Codec, stored: &[u8], decoded_bytes: usize) -> Result<Vec<u8>, crate::FormatError> {
+        let chain = CodecChain { steps: vec![codec], ..CodecChain::default() };
+        let form = ChunkForm { chain: &chain, swap_bytes: 1, decoded_bytes };
+        Codecs::new().decode(&form, stored, 0).map(<[u8]>::to_vec)
+    }
+
+    /// A chunk as a filter's own library made it.
+    struct Sample {
+        id: u32,
+        values: Vec<u32>,
+        stored: Vec<u8>,
+        elements: Vec<u8>,
+    }
+
+    /// Lines of filter, client values, stored bytes and elements.
+    fn samples() -> Vec<Sample> {
+        let hex = |text: &str| -> Vec<u8> {
+            (0..text.len() / 2).map(|at| u8::from_str_radix(&text[2 * at..2 * at + 2], 16).unwrap()).collect()
+        };
+        let line = |line: &str| {
+            let fields: Vec<&str> = line.split('|').collect();
+            let values = fields[1].split(',').filter(|value| !value.is_empty()).map(|value| value.parse().unwrap());
+            Sample {
+                id: fields[0].parse().unwrap(),
+                values: values.collect(),
+                stored: hex(fields[2]),
+                elements: hex(fields[3]),
+            }
+        };
+        include_str!("../../tests/data/filters.txt").lines().map(line).collect()
+    }
+
+    #[test]
+    fn every_filter_gives_what_its_own_library_gives() {
+        for Sample { id, values, stored, elements } in samples() {
+            let codec = from_hdf5_filter(id, "", &values, 4);
+            assert_eq!(decode(codec, &stored, elements.len()), Ok(elements), "filter {id} with {values:?}");
+        }
+    }
+
+    #[test]
+    fn a_damaged_or_short_chunk_never_panics() {
+        for Sample { id, values, stored, elements } in samples() {
+            let codec = from_hdf5_filter(id, "", &values, 4);
+            for at in 0..stored.len() {
+                for value in [0, 0x40, 0xff] {
+                    let mut stored = stored.clone();
+                    stored[at] = value;
+                    let _ = decode(codec.clone(), &stored, elements.len());
+                }
+                let _ = decode(codec.clone(), &stored[..at], elements.len());
+            }
+        }
+    }
+
+    #[test]
+    fn settings_that_lie_never_panic() {
+        for Sample { id, values, stored, elements } in samples() {
+            for at in 0..values.len() {
+                for value in [0, 1, 2, 3, 7, 33, 64, 65, 255, 0x7fff_ffff, 0x8000_0000, u32::MAX] {
+                    let mut values = values.clone();
+                    values[at] = value;
+                    let _ = decode(from_hdf5_filter(id, "", &values, 4), &stored, elements.len());
+                }
+                let _ = decode(from_hdf5_filter(id, "", &values[..at], 4), &stored, elements.len());
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn noise_never_panics(
+            id in proptest::sample::select(&IDS[..]),
+            values in proptest::collection::vec(prop_oneof![0..40_u32, any::<u32>()], 0..12),
+            stored in proptest::collection::vec(any::<u8>(), 0..200),
+            decoded_bytes in 0..300_usize,
+        ) {
+            let _ = decode(from_hdf5_filter(id, "", &values, 4), &stored, decoded_bytes);
+        }
+    }
 }

@@ -16,6 +16,7 @@ mod nbit;
 mod scale_offset;
 mod shuffle;
 mod szip;
+mod zfp;
 mod zip;
 mod zstandard;
 
@@ -467,6 +468,23 @@ mod tests {
             let _ = codecs.decode(&form, &stored, 0);
             stored.truncate(cut.index(stored.len()));
             let _ = codecs.decode(&form, &stored, 0);
+        }
+    }
+
+    #[test]
+    fn codecs_can_move_to_another_thread() {
+        const fn is_send<T: Send>() {}
+        is_send::<Codecs>();
+    }
+
+    #[test]
+    fn a_chunk_of_another_size_is_refused_though_the_hdf5_library_would_read_it() {
+        // It reads what is too long, and makes up what is missing.
+        let chain = chain(ByteOrder::Little, &[Codec::Deflate { level: None }]);
+        let mut codecs = Codecs::new();
+        let stored = codecs.encode(&chain, 4, &[7; 36]).unwrap().to_vec();
+        for decoded_bytes in [32, 40] {
+            assert!(codecs.decode(&ChunkForm { chain: &chain, swap_bytes: 4, decoded_bytes }, &stored, 0).is_err());
         }
     }
 

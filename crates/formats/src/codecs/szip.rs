@@ -102,18 +102,15 @@ fn weave(planes: &[u8], n_planes: usize, output: &mut [u8]) {
     super::shuffle::unshuffle(planes, n_planes, output);
 }
 
+/// Decodes one interval for each scan line of `used` bytes; what pads it to `padded` bytes is left out.
 fn lines(form: &Form, stream: &[u8], used: usize, padded: usize, output: &mut [u8]) -> Result<(), FormatError> {
     let mut bits = Bits::new("szip", stream);
     let mut interval = Vec::new();
-    let mut line = vec![0; padded];
     for to in output.chunks_mut(used) {
-        let last = to.len() < used;
-        let n_samples = if last { to.len() / form.sample_bytes() } else { padded / form.sample_bytes() };
-        read_interval(form, &mut bits, n_samples, &mut interval)?;
-        let n_bytes = n_samples * form.sample_bytes();
-        write_interval(form, &interval, line.get_mut(..n_bytes).unwrap_or_default());
-        let from = line.get(..to.len()).ok_or_else(|| odd("a scan line is too short"))?;
-        to.copy_from_slice(from);
+        // The padding of the last line need not be there.
+        let n_bytes = if to.len() < used { to.len() } else { padded };
+        read_interval(form, &mut bits, n_bytes / form.sample_bytes(), &mut interval)?;
+        write_interval(form, &interval, to);
     }
     Ok(())
 }

@@ -258,6 +258,6 @@ impl<'a> Walker<'a> {
                 page.checked_mul(n_entries).and_then(|skip| skip.checked_add(block.first)).ok_or_else(beyond)?;
             self.entries(&mut Cursor::new(WHAT, at, structure), first, n_entries)?;
         }
-        Ok(wants.or_stop()?)
+        wants.or_stop()
     }
 }
