@@ -294,3 +294,45 @@ fn reading_in_blocks_gives_what_reading_at_once_gives() {
     }
     println!("{n} files in blocks of 64 KiB: {all} rounds, at most {most} for one");
 }
+
+/// Numbers that look random and are the same each time (splitmix64).
+fn scramble(state: &mut u64) -> u64 {
+    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut mixed = *state;
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    mixed ^ (mixed >> 31)
+}
+
+#[test]
+fn damaged_files_are_read_in_part_or_refused() {
+    let Some(corpus) = corpus() else { return };
+    let n_flips = std::env::var("FRAZIL_FLIPS").ok().and_then(|n| n.parse().ok()).unwrap_or(5);
+    let mut state = 7;
+    let (mut n_files, mut slowest) = (0_u32, (Duration::ZERO, String::new()));
+    for (path, ..) in answers(&corpus) {
+        let original = std::fs::read(corpus.join(&path)).unwrap();
+        let mut damaged: Vec<Bytes> =
+            (0..20).map(|i| Bytes::copy_from_slice(&original[..original.len() * i / 20])).collect();
+        for _ in 0..n_flips {
+            let mut copy = original.clone();
+            for _ in 0..=scramble(&mut state) % 8 {
+                // Half of the flips in the first kilobytes, where the structure is.
+                let span = if scramble(&mut state).is_multiple_of(2) { copy.len().min(4096) } else { copy.len() };
+                let at = scramble(&mut state) as usize % span.max(1);
+                if let Some(byte) = copy.get_mut(at) {
+                    *byte = scramble(&mut state) as u8;
+                }
+            }
+            damaged.push(copy.into());
+        }
+        for bytes in damaged {
+            let start = Instant::now();
+            let _ = decode_whole(bytes);
+            n_files += 1;
+            slowest = slowest.max((start.elapsed(), path.clone()));
+        }
+    }
+    println!("{n_files} damaged files; slowest {slowest:?}");
+    assert!(slowest.0 < Duration::from_secs(10), "{slowest:?}");
+}

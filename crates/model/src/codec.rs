@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::dtype::IntType;
+use crate::dtype::{FloatType, IntType};
 
 /// Which end of a number comes first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -61,6 +61,13 @@ pub enum Codec {
         /// Bits of the value.
         precision: u32,
     },
+    /// Floats whose parts lie elsewhere in their bytes than IEEE 754 puts them. Decoding moves them.
+    FloatBits {
+        /// What a reader sees; it holds every such number.
+        float: FloatType,
+        /// Where the parts lie.
+        parts: FloatParts,
+    },
     /// Texts in cells of fixed size, of which readers see only the part before the end. Decoding fills the rest with
     /// NUL.
     TextCells {
@@ -78,6 +85,18 @@ pub enum Codec {
         /// Client values as stored.
         values: Vec<u32>,
     },
+}
+
+/// Where the parts of a float lie, in bits from the lowest. The leading one of the mantissa is implied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct FloatParts {
+    pub sign_at: u32,
+    pub exponent_at: u32,
+    pub exponent_bits: u32,
+    pub mantissa_at: u32,
+    pub mantissa_bits: u32,
+    pub bias: u32,
 }
 
 /// How a text ends inside a cell of fixed size.

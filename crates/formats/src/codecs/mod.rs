@@ -27,7 +27,7 @@ use libdeflater::Decompressor;
 
 use crate::{
     error::FormatError,
-    hdf5::{integer_bits::widen, text_cells::clean},
+    hdf5::{float_bits::to_standard, integer_bits::widen, text_cells::clean},
 };
 
 pub use filters::{from_hdf5_filter, name_of_hdf5_filter, unreadable};
@@ -281,6 +281,13 @@ impl Engines {
                 widen(output, *int, *offset, *precision, order);
                 unturned(input.len())
             }
+            Codec::FloatBits { float, parts } => {
+                within(step, input.len(), limit)?;
+                let output = room(to, input.len());
+                output.copy_from_slice(input);
+                to_standard(output, *float, *parts, order);
+                unturned(input.len())
+            }
             Codec::TextCells { size_bytes, end } => {
                 within(step, input.len(), limit)?;
                 let output = room(to, input.len());
@@ -325,7 +332,7 @@ impl Engines {
                 let how = blosc::Writing { cname, clevel: *clevel, shuffle: *shuffle, element_bytes: *element_bytes };
                 blosc::encode(&mut self.inside(), &how, input, to)
             }
-            Codec::IntegerBits { .. } | Codec::TextCells { .. } => {
+            Codec::IntegerBits { .. } | Codec::FloatBits { .. } | Codec::TextCells { .. } => {
                 Err(bad(name_of(step), "frazil reads it and does not write it"))
             }
             Codec::Hdf5 { id, name, .. } => Err(bad(name, format!("frazil does not write HDF5 filter {id}"))),
@@ -367,7 +374,7 @@ fn expected(form: &ChunkForm<'_>, skipped_steps: u32, number: usize) -> Expected
     let earlier = form.chain.steps.iter().enumerate().take(number);
     for (_, step) in earlier.filter(|(earlier, _)| !is_skipped(skipped_steps, *earlier)) {
         match step {
-            Codec::Shuffle { .. } | Codec::IntegerBits { .. } | Codec::TextCells { .. } => {}
+            Codec::Shuffle { .. } | Codec::IntegerBits { .. } | Codec::FloatBits { .. } | Codec::TextCells { .. } => {}
             Codec::Fletcher32 | Codec::Crc32c => n_bytes = n_bytes.saturating_add(checksum::CHECKSUM_BYTES),
             // Compressed bytes can be a little more than the bytes they stand for, never much more.
             _ => return Expected::AtMost(n_bytes.saturating_add(n_bytes / 8).saturating_add(64 * 1024)),
@@ -386,6 +393,7 @@ fn name_of(step: &Codec) -> &str {
         Codec::Crc32c => "crc32c",
         Codec::Zstd { .. } => "zstd",
         Codec::Blosc { .. } => "blosc",
+        Codec::FloatBits { .. } => "floats of an unusual layout",
         Codec::TextCells { .. } => "texts in cells",
         Codec::IntegerBits { .. } => "integers of fewer bits than their bytes",
         Codec::Hdf5 { name, .. } => name,

@@ -16,7 +16,7 @@ use crate::{
         chunk_index::{self, ChunkIndexKind, ChunkIndexRequest},
         cursor::Cursor,
         dataspace::{Dataspace, dataspace},
-        datatype::{Datatype, datatype},
+        datatype::{Class, Datatype, datatype},
         element::{Element, element, little_endian},
         global_heap,
         header::{Header, Message},
@@ -36,6 +36,8 @@ const FILL: u16 = 0x05;
 const EXTERNAL_FILES: u16 = 0x07;
 pub(crate) const LAYOUT: u16 = 0x08;
 const PIPELINE: u16 = 0x0B;
+/// Memory of a chunk's place: number, offset, length.
+const ROW_BYTES: u64 = 24;
 /// A fixed-size element that claims more is refused: every chunk would hold such elements.
 const MAX_ELEMENT_BYTES: u32 = 16 << 20;
 
@@ -49,8 +51,8 @@ pub(crate) struct Array {
     pub is_chunked: bool,
     pub codecs: CodecChain,
     pub fill: Vec<u8>,
-    /// Whether its type has a name in the file. The netCDF library shows compounds, enums and the like only then.
-    pub has_named_type: bool,
+    /// Whether the netCDF library has a type for it.
+    pub is_known_to_netcdf: bool,
     storage: Storage,
 }
 
@@ -99,9 +101,34 @@ pub(crate) fn array(session: &mut Session<'_>, header: &Header) -> Result<Array,
         is_chunked,
         codecs,
         fill,
-        has_named_type: header.find(DATATYPE).is_some_and(Message::is_shared),
+        is_known_to_netcdf: is_known_to_netcdf(&datatype)
+            || (matches!(datatype.class, Class::Opaque | Class::Compound(_))
+                && header.find(DATATYPE).is_some_and(Message::is_shared)),
         storage,
     })
+}
+
+/// Whether the netCDF library (4.10) lists arrays of this type without a name in the file. Compounds only with plain
+/// members.
+fn is_known_to_netcdf(datatype: &Datatype) -> bool {
+    match &datatype.class {
+        Class::Integer { .. }
+        | Class::Float(_)
+        | Class::Text { .. }
+        | Class::VlenText
+        | Class::Enum { .. }
+        | Class::VlenSequence(_) => true,
+        Class::Compound(members) => members.iter().all(|member| is_plain_member(&member.datatype)),
+        _ => false,
+    }
+}
+
+fn is_plain_member(datatype: &Datatype) -> bool {
+    match &datatype.class {
+        Class::Integer { .. } | Class::Float(_) | Class::Text { .. } => true,
+        Class::Array { base, .. } => matches!(base.class, Class::Integer { .. } | Class::Float(_) | Class::Text { .. }),
+        _ => false,
+    }
 }
 
 /// The body of the message of `kind`, which must be there.
@@ -224,6 +251,7 @@ pub(crate) fn chunks(session: &mut Session<'_>, array: &Array) -> Result<ChunkTa
                 base_address: session.context.base_address,
             };
             let ranges = chunk_index::chunk_ranges(&request, session.bytes)?;
+            session.count_values("lists of chunks", ranges.len() as u64 * ROW_BYTES)?;
             ChunkTable::Ranges(with_skips(array, *edges, ranges))
         }
     })

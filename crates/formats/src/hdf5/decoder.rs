@@ -195,9 +195,11 @@ fn run(session: &mut Session<'_>, objects: &mut BTreeMap<u64, Object>, task: Tas
 
 fn run_part(session: &mut Session<'_>, object: &mut Object, task: Task) -> Result<Vec<Task>, Wants> {
     let follow = |part| Task { address: task.address, part };
+    // Once a file has used up its memory, nothing more of it is looked at; what is missing is named.
+    let allowed = session.count_values("this file", 0);
     match task.part {
         Part::Header => {
-            let kind = settle(header(session, task.address).and_then(|header| Ok(kind(&header)?)))?;
+            let kind = settle(allowed.map_err(Stop::Bad).and_then(|()| Ok(kind(&*header(session, task.address)?)?)))?;
             let next = match &kind {
                 Ok(Kind::Group) => vec![follow(Part::Attributes), follow(Part::Links)],
                 Ok(Kind::Array) => vec![follow(Part::Attributes), follow(Part::Array)],
@@ -207,12 +209,13 @@ fn run_part(session: &mut Session<'_>, object: &mut Object, task: Task) -> Resul
             Ok(next)
         }
         Part::Attributes => {
-            object.attributes =
-                Some(settle(header(session, task.address).and_then(|header| object_attributes(session, &header)))?);
+            let header = allowed.map_err(Stop::Bad).and_then(|()| header(session, task.address));
+            object.attributes = Some(settle(header.and_then(|header| object_attributes(session, &header)))?);
             Ok(Vec::new())
         }
         Part::Links => {
-            let found = settle(header(session, task.address).and_then(|header| links(session, &header)))?;
+            let header = allowed.map_err(Stop::Bad).and_then(|()| header(session, task.address));
+            let found = settle(header.and_then(|header| links(session, &header)))?;
             let next = found.iter().flatten().filter_map(|link| match link.target {
                 Target::Hard(address) => Some(Task { address, part: Part::Header }),
                 _ => None,
@@ -222,14 +225,16 @@ fn run_part(session: &mut Session<'_>, object: &mut Object, task: Task) -> Resul
             Ok(next)
         }
         Part::Array => {
-            let array = settle(header(session, task.address).and_then(|header| array::array(session, &header)))?;
+            let header = allowed.map_err(Stop::Bad).and_then(|()| header(session, task.address));
+            let array = settle(header.and_then(|header| array::array(session, &header)))?;
             let next = if array.is_ok() { vec![follow(Part::Chunks)] } else { Vec::new() };
             object.array = Some(array);
             Ok(next)
         }
         Part::Chunks => {
             if let Some(Ok(array)) = &object.array {
-                object.chunks = Some(settle(array::chunks(session, array))?);
+                let chunks = allowed.map_err(Stop::Bad).and_then(|()| array::chunks(session, array));
+                object.chunks = Some(settle(chunks)?);
             }
             Ok(Vec::new())
         }

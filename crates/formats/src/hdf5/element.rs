@@ -5,7 +5,7 @@
 
 use frazil_model::{
     attribute::{AttributeValue, Numbers},
-    codec::{ByteOrder, Codec, TextEnd},
+    codec::{ByteOrder, Codec, FloatParts, TextEnd},
     dtype::{DataType, FloatType, IntType},
 };
 
@@ -15,6 +15,7 @@ use crate::{
         cursor::Cursor,
         dataspace::Dataspace,
         datatype::{Bits, Class, Datatype, FloatLayout, FloatOrder, Member, Padding},
+        float_bits::{fits, to_standard},
         global_heap,
         integer_bits::widen,
         local_heap,
@@ -114,6 +115,9 @@ fn float(layout: &FloatLayout, size_bytes: u32) -> Element {
     let dtype = match known.iter().find(|known| is_ieee(known)) {
         Some((float, ..)) => DataType::Float(*float),
         None => {
+            if let Some((float, step)) = moved_parts(layout, size_bytes) {
+                return Element { dtype: DataType::Float(float), byte_order, first_step: Some(step) };
+            }
             let end = if byte_order == ByteOrder::Big { '>' } else { '<' };
             // numpy calls long doubles by the bytes they take; other layouts have no name of their own.
             let is_long = size_bytes > 8;
@@ -132,6 +136,20 @@ fn float(layout: &FloatLayout, size_bytes: u32) -> Element {
     Element { dtype, byte_order, first_step: None }
 }
 
+/// The standard float of the same size that holds all numbers of this layout, and the step that makes it.
+fn moved_parts(layout: &FloatLayout, size_bytes: u32) -> Option<(FloatType, Codec)> {
+    let float = [FloatType::F32, FloatType::F64].into_iter().find(|float| float.size_bytes() == size_bytes)?;
+    let parts = FloatParts {
+        sign_at: layout.sign_at.into(),
+        exponent_at: layout.exponent_at.into(),
+        exponent_bits: layout.exponent_bits.into(),
+        mantissa_at: layout.mantissa_at.into(),
+        mantissa_bits: layout.mantissa_bits.into(),
+        bias: layout.bias,
+    };
+    (layout.normalization == 2 && fits(parts, float)).then_some((float, Codec::FloatBits { float, parts }))
+}
+
 /// A compound of two equal floats called `r` and `i`.
 fn complex(members: &[Member], size_bytes: u32) -> Option<Element> {
     let [real, imaginary] = members else { return None };
@@ -143,7 +161,7 @@ fn complex(members: &[Member], size_bytes: u32) -> Option<Element> {
         && size_bytes.checked_div(2) == Some(imaginary.offset)
         && size_bytes.is_multiple_of(2);
     match element(&real.datatype) {
-        Element { dtype: DataType::Float(float), byte_order, .. } if is_pair => {
+        Element { dtype: DataType::Float(float), byte_order, first_step: None } if is_pair => {
             Some(Element { dtype: DataType::Complex(float), byte_order, first_step: None })
         }
         _ => None,
@@ -151,6 +169,10 @@ fn complex(members: &[Member], size_bytes: u32) -> Option<Element> {
 }
 
 fn enumeration(base: &Datatype, members: &[(String, Vec<u8>)]) -> Option<Element> {
+    // Only plain integers: an enum of enums of enums would be looked at over and over.
+    if !matches!(base.class, Class::Integer { .. }) {
+        return None;
+    }
     let inner = element(base);
     let DataType::Int(int) = inner.dtype else { return None };
     let values: Vec<(String, i128)> = members
@@ -178,6 +200,7 @@ pub(crate) fn little_endian(datatype: &Datatype, stored: &[u8]) -> Option<Vec<u8
         Some(Codec::IntegerBits { int, offset, precision }) => {
             widen(&mut bytes, int, offset, precision, ByteOrder::Little);
         }
+        Some(Codec::FloatBits { float, parts }) => to_standard(&mut bytes, float, parts, ByteOrder::Little),
         Some(Codec::TextCells { size_bytes, end }) => clean(&mut bytes, size_bytes, end),
         _ => {}
     }
@@ -306,6 +329,11 @@ fn vlen_texts(session: &mut Session<'_>, descriptors: &[u8]) -> Result<Vec<Strin
     Ok(texts)
 }
 
+/// Dimensions of an array: HDF5's own limit.
+const MAX_LISTS: usize = 32;
+/// Scales of one dimension that are looked at; netCDF has one.
+const MAX_SCALES: u32 = 64;
+
 /// The object addresses that each element of a list of lists of references holds (`DIMENSION_LIST`).
 pub(crate) fn reference_lists(session: &mut Session<'_>, stored: &Stored) -> Result<Vec<Vec<u64>>, Stop> {
     let Class::VlenSequence(base) = &stored.datatype.class else { return Ok(Vec::new()) };
@@ -316,7 +344,7 @@ pub(crate) fn reference_lists(session: &mut Session<'_>, stored: &Stored) -> Res
     let mut cursor = Cursor::new("list of references", 0, &stored.bytes);
     let mut wants = Wants::default();
     let mut lists = Vec::new();
-    while !cursor.rest().is_empty() {
+    while !cursor.rest().is_empty() && lists.len() < MAX_LISTS {
         let Some((n_references, pointer)) = global_heap::descriptor(session, &mut cursor)? else {
             lists.push(Vec::new());
             continue;
@@ -325,7 +353,7 @@ pub(crate) fn reference_lists(session: &mut Session<'_>, stored: &Stored) -> Res
         let Some(object) = wants.collect(object)? else { continue };
         let mut references = Cursor::new("list of references", 0, object);
         let mut list = Vec::new();
-        for _ in 0..n_references {
+        for _ in 0..n_references.min(MAX_SCALES) {
             list.extend(references.address(offset_bytes)?);
         }
         lists.push(list);

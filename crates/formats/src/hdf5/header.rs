@@ -18,6 +18,9 @@ use crate::{
 /// Blocks of one object header.
 const MAX_BLOCKS: usize = 65_536;
 
+/// Messages of one object header; a message with nothing in it takes more memory than file.
+const MAX_MESSAGES: usize = 1 << 18;
+
 const CONTINUATION: u16 = 0x10;
 
 /// The messages of one object, in file order.
@@ -186,7 +189,7 @@ fn parse_block(
         let creation_order = if with_creation_order { Some(cursor.u16()?) } else { None };
         let offset = cursor.position();
         let body = cursor.take(n_bytes.into())?.to_vec();
-        messages.push(Message { kind, flags, creation_order, offset, body });
+        push(messages, Message { kind, flags, creation_order, offset, body })?;
     }
     Ok(())
 }
@@ -200,7 +203,15 @@ fn parse_old(offset: u64, block: &[u8], messages: &mut Vec<Message>) -> Result<(
         cursor.skip(3)?;
         let offset = cursor.position();
         let body = cursor.take(n_bytes.into())?.to_vec();
-        messages.push(Message { kind, flags, creation_order: None, offset, body });
+        push(messages, Message { kind, flags, creation_order: None, offset, body })?;
     }
+    Ok(())
+}
+
+fn push(messages: &mut Vec<Message>, message: Message) -> Result<(), FormatError> {
+    if messages.len() >= MAX_MESSAGES {
+        return Err(too_large("messages of an object header", MAX_MESSAGES as u64 + 1, MAX_MESSAGES as u64));
+    }
+    messages.push(message);
     Ok(())
 }

@@ -14,6 +14,7 @@ mod dataspace;
 mod datatype;
 mod decoder;
 mod element;
+pub mod float_bits;
 mod fractal_heap;
 mod global_heap;
 mod header;

@@ -6,9 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use frazil_model::{
-    attribute::Attributes,
+    attribute::{AttributeValue, Attributes},
     dataset::{Dataset, Dimension, Group, Role, Unread, Variable},
-    dtype::{DataType, FloatType},
     manifest::{ChunkManifest, ChunkTable, Hdf5Places},
 };
 
@@ -37,8 +36,8 @@ const HIDDEN: [&str; 8] = [
     "_nc3_strict",
     "_NCProperties",
 ];
-/// Rows of chunk tables that are repeated for arrays with several names.
-const MAX_REPEATED_ROWS: usize = 1 << 20;
+/// Memory of what is repeated for arrays with several names.
+const MAX_REPEATED_BYTES: usize = 64 << 20;
 
 /// A dimension while it is being worked out.
 struct Scale {
@@ -53,11 +52,16 @@ struct Scale {
 }
 
 /// Dimensions of all groups.
+#[derive(Default)]
 struct Scales {
     /// For each group, its dimensions.
     by_group: Vec<Vec<Scale>>,
-    /// Group and place of a scale, by its object. Several groups may name one object.
-    by_address: HashMap<u64, Vec<(usize, usize)>>,
+    /// Group and place of a scale, by its object: the first, if several groups name it.
+    by_address: HashMap<u64, (usize, usize)>,
+    /// The same for each group that names the object.
+    by_group_and_address: HashMap<(usize, u64), (usize, usize)>,
+    /// Dimensions of a group that are alike in length and growth.
+    alike: HashMap<(usize, u64, bool), Vec<usize>>,
     by_id: HashMap<i128, (usize, usize)>,
     next_id: i128,
 }
@@ -78,7 +82,7 @@ pub(crate) fn decoded(context: FileContext, root: u64, objects: &BTreeMap<u64, O
     };
     let mut tables = Vec::new();
     let mut is_netcdf = false;
-    let mut listing = Listing { seen: HashMap::new(), repeated_rows: 0 };
+    let mut listing = Listing { seen: HashMap::new(), repeated_bytes: 0 };
     for (index, group) in tree.groups.iter().enumerate() {
         let found = objects.get(&group.address);
         let attributes = found.and_then(attributes_of);
@@ -133,7 +137,7 @@ fn name_dimensions(
             for (place, (_, address)) in group.arrays.iter().enumerate() {
                 let Some(object) = objects.get(address) else { continue };
                 let Some(Ok(array)) = &object.array else { continue };
-                if netcdf_shows(array) != is_shown {
+                if array.is_known_to_netcdf != is_shown {
                     continue;
                 }
                 let chosen = scales.name_dimensions(parents, *index, *address, array, attributes_of(object));
@@ -144,15 +148,6 @@ fn name_dimensions(
         }
     }
     names
-}
-
-/// Whether the netCDF library has a type for this array.
-const fn netcdf_shows(array: &Array) -> bool {
-    match &array.element.dtype {
-        DataType::Int(_) | DataType::Char | DataType::FixedString { .. } | DataType::String => true,
-        DataType::Float(float) => !matches!(float, FloatType::F16),
-        _ => array.has_named_type,
-    }
 }
 
 /// Indexes of groups, each after its children. Parents come first in the list.
@@ -210,7 +205,7 @@ fn note_attributes(unread: &mut Vec<Unread>, path: &str, object: Option<&Object>
 
 /// Finds the dimension scales of all groups.
 fn find_scales(tree: &Tree, objects: &BTreeMap<u64, Object>) -> Scales {
-    let mut scales = Scales { by_group: Vec::new(), by_address: HashMap::new(), by_id: HashMap::new(), next_id: 0 };
+    let mut scales = Scales::default();
     for (index, group) in tree.groups.iter().enumerate() {
         scales.by_group.push(Vec::new());
         for (name, address) in &group.arrays {
@@ -245,9 +240,19 @@ impl Scales {
         let place = (group, self.by_group.get(group).map_or(0, Vec::len));
         self.next_id = self.next_id.max(scale.id.saturating_add(1));
         self.by_id.entry(scale.id).or_insert(place);
-        if let Some(address) = scale.address {
-            self.by_address.entry(address).or_default().push(place);
+        let twin = scale.address.and_then(|address| self.by_group_and_address.get(&(group, address)));
+        if let Some(twin) = twin.copied() {
+            // One scale with several names: the library keeps the last.
+            if let Some(old) = self.by_group.get_mut(twin.0).and_then(|group| group.get_mut(twin.1)) {
+                old.name = scale.name;
+            }
+            return twin;
         }
+        if let Some(address) = scale.address {
+            self.by_address.entry(address).or_insert(place);
+            self.by_group_and_address.insert((group, address), place);
+        }
+        self.alike.entry((group, scale.length, scale.is_unlimited)).or_default().push(place.1);
         if let Some(group) = self.by_group.get_mut(group) {
             group.push(scale);
         }
@@ -297,25 +302,22 @@ impl Scales {
 
     /// The scale that is the object at `address`: in this group, in one above it, or anywhere.
     fn nearest(&self, parents: &[Option<usize>], group: usize, address: u64) -> Option<(usize, usize)> {
-        let places = self.by_address.get(&address)?;
+        let first = self.by_address.get(&address)?;
         let mut above = Some(group);
         while let Some(index) = above {
-            if let Some(place) = places.iter().find(|place| place.0 == index) {
+            if let Some(place) = self.by_group_and_address.get(&(index, address)) {
                 return Some(*place);
             }
             above = parents.get(index).copied().flatten();
         }
-        places.first().copied()
+        Some(*first)
     }
 
     /// A dimension of this length that the variable does not use yet; a new one if there is none.
     fn made_up(&mut self, group: usize, length: u64, is_unlimited: bool, used: &[(usize, usize)]) -> (usize, usize) {
-        let fits = |index: usize, scale: &Scale| {
-            scale.length == length && scale.is_unlimited == is_unlimited && !used.contains(&(group, index))
-        };
-        let found = self.by_group.get(group).and_then(|scales| {
-            scales.iter().enumerate().find(|(index, scale)| fits(*index, scale)).map(|(index, _)| (group, index))
-        });
+        let alike = self.alike.get(&(group, length, is_unlimited));
+        let unused = alike.into_iter().flatten().find(|index| !used.contains(&(group, **index)));
+        let found = unused.map(|index| (group, *index));
         found.unwrap_or_else(|| {
             let id = self.next_id;
             let name = format!("phony_dim_{id}");
@@ -346,7 +348,7 @@ impl Scales {
 /// Which arrays were listed already, and how much was repeated for their other names.
 struct Listing {
     seen: HashMap<u64, String>,
-    repeated_rows: usize,
+    repeated_bytes: usize,
 }
 
 impl Listing {
@@ -371,15 +373,18 @@ impl Listing {
         };
         let attributes = attributes_of(object);
         if let Some(first) = self.seen.get(&address) {
-            let n_rows = match table {
-                ChunkTable::Ranges(ranges) => ranges.len(),
+            let n_table_bytes = match table {
+                ChunkTable::Ranges(ranges) => ranges.len().saturating_mul(24),
                 ChunkTable::Inline(_) => 0,
-                ChunkTable::External(parts) => parts.len(),
-                ChunkTable::Virtual(parts) => parts.len(),
+                ChunkTable::External(parts) => parts.len().saturating_mul(128),
+                ChunkTable::Virtual(parts) => parts.len().saturating_mul(512),
             };
-            let n_attributes = attributes.map_or(0, |found| found.values.0.len());
-            self.repeated_rows = self.repeated_rows.saturating_add(1 + n_rows + n_attributes);
-            if self.repeated_rows > MAX_REPEATED_ROWS {
+            let values = attributes.map(|found| found.values.0.as_slice()).unwrap_or_default();
+            let n_attribute_bytes: usize = values.iter().map(|(name, value)| name.len() + 64 + n_bytes(value)).sum();
+            let n_own_bytes = 512 + array.fill.len();
+            let repeated = n_table_bytes.saturating_add(n_attribute_bytes).saturating_add(n_own_bytes);
+            self.repeated_bytes = self.repeated_bytes.saturating_add(repeated);
+            if self.repeated_bytes > MAX_REPEATED_BYTES {
                 return Err(format!("another name of `{first}`, which is listed"));
             }
         } else {
@@ -406,6 +411,15 @@ impl Listing {
             attributes: attributes.map(|found| visible(&found.values)).unwrap_or_default(),
         };
         Ok((variable, table.clone()))
+    }
+}
+
+/// About how much memory a value takes.
+fn n_bytes(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::Text(text) | AttributeValue::Unread(text) => text.len(),
+        AttributeValue::Texts(texts) => texts.iter().map(|text| text.len() + 24).sum(),
+        AttributeValue::Numbers(numbers) => numbers.len().saturating_mul(8),
     }
 }
 

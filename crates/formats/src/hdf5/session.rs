@@ -21,8 +21,9 @@ use crate::{
 const MAX_READS_PER_BYTE: u64 = 16;
 /// …and this much besides, for small files.
 const FREE_READ_BYTES: u64 = 64 << 20;
-/// Bytes that all names, attributes and other parsed values of a file may take.
-const MAX_VALUE_BYTES: u64 = 256 << 20;
+/// All names, attributes, chunk tables and other parsed values of a file may take as many bytes as the file, and this
+/// many besides, since values take more memory than file.
+const FREE_VALUE_BYTES: u64 = 96 << 20;
 
 /// What was understood in earlier rounds.
 #[derive(Debug, Default)]
@@ -96,8 +97,9 @@ impl<'a> Session<'a> {
     /// Counts `n_bytes` of values that will be kept.
     pub fn count_values(&mut self, what: &str, n_bytes: u64) -> Result<(), FormatError> {
         self.memo.value_bytes = self.memo.value_bytes.saturating_add(n_bytes);
-        if self.memo.value_bytes > MAX_VALUE_BYTES {
-            return Err(too_large(what, self.memo.value_bytes, MAX_VALUE_BYTES));
+        let limit = self.bytes.size_bytes().saturating_add(FREE_VALUE_BYTES);
+        if self.memo.value_bytes > limit {
+            return Err(too_large(&format!("memory for {what}"), self.memo.value_bytes, limit));
         }
         Ok(())
     }

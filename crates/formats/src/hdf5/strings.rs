@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Bytes of all texts of one call.
-const MAX_TEXT_BYTES: u64 = 1 << 30;
+const MAX_TEXT_BYTES: u64 = 256 << 20;
 
 /// The texts that the descriptors in `raw` point to: 4 bytes of length, an address, 4 bytes of number each.
 ///
