@@ -31,7 +31,6 @@ use crate::{
 };
 
 pub use filters::{from_hdf5_filter, name_of_hdf5_filter, unreadable};
-pub use nbit::to_whole_integers;
 pub use shuffle::{shuffle, unshuffle};
 
 use blosc::Inside;

@@ -1,9 +1,7 @@
 //! HDF5's n-bit filter: only the bits that a type's precision names are kept, packed without gaps.
 //!
 //! Types nest (arrays, compounds), and the filter's client values describe them as a tree. Bits outside the precision
-//! come back as zero; [`to_whole_integers`] asks for complete integers instead.
-
-use frazil_model::{codec::Codec, dtype::IntType};
+//! come back as zero, those of a sign too: to make complete numbers of them is a step of its own.
 
 use crate::error::FormatError;
 
@@ -15,27 +13,8 @@ const COMPOUND: u32 = 3;
 const AS_IT_IS: u32 = 4;
 /// Types nest no deeper than this.
 const MAX_DEPTH: u32 = 16;
-/// Behind the client values: turn each value into a complete integer without or with sign.
-const WHOLE_UNSIGNED: u32 = 1;
-const WHOLE_SIGNED: u32 = 2;
-
 fn odd(reason: impl Into<String>) -> FormatError {
     bad("n-bit", reason)
-}
-
-/// The n-bit filter with the wish that its values come back as complete integers: shifted down to bit 0 and, if
-/// `int` has a sign, with the sign in all upper bits. Other codecs stay as they are.
-#[must_use]
-pub fn to_whole_integers(codec: Codec, int: IntType) -> Codec {
-    match codec {
-        Codec::Hdf5 { id: 5, name, mut values } => {
-            let n_values = values.first().and_then(|n_values| usize::try_from(*n_values).ok()).unwrap_or(values.len());
-            values.truncate(n_values);
-            values.push(if int.is_signed() { WHOLE_SIGNED } else { WHOLE_UNSIGNED });
-            Codec::Hdf5 { id: 5, name, values }
-        }
-        other => other,
-    }
 }
 
 /// A type as the client values describe it.
@@ -113,8 +92,7 @@ pub(crate) fn decode(values: &[u32], input: &[u8], expected: Expected, to: &mut 
         return Ok(n_bytes);
     }
     let n_described = usize::try_from(*n_values).unwrap_or(usize::MAX).saturating_sub(3).min(description.len());
-    let (description, wish) = description.split_at(n_described);
-    let kind = kind(&mut description.iter().copied(), 0)?;
+    let kind = kind(&mut description.iter().copied().take(n_described), 0)?;
     let n_bytes = usize::try_from(*n_elements).ok().and_then(|count| count.checked_mul(kind.size()));
     let n_bytes = n_bytes.filter(|n_bytes| *n_bytes <= expected.limit());
     let n_bytes = n_bytes.ok_or_else(|| odd(format!("{n_elements} elements of {} bytes", kind.size())))?;
@@ -123,14 +101,6 @@ pub(crate) fn decode(values: &[u32], input: &[u8], expected: Expected, to: &mut 
     let mut bits = Bits::new("n-bit", input);
     for element in output.chunks_exact_mut(kind.size()) {
         unpack(&kind, &mut bits, element)?;
-    }
-    if let (Some(wish @ (&WHOLE_UNSIGNED | &WHOLE_SIGNED)), Kind::Atomic { size, big, precision, offset }) =
-        (wish.first(), &kind)
-        && *size <= 8
-    {
-        for element in output.chunks_exact_mut(*size) {
-            complete(element, *big, *precision, *offset, *wish == WHOLE_SIGNED);
-        }
     }
     Ok(n_bytes)
 }
@@ -180,23 +150,4 @@ fn unpack_atomic(
         top = bottom;
     }
     Ok(())
-}
-
-/// Shifts a value down to bit 0 and fills the bits above it with its sign, or zero.
-fn complete(element: &mut [u8], big: bool, precision: u32, offset: u32, signed: bool) {
-    let size = element.len();
-    let mut bytes = [0; 8];
-    bytes[..size].copy_from_slice(element);
-    if big {
-        bytes[..size].reverse();
-    }
-    let value = u64::from_le_bytes(bytes) >> offset;
-    let unused = 64 - precision;
-    let value =
-        if signed { ((value << unused).cast_signed() >> unused).cast_unsigned() } else { (value << unused) >> unused };
-    bytes = value.to_le_bytes();
-    if big {
-        bytes[..size].reverse();
-    }
-    element.copy_from_slice(&bytes[..size]);
 }
