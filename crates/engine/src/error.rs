@@ -25,8 +25,8 @@ pub enum EngineError {
     Combine(#[from] CombineError),
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    #[error(transparent)]
-    Plan(#[from] PlanError),
+    #[error("{problem}, read from `{file}`")]
+    Plan { problem: PlanError, file: String },
     #[error("`{file}` could not be read")]
     Format { file: String, source: FormatError },
     #[error("chunk {chunk} of `{variable}` in `{file}` could not be read")]
@@ -66,7 +66,7 @@ impl Problem for EngineError {
             Self::Location(error) => error.code(),
             Self::Combine(error) => error.code(),
             Self::Layout(error) => error.code(),
-            Self::Plan(error) => error.code(),
+            Self::Plan { problem, .. } => problem.code(),
             Self::Format { source, .. } => source.code(),
             Self::Chunk { .. } => "source.chunk",
             Self::Unreadable { .. } => "source.unreadable",
@@ -91,7 +91,7 @@ impl Problem for EngineError {
             Self::Location(error) => return error.hint(),
             Self::Combine(error) => return error.hint(),
             Self::Layout(error) => return error.hint(),
-            Self::Plan(error) => return error.hint(),
+            Self::Plan { problem, .. } => return problem.hint(),
             Self::Format { source, .. } | Self::Chunk { source, .. } => return source.hint(),
             Self::Unreadable { variable, .. } | Self::NoZarrType { variable, .. } => {
                 format!(
