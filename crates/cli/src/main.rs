@@ -40,6 +40,11 @@ fn main() {
         }
     }
     policies.along = get("--along");
+    let mode = get("--mode").unwrap_or_default();
+    let part = get("--part").map(|p| {
+        let (a, b) = p.split_once('/').unwrap();
+        frazil_engine::parts::Part { number: a.parse().unwrap(), of: b.parse().unwrap() }
+    });
     let overwrite = args.iter().position(|a| a == "--overwrite").map(|i| args.remove(i)).is_some();
     let json = args.iter().position(|a| a == "--json").map(|i| args.remove(i)).is_some();
     let dest = args.pop().unwrap();
@@ -54,6 +59,28 @@ fn main() {
         recipe: String::new(),
     };
     let run = || {
+        let quiet = (Progress::default(), AtomicBool::new(false));
+        if mode == "extend" {
+            let ready = frazil_engine::extend::prepare_extension(&request)?;
+            if let frazil_engine::extend::Ready::Extend(e) = &ready {
+                eprintln!("{:?}", e.prepared.tasks);
+            }
+            return frazil_engine::extend::extend(&request, &ready, &quiet.0, &quiet.1).map(|o| (o, true));
+        }
+        if mode == "plan" {
+            let p = prepare(&request)?;
+            return frazil_engine::parts::plan_only(&request, &p).map(|o| (o, true));
+        }
+        if mode == "finish" {
+            let p = prepare(&request)?;
+            return frazil_engine::parts::finish(&request, &p).map(|o| (o, true));
+        }
+        if let Some(part) = part {
+            let p = prepare(&request)?;
+            frazil_engine::parts::part(&request, &p, part, &quiet.0, &quiet.1)?;
+            return Ok((publish::Outcome::Written, true));
+        }
+
         let t = std::time::Instant::now();
         let p = prepare(&request)?;
         eprintln!("{:?} {:?} prepared in {:?}", p.summary, p.pace, t.elapsed());

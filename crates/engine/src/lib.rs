@@ -3,9 +3,13 @@
 //! It scans sources, plans, reads, decodes, encodes and writes, and can be stopped anywhere. It knows neither the
 //! terminal nor Python; it answers with a `Report`.
 
+pub mod boxes;
+pub mod elsewhere;
 pub mod error;
+pub mod extend;
 pub mod identity;
 pub mod journal;
+pub mod parts;
 pub mod prepare;
 pub mod progress;
 pub mod publish;
@@ -15,6 +19,8 @@ pub mod scan;
 pub mod sinks;
 pub mod source;
 pub mod steps;
+pub mod store;
+pub mod store_source;
 pub mod strided;
 pub mod unchanged;
 
