@@ -6,10 +6,12 @@
 pub mod boxes;
 pub mod elsewhere;
 pub mod error;
+pub mod extend;
 pub mod identity;
 pub mod index;
 pub mod inspect;
 pub mod journal;
+pub mod parts;
 pub mod places;
 pub mod prepare;
 pub mod progress;
@@ -21,6 +23,7 @@ pub mod sinks;
 pub mod source;
 pub mod steps;
 pub mod store;
+pub mod store_source;
 pub mod strided;
 pub mod unchanged;
 

@@ -18,6 +18,9 @@ pub const PLAN_VERSION: u32 = 1;
 /// Memory that the process takes before any chunk is read: program, buffers of the system, metadata in flight.
 const BASE_BYTES: u64 = 48 << 20;
 
+/// Chunks or shards of one array; each is at least an entry in the journal and a file.
+const MOST_UNITS: u64 = 20_000_000;
+
 /// Boxes are tried along each dimension at these shares of what the dimension has, besides those that fit source chunks.
 const MOST_CANDIDATES: usize = 12;
 
@@ -67,12 +70,15 @@ pub struct SourceSizes {
 pub enum PlanError {
     #[error("`{variable}` needs {needed_bytes} bytes of memory: {why}; the limit is {limit_bytes}")]
     Memory { variable: String, needed_bytes: u64, limit_bytes: u64, why: String },
+    #[error("`{variable}` would have {n_units} chunks; the limit is {limit}")]
+    TooManyUnits { variable: String, n_units: u64, limit: u64 },
 }
 
 impl Problem for PlanError {
     fn code(&self) -> &'static str {
         match self {
             Self::Memory { .. } => "plan.memory",
+            Self::TooManyUnits { .. } => "plan.too-many-chunks",
         }
     }
 
@@ -81,6 +87,7 @@ impl Problem for PlanError {
             Self::Memory { needed_bytes, .. } => {
                 Some(format!("choose `--memory {}MB`, or smaller chunks", needed_bytes.div_ceil(1_000_000)))
             }
+            Self::TooManyUnits { .. } => Some("choose larger chunks or shards, or leave the variable out".into()),
         }
     }
 }
@@ -89,17 +96,19 @@ impl Problem for PlanError {
 #[must_use]
 pub fn thread_bytes(target: &TargetArray, source: SourceSizes) -> u64 {
     let unit = count(target.unit_shape()).saturating_mul(target.dtype.size_bytes().unwrap_or(16).into());
-    let decoding = source.stored_bytes + 2 * source.chunk_bytes + source.chunk_bytes / 2;
+    let decoding = source.stored_bytes.saturating_add(source.chunk_bytes.saturating_mul(5) / 2);
     // An encoded chunk can be a little larger than the chunk; a shard is kept encoded until it is whole.
-    let encoding =
-        2 * target.chunk_bytes() + target.chunk_bytes() / 16 + if target.shard_shape.is_some() { unit } else { 0 };
+    let chunk = target.chunk_bytes();
+    let shard = if target.shard_shape.is_some() { unit } else { 0 };
+    let encoding = chunk.saturating_mul(2).saturating_add(chunk / 16).saturating_add(shard);
     decoding.max(encoding)
 }
 
 /// Bytes that tasks may fill, once base and threads have theirs.
 #[must_use]
 pub fn task_room(limits: Limits, metadata_bytes: u64, thread_bytes: u64) -> u64 {
-    let taken = BASE_BYTES + metadata_bytes + thread_bytes.saturating_mul(limits.n_threads as u64);
+    let threads = thread_bytes.saturating_mul(limits.n_threads as u64);
+    let taken = BASE_BYTES.saturating_add(metadata_bytes).saturating_add(threads);
     limits.memory_bytes.saturating_sub(taken)
 }
 
@@ -168,6 +177,10 @@ pub fn plan_array(
     let grid = grid_of(&target.shape, unit);
     let element = u64::from(target.dtype.size_bytes().unwrap_or(16));
     let unit_bytes = count(unit).saturating_mul(element);
+    if count(&grid) > MOST_UNITS {
+        let (variable, n_units) = (target.path.clone(), count(&grid));
+        return Err(PlanError::TooManyUnits { variable, n_units, limit: MOST_UNITS });
+    }
     if unit_bytes > room_bytes {
         let needed_bytes = limits.memory_bytes.saturating_sub(room_bytes).saturating_add(unit_bytes);
         let what = if target.shard_shape.is_some() { "shard" } else { "chunk" };
