@@ -22,14 +22,6 @@ const MOST_TIMES_STORED: u64 = 1000;
 /// Texts read at once.
 const TEXTS_AT_ONCE: u64 = 64 << 10;
 
-/// Whether a type has a digest; else the reason why not.
-pub(super) fn undigested(dtype: &DataType) -> Option<String> {
-    match dtype {
-        DataType::Unsupported { kind, .. } => Some(format!("{kind} values have no digest")),
-        _ => None,
-    }
-}
-
 /// The digest of variable `number`: `sha256:…`.
 ///
 /// `stored_bytes` is what its file or its objects take in all; `slab_bytes` is held at a time.

@@ -128,7 +128,7 @@ struct Share {
 fn one(place: &Place, options: &Options<'_>, share: Share, index: &Index) -> Result<Found, EngineError> {
     match place {
         Place::File { location, name } => {
-            let source = index.scan(location, name, Load::SmallValues)?;
+            let source = index.scan(location, name, Load::Labels)?;
             Ok(of_file(source, options, share))
         }
         Place::Zarr { path, name } => {
@@ -179,11 +179,6 @@ fn add_digest(
     name: &str,
 ) {
     let Some(number) = item.number else { return };
-    let dtype = boxes.dataset().variables.get(number).map(|variable| variable.dtype.clone());
-    if let Some(reason) = dtype.as_ref().and_then(digest::undigested) {
-        item.set("no_digest", reason);
-        return;
-    }
     match digest::digest(boxes, number, stored_bytes, share.slab_bytes) {
         Ok(digest) => item.set("digest", digest),
         Err(digest::Undigested::Reason(reason)) => item.unread(reason),
