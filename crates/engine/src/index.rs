@@ -163,10 +163,9 @@ impl Index {
         let mut folders = HashMap::new();
         if let Some(cache) = &cache {
             for (folder, _) in locations.filter_map(parts) {
-                if !folders.contains_key(&folder) {
-                    let found = read(&index_file(cache, &folder), &folder).unwrap_or_default();
-                    folders.insert(folder, found);
-                }
+                folders
+                    .entry(folder)
+                    .or_insert_with_key(|folder| read(&index_file(cache, folder), folder).unwrap_or_default());
             }
         }
         Self { cache, folders }

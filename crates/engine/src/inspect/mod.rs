@@ -70,7 +70,7 @@ struct Found {
 /// Describes what `names` name: files, patterns, folders, Zarr stores.
 ///
 /// # Errors
-/// If a name is no place or gives nothing. What is wrong with one of several files is in the Report.
+/// If a name is no place or gives nothing. What is wrong with a file is in the Report.
 pub fn inspect(names: &[String], options: &Options<'_>) -> Result<Report, EngineError> {
     let places = places(names)?;
     let found = all(&places, options);
@@ -78,11 +78,10 @@ pub fn inspect(names: &[String], options: &Options<'_>) -> Result<Report, Engine
         return Err(EngineError::Interrupted { resume: None });
     }
     // One file that cannot be read is the answer; of many it is a part of it.
-    if let (1, [Err(_)]) = (places.len(), found.as_slice()) {
-        return match found.into_iter().next() {
-            Some(Err(error)) => Err(error),
-            _ => Ok(Report::of("inspect")),
-        };
+    if let ([place], [Err(error)]) = (places.as_slice(), found.as_slice()) {
+        let mut report = Report::of("inspect");
+        report.fail(ErrorReport::of(error).at(place.name().to_owned()));
+        return Ok(report);
     }
     Ok(report(&places, found))
 }
