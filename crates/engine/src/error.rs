@@ -57,6 +57,8 @@ pub enum EngineError {
     NoPlan { path: PathBuf, reason: String },
     #[error("`{file}` cannot extend the store: {reason}")]
     Extend { file: String, reason: String },
+    #[error("`{place}` is no folder of this machine, and frazil writes to those only")]
+    NotWritable { place: String },
     #[error("`{key}` is not written yet")]
     Missing { key: String },
     #[error("a thread of the run ended without a word: {reason}")]
@@ -86,6 +88,7 @@ impl Problem for EngineError {
             Self::Document { .. } => "run.document",
             Self::NoPlan { .. } => "run.no-plan",
             Self::Extend { .. } => "extend.refused",
+            Self::NotWritable { .. } => "target.not-writable",
             Self::Missing { .. } => "run.missing",
             Self::Thread { .. } => "run.thread",
         }
@@ -128,6 +131,7 @@ impl Problem for EngineError {
             Self::NoPlan { .. } => "save one with `frazil build FEEDSTOCK --plan-only`".into(),
             Self::Extend { .. } => "build the store again with `mode: replace` if the new files should win".into(),
             Self::Missing { .. } => "run the parts that are not done, then `--finish` again".into(),
+            Self::NotWritable { .. } => "write to a local path and copy the store from there".into(),
             Self::Document { .. } | Self::Thread { .. } => return None,
         })
     }

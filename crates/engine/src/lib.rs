@@ -11,6 +11,7 @@ pub mod identity;
 pub mod index;
 pub mod inspect;
 pub mod journal;
+pub mod make;
 pub mod parts;
 pub mod places;
 pub mod prepare;
