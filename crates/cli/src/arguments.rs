@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, process::ExitCode, str::FromStr};
 
-use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use frazil_model::recipe::{
     amount::ByteSize,
     combine::{Align, Alignment, Differ, DifferAttrs, DifferDtype, DifferPacking, DifferTime, DifferUnits, Duplicates},
@@ -307,17 +307,6 @@ impl Arguments {
     pub fn read() -> Result<Self, ExitCode> {
         let words: Vec<std::ffi::OsString> = std::env::args_os().collect();
         Self::try_parse_from(&words).map_err(|error| output::say_usage(&error, &words))
-    }
-}
-
-impl Color {
-    /// clap's word for it.
-    pub const fn choice(self) -> ColorChoice {
-        match self {
-            Self::Auto => ColorChoice::Auto,
-            Self::Always => ColorChoice::Always,
-            Self::Never => ColorChoice::Never,
-        }
     }
 }
 
