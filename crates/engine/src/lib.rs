@@ -3,9 +3,14 @@
 //! It scans sources, plans, reads, decodes, encodes and writes, and can be stopped anywhere. It knows neither the
 //! terminal nor Python; it answers with a `Report`.
 
+pub mod boxes;
+pub mod elsewhere;
 pub mod error;
 pub mod identity;
+pub mod index;
+pub mod inspect;
 pub mod journal;
+pub mod places;
 pub mod prepare;
 pub mod progress;
 pub mod publish;
@@ -15,6 +20,7 @@ pub mod scan;
 pub mod sinks;
 pub mod source;
 pub mod steps;
+pub mod store;
 pub mod strided;
 pub mod unchanged;
 

@@ -156,7 +156,8 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
 fn views(sources: &[Source], steps: &[FileStep], left_out: &mut Vec<LeftOut>) -> Result<Vec<FileView>, EngineError> {
     let mut views: Vec<FileView> = Vec::with_capacity(sources.len());
     for source in sources {
-        let mut view = FileView::of(&source.name, &source.decoded.dataset, &|number| source.values.get(&number).cloned());
+        let mut view =
+            FileView::of(&source.name, &source.decoded.dataset, &|number| source.values.get(&number).cloned());
         for step in steps {
             crate::steps::apply(&mut view, step);
         }
@@ -196,7 +197,9 @@ fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
         return Err(source.unreadable(number, &reason));
     }
     match &variable.dtype {
-        DataType::Unsupported { kind, .. } => Err(source.unreadable(number, &format!("{kind} values have no place in Zarr"))),
+        DataType::Unsupported { kind, .. } => {
+            Err(source.unreadable(number, &format!("{kind} values have no place in Zarr")))
+        }
         DataType::String if !source.values.contains_key(&number) => {
             Err(source.unreadable(number, "its texts are damaged or too many"))
         }

@@ -82,7 +82,8 @@ pub struct SavedPlan {
 /// # Errors
 /// If it cannot be read.
 pub fn standing(folder: &Folder) -> Result<Standing, EngineError> {
-    let is_visible = [ZarrFormat::V3, ZarrFormat::V2].iter().any(|format| folder.root().join(root_key(*format)).exists());
+    let is_visible =
+        [ZarrFormat::V3, ZarrFormat::V2].iter().any(|format| folder.root().join(root_key(*format)).exists());
     if is_visible {
         return Ok(match Receipt::of(folder)? {
             Some(receipt) => Standing::Published(Box::new(receipt)),
@@ -96,7 +97,9 @@ pub fn standing(folder: &Folder) -> Result<Standing, EngineError> {
     let entries = match std::fs::read_dir(folder.root()) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Standing::Nothing),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return Ok(Standing::Foreign { what: "it is a file" }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            return Ok(Standing::Foreign { what: "it is a file" });
+        }
         Err(error) => return Err(StoreError::writing(folder.root(), 0, error).into()),
     };
     let is_empty = entries.filter_map(Result::ok).all(|entry| entry.file_name() == ".frazil");
@@ -107,7 +110,12 @@ pub fn standing(folder: &Folder) -> Result<Standing, EngineError> {
 ///
 /// # Errors
 /// [`EngineError::Exists`] if something else is there; otherwise whatever stops the run.
-pub fn create(request: &Request, prepared: &Prepared, progress: &Progress, stop: &AtomicBool) -> Result<Outcome, EngineError> {
+pub fn create(
+    request: &Request,
+    prepared: &Prepared,
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Result<Outcome, EngineError> {
     let folder = Folder::new(request.target.clone());
     match standing(&folder)? {
         Standing::Published(receipt) => return already_there(request, prepared, &folder, &receipt),
@@ -127,7 +135,12 @@ pub fn create(request: &Request, prepared: &Prepared, progress: &Progress, stop:
 ///
 /// # Errors
 /// As for [`create`]; the old store stays as it was until the new one is whole.
-pub fn replace(request: &Request, prepared: &Prepared, progress: &Progress, stop: &AtomicBool) -> Result<Outcome, EngineError> {
+pub fn replace(
+    request: &Request,
+    prepared: &Prepared,
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Result<Outcome, EngineError> {
     let folder = Folder::new(request.target.clone());
     let beside = Folder::new(beside(&request.target));
     let there = standing(&folder)?;
@@ -179,7 +192,12 @@ fn exists(folder: &Folder, what: &str) -> EngineError {
 }
 
 /// A finished store is there: is it this one?
-fn already_there(request: &Request, prepared: &Prepared, folder: &Folder, receipt: &Receipt) -> Result<Outcome, EngineError> {
+fn already_there(
+    request: &Request,
+    prepared: &Prepared,
+    folder: &Folder,
+    receipt: &Receipt,
+) -> Result<Outcome, EngineError> {
     if receipt.plan != prepared.hash {
         return Err(exists(folder, "it was made of other files, or with other options"));
     }
@@ -211,7 +229,13 @@ fn clear(folder: &Folder) -> Result<(), EngineError> {
 }
 
 /// Makes the whole store and shows it.
-fn write(request: &Request, prepared: &Prepared, folder: &Folder, progress: &Progress, stop: &AtomicBool) -> Result<(), EngineError> {
+fn write(
+    request: &Request,
+    prepared: &Prepared,
+    folder: &Folder,
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Result<(), EngineError> {
     let store = store_of(request, prepared);
     // What cannot be put into words is better known before the work than after it.
     let documents = store.documents()?;
@@ -230,7 +254,11 @@ pub(crate) fn store_of(request: &Request, prepared: &Prepared) -> ZarrStore {
 
 /// Puts the plan beside the store, so that unfinished work can be told from other things.
 pub(crate) fn save_plan(folder: &Folder, prepared: &Prepared) -> Result<(), EngineError> {
-    let saved = SavedPlan { frazil_plan: frazil_model::plan::PLAN_VERSION, plan: prepared.hash.clone(), tasks: prepared.tasks.clone() };
+    let saved = SavedPlan {
+        frazil_plan: frazil_model::plan::PLAN_VERSION,
+        plan: prepared.hash.clone(),
+        tasks: prepared.tasks.clone(),
+    };
     let text = serde_json::to_string(&saved).map_err(|error| EngineError::Document { reason: error.to_string() })?;
     if folder.get(PLAN)?.as_deref() != Some(text.as_bytes()) {
         folder.put(PLAN, text.as_bytes())?;
@@ -301,7 +329,9 @@ pub(crate) fn show(
     let lines = journal::done(folder)?;
     let mut inventory = Inventory::default();
     let mut n_units = 0;
-    for key in prepared.tasks.iter().flat_map(|task| units_of(task).into_iter().map(|at| store.unit_key(task.array, &at))) {
+    for key in
+        prepared.tasks.iter().flat_map(|task| units_of(task).into_iter().map(|at| store.unit_key(task.array, &at)))
+    {
         let line = lines.get(&key).ok_or_else(|| EngineError::Missing { key: key.clone() })?;
         if let Some(stored) = &line.bytes {
             n_units += 1;
@@ -327,7 +357,8 @@ pub(crate) fn show(
     };
     folder.put(INVENTORY, inventory.as_bytes())?;
     folder.put(RECEIPT, receipt.to_text()?.as_bytes())?;
-    let of_documents = documents.iter().filter_map(|(key, _)| key.rsplit_once('/')).map(|(parent, _)| parent.to_owned());
+    let of_documents =
+        documents.iter().filter_map(|(key, _)| key.rsplit_once('/')).map(|(parent, _)| parent.to_owned());
     for key in touched.iter().cloned().chain(of_documents).collect::<BTreeSet<_>>() {
         folder.sync(Some(&key))?;
     }

@@ -82,7 +82,10 @@ impl Receipt {
     /// If it cannot be read, or makes no sense.
     pub fn of(folder: &Folder) -> Result<Option<Self>, EngineError> {
         let Some(bytes) = folder.get(RECEIPT)? else { return Ok(None) };
-        let damaged = |error: serde_json::Error| EngineError::NotOurs { path: folder.root().to_owned(), reason: format!("its receipt is damaged: {error}") };
+        let damaged = |error: serde_json::Error| EngineError::NotOurs {
+            path: folder.root().to_owned(),
+            reason: format!("its receipt is damaged: {error}"),
+        };
         serde_json::from_slice(&bytes).map(Some).map_err(damaged)
     }
 

@@ -68,6 +68,12 @@ impl Source {
         }
     }
 
+    /// The error for a chunk that cannot be decoded.
+    #[must_use]
+    pub fn bad_chunk(&self, variable: usize, chunk: u64, source: frazil_formats::FormatError) -> EngineError {
+        EngineError::Chunk { file: self.name.clone(), variable: self.variable(variable).path.clone(), chunk, source }
+    }
+
     /// The error for a variable that cannot be read.
     #[must_use]
     pub fn unreadable(&self, variable: usize, reason: &str) -> EngineError {
