@@ -6,6 +6,7 @@
 pub mod boxes;
 pub mod elsewhere;
 pub mod error;
+pub mod find;
 pub mod identity;
 pub mod index;
 pub mod inspect;
