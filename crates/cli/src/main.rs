@@ -7,6 +7,7 @@ mod build;
 mod convert;
 mod inspect;
 mod lint;
+mod made;
 mod output;
 mod progress;
 mod verify;

@@ -6,11 +6,14 @@
 pub mod boxes;
 pub mod elsewhere;
 pub mod error;
+pub mod extend;
 pub mod find;
 pub mod identity;
 pub mod index;
 pub mod inspect;
 pub mod journal;
+pub mod make;
+pub mod parts;
 pub mod places;
 pub mod prepare;
 pub mod progress;
@@ -22,6 +25,7 @@ pub mod sinks;
 pub mod source;
 pub mod steps;
 pub mod store;
+pub mod store_source;
 pub mod strided;
 pub mod unchanged;
 

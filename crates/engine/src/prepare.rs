@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use frazil_model::{
+    attribute::AttributeValue,
     combine::{Combined, Content, MustEqual, combine, policy::Policies, view::FileView},
+    dataset::Variable,
     dtype::DataType,
     layout::{LayoutRequest, TargetArray, lay_out},
     location::Location,
@@ -24,6 +26,9 @@ use crate::{
 
 /// Edges of source chunks that an estimate looks at, per dimension.
 const MOST_EDGES: usize = 100_000;
+
+/// Workers that wait for web servers, on top of those that compute. Each server has a limit of its own.
+const WAITING_FOR_THE_WEB: usize = 8;
 
 /// Tasks below this size are not worth being made smaller.
 const SMALL_TASK_BYTES: u64 = 32 << 20;
@@ -93,6 +98,9 @@ pub struct LeftOut {
     pub file: String,
     /// Its path there.
     pub path: String,
+    /// The attribute of it that is meant, if it is not the whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attribute: Option<String>,
     /// The reason.
     pub reason: String,
 }
@@ -123,9 +131,7 @@ pub struct Summary {
 /// # Errors
 /// Whatever stands in the way, naming file, variable and rule.
 pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
-    let sources = scan_all(&request.sources, Load::SmallValues, request.limits.n_threads)
-        .into_iter()
-        .collect::<Result<Vec<_>, _>>()?;
+    let sources = scanned(request)?;
     let mut left_out = Vec::new();
     let views = views(&sources, &request.steps, &mut left_out)?;
     let mut combined = combine(&views, &request.policies)?;
@@ -133,7 +139,7 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
     let mut targets = lay_out(&combined, &request.layout)?;
     leave_out_untyped(request, &mut combined, &mut targets, &mut left_out)?;
     if targets.is_empty() && !left_out.is_empty() {
-        let LeftOut { file, path, reason } = left_out.swap_remove(0);
+        let LeftOut { file, path, reason, .. } = left_out.swap_remove(0);
         return Err(EngineError::Unreadable { file, variable: path, reason });
     }
     let planned = plan(&sources, &combined, &targets, request.limits)?;
@@ -152,8 +158,18 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
     })
 }
 
+/// All files of a request, scanned.
+pub(crate) fn scanned(request: &Request) -> Result<Vec<Source>, EngineError> {
+    let n_threads = request.limits.n_threads + n_waiting(request.sources.iter().map(|(location, _)| location));
+    scan_all(&request.sources, Load::SmallValues, n_threads).into_iter().collect()
+}
+
 /// The files as combining sees them, without what cannot be read in one of them.
-fn views(sources: &[Source], steps: &[FileStep], left_out: &mut Vec<LeftOut>) -> Result<Vec<FileView>, EngineError> {
+pub(crate) fn views(
+    sources: &[Source],
+    steps: &[FileStep],
+    left_out: &mut Vec<LeftOut>,
+) -> Result<Vec<FileView>, EngineError> {
     let mut views: Vec<FileView> = Vec::with_capacity(sources.len());
     for source in sources {
         let mut view =
@@ -167,10 +183,14 @@ fn views(sources: &[Source], steps: &[FileStep], left_out: &mut Vec<LeftOut>) ->
             left_out.extend(unread.map(|unread| LeftOut {
                 file: source.name.clone(),
                 path: unread.path.clone(),
+                attribute: None,
                 reason: unread.reason.clone(),
             }));
         }
         views.push(view);
+    }
+    for (source, view) in sources.iter().zip(&views) {
+        left_out.extend(unread_attributes(source, view));
     }
     let mut gone: Vec<String> = Vec::new();
     for (source, view) in sources.iter().zip(&views) {
@@ -181,7 +201,7 @@ fn views(sources: &[Source], steps: &[FileStep], left_out: &mut Vec<LeftOut>) ->
                 return Err(EngineError::Unreadable { file, variable: path, reason });
             }
             gone.push(variable.path.clone());
-            left_out.push(LeftOut { file, path, reason });
+            left_out.push(LeftOut { file, path, attribute: None, reason });
         }
     }
     for view in &mut views {
@@ -190,10 +210,32 @@ fn views(sources: &[Source], steps: &[FileStep], left_out: &mut Vec<LeftOut>) ->
     Ok(views)
 }
 
+/// Attributes whose values have no place in JSON, or could not be read.
+fn unread_attributes(source: &Source, view: &FileView) -> Vec<LeftOut> {
+    let of_groups = view.groups.iter().map(|group| (&group.path, &group.attributes));
+    let of_variables = view.variables.iter().map(|variable| (&variable.path, &variable.attributes));
+    of_groups
+        .chain(of_variables)
+        .flat_map(|(path, attributes)| attributes.0.iter().map(move |(name, value)| (path, name, value)))
+        .filter_map(|(path, name, value)| {
+            let AttributeValue::Unread(kind) = value else { return None };
+            let (file, path) = (source.name.clone(), path.clone());
+            Some(LeftOut { file, path, attribute: Some(name.clone()), reason: kind.clone() })
+        })
+        .collect()
+}
+
 /// What no chunk reader can read.
 fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
     let variable = source.variable(number);
     if let Some(reason) = frazil_formats::codecs::unreadable(&variable.codecs) {
+        return Err(source.unreadable(number, &reason));
+    }
+    if variable.path.contains(['\\', '\0']) || variable.path.split('/').any(|part| part == "." || part == "..") {
+        return Err(source.unreadable(number, "its name cannot be a key of a Zarr store"));
+    }
+    if let Some((name, length, full)) = shorter_dimension(source, variable) {
+        let reason = format!("it has {length} elements along `{name}`, whose length is {full}");
         return Err(source.unreadable(number, &reason));
     }
     match &variable.dtype {
@@ -205,6 +247,23 @@ fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
         }
         _ => source.chunk(number, 0).map(|_| ()),
     }
+}
+
+/// A dimension of which the variable has only a beginning: the file was closed before all of it was written.
+fn shorter_dimension<'a>(source: &Source, variable: &'a Variable) -> Option<(&'a str, u64, u64)> {
+    let groups = &source.decoded.dataset.groups;
+    variable.dimensions.iter().zip(&variable.shape).find_map(|(name, length)| {
+        let is_above =
+            |path: &str| path == "/" || variable.group() == path || variable.group().starts_with(&format!("{path}/"));
+        let nearest = groups
+            .iter()
+            .filter(|group| is_above(&group.path))
+            .filter_map(|group| {
+                Some((group.path.len(), group.dimensions.iter().find(|dimension| dimension.name == *name)?))
+            })
+            .max_by_key(|(depth, _)| *depth)?;
+        (nearest.1.length > *length).then_some((name.as_str(), *length, nearest.1.length))
+    })
 }
 
 /// Takes out arrays whose type has no name in the format.
@@ -220,7 +279,7 @@ fn leave_out_untyped(
             Ok(_) => number += 1,
             Err(EngineError::NoZarrType { variable, reason, .. }) => {
                 let file = request.sources.first().map(|(_, name)| name.clone()).unwrap_or_default();
-                left_out.push(LeftOut { file, path: variable, reason });
+                left_out.push(LeftOut { file, path: variable, attribute: None, reason });
                 targets.remove(number);
                 combined.variables.remove(number);
             }
@@ -231,7 +290,7 @@ fn leave_out_untyped(
 }
 
 /// Compares large variables that must be the same in every file.
-fn check_equal(combined: &Combined, sources: &[Source]) -> Result<(), EngineError> {
+pub(crate) fn check_equal(combined: &Combined, sources: &[Source]) -> Result<(), EngineError> {
     let mut known: BTreeMap<(usize, usize), String> = BTreeMap::new();
     let mut reader = ChunkReader::default();
     let mut digest_of = |file: usize, variable: usize| -> Result<String, EngineError> {
@@ -255,15 +314,23 @@ fn check_equal(combined: &Combined, sources: &[Source]) -> Result<(), EngineErro
     Ok(())
 }
 
-struct Planned {
-    arrays: Vec<ArrayPlan>,
-    tasks: Vec<Task>,
-    pace: Pace,
-    peak_memory_bytes: u64,
+pub(crate) struct Planned {
+    pub arrays: Vec<ArrayPlan>,
+    pub tasks: Vec<Task>,
+    pub pace: Pace,
+    pub peak_memory_bytes: u64,
+}
+
+/// How many workers wait while the others compute: one for the disk, and as many as a web server allows.
+fn n_waiting<'a>(mut locations: impl Iterator<Item = &'a Location>) -> usize {
+    match locations.any(|location| matches!(location, Location::Http(_))) {
+        true => WAITING_FOR_THE_WEB,
+        false => 1,
+    }
 }
 
 /// Cuts all arrays into tasks, with as many threads and tasks at a time as the memory allows.
-fn plan(
+pub(crate) fn plan(
     sources: &[Source],
     combined: &Combined,
     targets: &[TargetArray],
@@ -281,8 +348,8 @@ fn plan(
             Cuts::of(&variable.content, &variable.shape, &chunk_shape, MOST_EDGES)
         })
         .collect();
-    // One worker more than cores: while one waits for the disk, the others compute.
-    let paces = [(limits.n_threads + 1, 2), (limits.n_threads + 1, 1), (limits.n_threads, 1), (1, 1)];
+    let more = limits.n_threads + n_waiting(sources.iter().map(|source| &source.location));
+    let paces = [(more, 2), (more, 1), (limits.n_threads + 1, 1), (limits.n_threads, 1), (1, 1)];
     let mut best: Option<(f64, Planned)> = None;
     let mut refused = None;
     for (n_workers, n_tasks) in paces {
@@ -321,7 +388,11 @@ fn plan(
     }
     match (best, refused) {
         (Some((_, planned)), _) => Ok(planned),
-        (None, Some(error)) => Err(error.into()),
+        (None, Some(problem)) => {
+            let more = if sources.len() > 1 { " and others" } else { "" };
+            let file = sources.first().map(|source| format!("{}{more}", source.name)).unwrap_or_default();
+            Err(EngineError::Plan { problem, file })
+        }
         (None, None) => Err(EngineError::Thread { reason: "no pace was tried".into() }),
     }
 }
@@ -365,7 +436,7 @@ fn sizes(sources: &[Source], content: &Content) -> SourceSizes {
     largest
 }
 
-fn summary(sources: &[Source], combined: &Combined, targets: &[TargetArray], planned: &Planned) -> Summary {
+pub(crate) fn summary(sources: &[Source], combined: &Combined, targets: &[TargetArray], planned: &Planned) -> Summary {
     let stored: u64 = combined
         .variables
         .iter()

@@ -109,8 +109,14 @@ pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, Engin
     };
     split_plain(&mut decoded);
     let decoded = Arc::new(decoded);
-    let mut source =
-        Source { location: location.clone(), name: name.to_owned(), fingerprint, decoded, values: HashMap::new() };
+    let mut source = Source {
+        location: location.clone(),
+        name: name.to_owned(),
+        fingerprint,
+        decoded,
+        values: HashMap::new(),
+        store: None,
+    };
     if load == Load::SmallValues {
         load_values(&mut source, &reader, &mut bytes).map_err(|error| match error {
             LoadError::Format(error) => failed(error),
@@ -229,7 +235,7 @@ fn load_values(source: &mut Source, reader: &Reader, bytes: &mut SparseBytes) ->
     Ok(())
 }
 
-fn is_wanted(variable: &Variable) -> bool {
+pub(crate) fn is_wanted(variable: &Variable) -> bool {
     let Some(element_bytes) = variable.dtype.size_bytes() else {
         return variable.dtype == DataType::String && variable.n_elements() <= MOST_TEXTS;
     };

@@ -7,7 +7,7 @@ mod advice;
 mod describe;
 mod digest;
 mod eras;
-mod words;
+pub mod words;
 
 use std::sync::{
     Mutex, PoisonError,
