@@ -9,6 +9,7 @@ use frazil_model::{
     location::LocationError,
     plan::PlanError,
     problem::{Exit, Problem},
+    recipe::RecipeError,
     rule::RuleError,
 };
 use frazil_store::StoreError;
@@ -51,6 +52,16 @@ pub enum EngineError {
     Changed { file: String, reason: String },
     #[error("`{pattern}` matches no file")]
     NoMatch { pattern: String },
+    #[error("nothing at `{place}` matches `{pattern}`")]
+    NoMatchIn { place: String, pattern: String },
+    #[error("source `{source_name}` has no files")]
+    NoFiles { source_name: String },
+    #[error("`{place}` names more than {limit} files")]
+    TooManyNames { place: String, limit: u64 },
+    #[error("`{}` is a Zarr store, which cannot be a source yet", path.display())]
+    StoreAsSource { path: PathBuf },
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
     #[error("the result could not be put into words: {reason}")]
     Document { reason: String },
     #[error("`{}` has no plan of which a part could be done: {reason}", path.display())]
@@ -84,7 +95,11 @@ impl Problem for EngineError {
             Self::OtherPlan { .. } => "target.other-plan",
             Self::NotOurs { .. } => "target.not-ours",
             Self::Changed { .. } => "source.changed",
-            Self::NoMatch { .. } => "source.no-match",
+            Self::NoMatch { .. } | Self::NoMatchIn { .. } => "source.no-match",
+            Self::NoFiles { .. } => "source.no-files",
+            Self::TooManyNames { .. } => "source.too-many",
+            Self::StoreAsSource { .. } => "source.store",
+            Self::Recipe(error) => error.code(),
             Self::Document { .. } => "run.document",
             Self::NoPlan { .. } => "run.no-plan",
             Self::Extend { .. } => "extend.refused",
@@ -128,6 +143,12 @@ impl Problem for EngineError {
             Self::NoMatch { .. } => {
                 "patterns know `*`, `?`, `[…]` and `**`; quote them so that the shell leaves them alone".into()
             }
+            Self::NoMatchIn { .. } => {
+                "`match` stands for the end of a file's name; `(?P<year>\\d+)` captures a key".into()
+            }
+            Self::NoFiles { .. } => "see that its address and keys are right: each of its files is missing".into(),
+            Self::Recipe(error) => return error.hint(),
+            Self::TooManyNames { .. } | Self::StoreAsSource { .. } => return None,
             Self::NoPlan { .. } => "save one with `frazil build FEEDSTOCK --plan-only`".into(),
             Self::Extend { .. } => "build the store again with `mode: replace` if the new files should win".into(),
             Self::Missing { .. } => "run the parts that are not done, then `--finish` again".into(),
@@ -141,6 +162,7 @@ impl Problem for EngineError {
             Self::Store(error) => error.exit(),
             Self::Location(error) => error.exit(),
             Self::Layout(error) => error.exit(),
+            Self::Recipe(error) => error.exit(),
             Self::Interrupted { .. } => Exit::Interrupted,
             _ => Exit::No,
         }

@@ -7,6 +7,7 @@ pub mod boxes;
 pub mod elsewhere;
 pub mod error;
 pub mod extend;
+pub mod find;
 pub mod identity;
 pub mod index;
 pub mod inspect;

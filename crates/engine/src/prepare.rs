@@ -27,6 +27,9 @@ use crate::{
 /// Edges of source chunks that an estimate looks at, per dimension.
 const MOST_EDGES: usize = 100_000;
 
+/// Workers that wait for web servers, on top of those that compute. Each server has a limit of its own.
+const WAITING_FOR_THE_WEB: usize = 8;
+
 /// Tasks below this size are not worth being made smaller.
 const SMALL_TASK_BYTES: u64 = 32 << 20;
 
@@ -157,7 +160,8 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
 
 /// All files of a request, scanned.
 pub(crate) fn scanned(request: &Request) -> Result<Vec<Source>, EngineError> {
-    scan_all(&request.sources, Load::SmallValues, request.limits.n_threads).into_iter().collect()
+    let n_threads = request.limits.n_threads + n_waiting(request.sources.iter().map(|(location, _)| location));
+    scan_all(&request.sources, Load::SmallValues, n_threads).into_iter().collect()
 }
 
 /// The files as combining sees them, without what cannot be read in one of them.
@@ -317,6 +321,14 @@ pub(crate) struct Planned {
     pub peak_memory_bytes: u64,
 }
 
+/// How many workers wait while the others compute: one for the disk, and as many as a web server allows.
+fn n_waiting<'a>(mut locations: impl Iterator<Item = &'a Location>) -> usize {
+    match locations.any(|location| matches!(location, Location::Http(_))) {
+        true => WAITING_FOR_THE_WEB,
+        false => 1,
+    }
+}
+
 /// Cuts all arrays into tasks, with as many threads and tasks at a time as the memory allows.
 pub(crate) fn plan(
     sources: &[Source],
@@ -336,8 +348,8 @@ pub(crate) fn plan(
             Cuts::of(&variable.content, &variable.shape, &chunk_shape, MOST_EDGES)
         })
         .collect();
-    // One worker more than cores: while one waits for the disk, the others compute.
-    let paces = [(limits.n_threads + 1, 2), (limits.n_threads + 1, 1), (limits.n_threads, 1), (1, 1)];
+    let more = limits.n_threads + n_waiting(sources.iter().map(|source| &source.location));
+    let paces = [(more, 2), (more, 1), (limits.n_threads + 1, 1), (limits.n_threads, 1), (1, 1)];
     let mut best: Option<(f64, Planned)> = None;
     let mut refused = None;
     for (n_workers, n_tasks) in paces {

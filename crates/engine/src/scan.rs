@@ -92,7 +92,7 @@ pub fn scan_all(locations: &[(Location, String)], load: Load, n_threads: usize) 
 /// If it cannot be read or is of no known format.
 pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, EngineError> {
     let fingerprint = frazil_store::read::fingerprint(location)?;
-    let reader = Reader::open(location)?;
+    let reader = Reader::open_as(location, &fingerprint)?;
     let mut bytes = SparseBytes::new(reader.size_bytes());
     let failed = |source| EngineError::Format { file: name.to_owned(), source };
     let head_bytes = if reader.size_bytes() <= SMALL_FILE_BYTES { reader.size_bytes() } else { BLOCK_BYTES };

@@ -119,7 +119,7 @@ impl ChunkReader {
     fn fetch(&mut self, source: &Source, place: ChunkPlace) -> Result<(), EngineError> {
         let is_open = self.open.as_ref().is_some_and(|(location, _)| *location == source.location);
         if !is_open {
-            self.open = Some((source.location.clone(), Reader::open(&source.location)?));
+            self.open = Some((source.location.clone(), Reader::open_as(&source.location, &source.fingerprint)?));
         }
         match (&self.open, ByteRange::new(place.offset, place.length)) {
             (Some((_, reader)), Some(range)) => reader.read_into(range, &mut self.stored)?,
