@@ -10,6 +10,7 @@ pub mod prepare;
 pub mod progress;
 pub mod publish;
 pub mod receipt;
+pub mod replace;
 pub mod run;
 pub mod scan;
 pub mod sinks;
