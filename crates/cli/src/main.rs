@@ -8,6 +8,9 @@ use frazil_model::{
 use std::sync::atomic::AtomicBool;
 
 fn main() {
+    if std::env::args().nth(1).as_deref() == Some("verify") {
+        return verify();
+    }
     let mut args: Vec<String> = std::env::args().skip(2).collect();
     let mut get = |name: &str| {
         args.iter().position(|a| a == name).map(|i| {
@@ -92,6 +95,22 @@ fn main() {
                 eprintln!("hint:  {h}");
             }
             std::process::exit(e.exit().code().into());
+        }
+    }
+}
+
+fn verify() {
+    let store = std::env::args().nth(2).unwrap();
+    let found =
+        frazil_engine::verify::verify(store.as_ref(), frazil_engine::verify::Amount::All, 2, &AtomicBool::new(false));
+    match found {
+        Ok(found) => {
+            println!("{}", serde_json::json!({"ok": found.n_problems == 0, "items": found.problems, "all": found}));
+            std::process::exit(i32::from(found.n_problems > 0));
+        }
+        Err(error) => {
+            eprintln!("error: {error}");
+            std::process::exit(1);
         }
     }
 }

@@ -18,5 +18,6 @@ pub mod source;
 pub mod steps;
 pub mod strided;
 pub mod unchanged;
+pub mod verify;
 
 pub use error::EngineError;
