@@ -3,9 +3,17 @@
 //! It scans sources, plans, reads, decodes, encodes and writes, and can be stopped anywhere. It knows neither the
 //! terminal nor Python; it answers with a `Report`.
 
+pub mod boxes;
+pub mod elsewhere;
 pub mod error;
+pub mod extend;
 pub mod identity;
+pub mod index;
+pub mod inspect;
 pub mod journal;
+pub mod make;
+pub mod parts;
+pub mod places;
 pub mod prepare;
 pub mod progress;
 pub mod publish;
@@ -16,6 +24,8 @@ pub mod scan;
 pub mod sinks;
 pub mod source;
 pub mod steps;
+pub mod store;
+pub mod store_source;
 pub mod strided;
 pub mod unchanged;
 pub mod verify;

@@ -128,9 +128,7 @@ pub struct Summary {
 /// # Errors
 /// Whatever stands in the way, naming file, variable and rule.
 pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
-    let sources = scan_all(&request.sources, Load::SmallValues, request.limits.n_threads)
-        .into_iter()
-        .collect::<Result<Vec<_>, _>>()?;
+    let sources = scanned(request)?;
     let mut left_out = Vec::new();
     let views = views(&sources, &request.steps, &mut left_out)?;
     let mut combined = combine(&views, &request.policies)?;
@@ -157,8 +155,17 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
     })
 }
 
+/// All files of a request, scanned.
+pub(crate) fn scanned(request: &Request) -> Result<Vec<Source>, EngineError> {
+    scan_all(&request.sources, Load::SmallValues, request.limits.n_threads).into_iter().collect()
+}
+
 /// The files as combining sees them, without what cannot be read in one of them.
-fn views(sources: &[Source], steps: &[FileStep], left_out: &mut Vec<LeftOut>) -> Result<Vec<FileView>, EngineError> {
+pub(crate) fn views(
+    sources: &[Source],
+    steps: &[FileStep],
+    left_out: &mut Vec<LeftOut>,
+) -> Result<Vec<FileView>, EngineError> {
     let mut views: Vec<FileView> = Vec::with_capacity(sources.len());
     for source in sources {
         let mut view =
@@ -279,7 +286,7 @@ fn leave_out_untyped(
 }
 
 /// Compares large variables that must be the same in every file.
-fn check_equal(combined: &Combined, sources: &[Source]) -> Result<(), EngineError> {
+pub(crate) fn check_equal(combined: &Combined, sources: &[Source]) -> Result<(), EngineError> {
     let mut known: BTreeMap<(usize, usize), String> = BTreeMap::new();
     let mut reader = ChunkReader::default();
     let mut digest_of = |file: usize, variable: usize| -> Result<String, EngineError> {
@@ -303,15 +310,15 @@ fn check_equal(combined: &Combined, sources: &[Source]) -> Result<(), EngineErro
     Ok(())
 }
 
-struct Planned {
-    arrays: Vec<ArrayPlan>,
-    tasks: Vec<Task>,
-    pace: Pace,
-    peak_memory_bytes: u64,
+pub(crate) struct Planned {
+    pub arrays: Vec<ArrayPlan>,
+    pub tasks: Vec<Task>,
+    pub pace: Pace,
+    pub peak_memory_bytes: u64,
 }
 
 /// Cuts all arrays into tasks, with as many threads and tasks at a time as the memory allows.
-fn plan(
+pub(crate) fn plan(
     sources: &[Source],
     combined: &Combined,
     targets: &[TargetArray],
@@ -417,7 +424,7 @@ fn sizes(sources: &[Source], content: &Content) -> SourceSizes {
     largest
 }
 
-fn summary(sources: &[Source], combined: &Combined, targets: &[TargetArray], planned: &Planned) -> Summary {
+pub(crate) fn summary(sources: &[Source], combined: &Combined, targets: &[TargetArray], planned: &Planned) -> Summary {
     let stored: u64 = combined
         .variables
         .iter()

@@ -25,6 +25,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::EngineError,
+    identity::RangeSum,
     journal::{self, Journal, Line, Stored},
     prepare::{Prepared, Request},
     progress::Progress,
@@ -245,7 +246,7 @@ pub(crate) fn write(
     save_plan(folder, prepared)?;
     let touched = run_tasks(prepared, &store, folder, &prepared.tasks, "whole", progress, stop)?;
     check_unchanged(&prepared.sources)?;
-    show(request, prepared, folder, &store, documents, &touched)
+    show(&Showing::whole(request, prepared, &store), folder, documents, &touched)
 }
 
 /// Forgets what was done from files that are not what they were: a store must not be a mixture of both states.
@@ -275,6 +276,42 @@ pub(crate) fn check_unchanged(sources: &[Source]) -> Result<(), EngineError> {
         }
     }
     Ok(())
+}
+
+/// What is shown at the end of a run.
+pub(crate) struct Showing<'a> {
+    /// Digest of the plan.
+    pub hash: &'a str,
+    /// What was asked for.
+    pub request: &'a str,
+    /// The dimension that grows.
+    pub along: Option<String>,
+    /// Files that were read; what was read of them is in the journal, by their number.
+    pub sources: &'a [Source],
+    /// Files that were read before, for a store that is extended.
+    pub earlier: Vec<SourceRecord>,
+    /// Objects that were there before.
+    pub inventory: Inventory,
+    /// Tasks of the run.
+    pub tasks: &'a [Task],
+    /// The store.
+    pub store: &'a ZarrStore,
+}
+
+impl<'a> Showing<'a> {
+    /// Of a store that is written from nothing.
+    pub(crate) fn whole(request: &'a Request, prepared: &'a Prepared, store: &'a ZarrStore) -> Self {
+        Self {
+            hash: &prepared.hash,
+            request: &request.recipe,
+            along: prepared.combined.along.as_ref().map(|(name, _)| name.clone()),
+            sources: &prepared.sources,
+            earlier: Vec::new(),
+            inventory: Inventory::default(),
+            tasks: &prepared.tasks,
+            store,
+        }
+    }
 }
 
 /// The description of the store that a plan makes.
@@ -356,23 +393,20 @@ pub(crate) fn units_of(task: &Task) -> Vec<Vec<u64>> {
 
 /// Writes documents, inventory and receipt, and at last the document that makes the store visible.
 pub(crate) fn show(
-    request: &Request,
-    prepared: &Prepared,
+    showing: &Showing<'_>,
     folder: &Folder,
-    store: &ZarrStore,
     mut documents: Vec<(String, String)>,
     touched: &BTreeSet<String>,
 ) -> Result<(), EngineError> {
     let lines = journal::done(folder)?;
-    let mut inventory = Inventory::default();
-    let mut n_units = 0;
-    for key in
-        prepared.tasks.iter().flat_map(|task| units_of(task).into_iter().map(|at| store.unit_key(task.array, &at)))
-    {
-        let line = lines.get(&key).ok_or_else(|| EngineError::Missing { key: key.clone() })?;
-        if let Some(stored) = &line.bytes {
-            n_units += 1;
-            inventory.0.insert(key, stored.clone());
+    let mut inventory = showing.inventory.clone();
+    for task in showing.tasks {
+        for key in units_of(task).iter().map(|at| showing.store.unit_key(task.array, at)) {
+            let line = lines.get(&key).ok_or_else(|| EngineError::Missing { key: key.clone() })?;
+            match &line.bytes {
+                Some(stored) => inventory.0.insert(key, stored.clone()),
+                None => inventory.0.remove(&key),
+            };
         }
     }
     for (key, text) in &documents {
@@ -384,13 +418,17 @@ pub(crate) fn show(
     for (key, text) in &documents {
         folder.put(key, text.as_bytes())?;
     }
+    let n_units = (inventory.0.len() - documents.len() - 1) as u64;
     let inventory = inventory.to_text();
+    let mut sources = showing.earlier.clone();
+    sources.extend(records(showing.sources, &sums(&lines, showing.sources.len())));
     let receipt = Receipt {
         frazil_receipt: 1,
-        plan: prepared.hash.clone(),
-        request: request.recipe.clone(),
-        sources: records(prepared, &sums(&lines, prepared.sources.len())),
-        n_arrays: prepared.targets.len() as u64,
+        plan: showing.hash.to_owned(),
+        request: showing.request.to_owned(),
+        along: showing.along.clone(),
+        sources,
+        n_arrays: showing.store.arrays.len() as u64,
         n_units,
         inventory: inventory_digest(&inventory),
     };
@@ -412,11 +450,12 @@ pub(crate) fn show(
     Ok(())
 }
 
-fn records(prepared: &Prepared, sums: &[crate::identity::RangeSum]) -> Vec<SourceRecord> {
-    prepared
-        .sources
+/// What the receipt says of files; an existing store that is read for its own extension is none.
+fn records(sources: &[Source], sums: &[RangeSum]) -> Vec<SourceRecord> {
+    sources
         .iter()
         .zip(sums)
+        .filter(|(source, _)| source.store.is_none())
         .map(|(source, sum)| SourceRecord {
             name: source.name.clone(),
             size_bytes: source.fingerprint.size_bytes,

@@ -29,6 +29,8 @@ pub struct Receipt {
     pub plan: String,
     /// What was asked for, as canonical text.
     pub request: String,
+    /// The dimension along which files follow each other.
+    pub along: Option<String>,
     /// The files, in order.
     pub sources: Vec<SourceRecord>,
     /// Arrays of the store.

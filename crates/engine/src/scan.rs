@@ -61,6 +61,8 @@ const PIECE_BYTES: u64 = 4 << 20;
 pub enum Load {
     /// None.
     Nothing,
+    /// Coordinates and times.
+    Labels,
     /// Those that combining needs.
     SmallValues,
 }
@@ -109,14 +111,18 @@ pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, Engin
     };
     split_plain(&mut decoded);
     let decoded = Arc::new(decoded);
-    let mut source =
-        Source { location: location.clone(), name: name.to_owned(), fingerprint, decoded, values: HashMap::new() };
-    if load == Load::SmallValues {
-        load_values(&mut source, &reader, &mut bytes).map_err(|error| match error {
-            LoadError::Format(error) => failed(error),
-            LoadError::Engine(error) => error,
-        })?;
-    }
+    let mut source = Source {
+        location: location.clone(),
+        name: name.to_owned(),
+        fingerprint,
+        decoded,
+        values: HashMap::new(),
+        store: None,
+    };
+    load_values(&mut source, load, &reader, &mut bytes).map_err(|error| match error {
+        LoadError::Format(error) => failed(error),
+        LoadError::Engine(error) => error,
+    })?;
     Ok(source)
 }
 
@@ -211,11 +217,11 @@ impl From<EngineError> for LoadError {
 }
 
 /// Loads the values that combining needs. What cannot be decoded stays unloaded: it is named when it is wanted.
-fn load_values(source: &mut Source, reader: &Reader, bytes: &mut SparseBytes) -> Result<(), LoadError> {
+fn load_values(source: &mut Source, load: Load, reader: &Reader, bytes: &mut SparseBytes) -> Result<(), LoadError> {
     let decoded = Arc::clone(&source.decoded);
     let mut chunks = ChunkReader::default();
     for (number, variable) in decoded.dataset.variables.iter().enumerate() {
-        if variable.role != Role::Variable || !is_wanted(variable) {
+        if !is_loaded(variable, load) || source.values.contains_key(&number) {
             continue;
         }
         let loaded = match variable.dtype {
@@ -239,14 +245,47 @@ fn unless_unread<T>(read: Result<T, EngineError>) -> Result<Option<T>, EngineErr
     }
 }
 
-fn is_wanted(variable: &Variable) -> bool {
+/// Whether `load` asks for the values of a variable.
+pub(crate) fn is_loaded(variable: &Variable, load: Load) -> bool {
+    variable.role == Role::Variable
+        && match load {
+            Load::Nothing => false,
+            Load::Labels => is_label(variable) && is_wanted(variable),
+            Load::SmallValues => is_wanted(variable),
+        }
+}
+
+/// Loads what `load` asks for and a source from the index lacks.
+///
+/// # Errors
+/// If the file cannot be read.
+pub(crate) fn load_more(source: &mut Source, load: Load) -> Result<(), EngineError> {
+    let variables = source.decoded.dataset.variables.iter().enumerate();
+    let is_complete =
+        variables.into_iter().all(|(number, about)| !is_loaded(about, load) || source.values.contains_key(&number));
+    if is_complete {
+        return Ok(());
+    }
+    let reader = Reader::open(&source.location)?;
+    let mut bytes = SparseBytes::new(reader.size_bytes());
+    load_values(source, load, &reader, &mut bytes).map_err(|error| match error {
+        LoadError::Format(error) => EngineError::Format { file: source.name.clone(), source: error },
+        LoadError::Engine(error) => error,
+    })
+}
+
+/// Whether a variable holds labels of a dimension, or times.
+fn is_label(variable: &Variable) -> bool {
+    variable.dimensions == [variable.name()]
+        || variable.attributes.text("units").is_some_and(|units| units.contains(" since "))
+}
+
+pub(crate) fn is_wanted(variable: &Variable) -> bool {
     let Some(element_bytes) = variable.dtype.size_bytes() else {
         return variable.dtype == DataType::String && variable.n_elements() <= MOST_TEXTS;
     };
     let n_bytes = variable.n_elements().saturating_mul(element_bytes.into());
-    let is_coordinate = variable.dimensions == [variable.name()];
-    let is_time = variable.attributes.text("units").is_some_and(|units| units.contains(" since "));
-    n_bytes <= SMALL_VALUES_BYTES || ((is_coordinate || is_time) && n_bytes <= COORDINATE_BYTES)
+    n_bytes <= SMALL_VALUES_BYTES || (is_label(variable) && n_bytes <= COORDINATE_BYTES)
 }
 
 /// All elements of a variable, little-endian, C order.

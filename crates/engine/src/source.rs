@@ -3,7 +3,7 @@
 //! It promises that elements are those of the file or an error that names file, variable and chunk. Each worker
 //! thread has a `ChunkReader` of its own; nothing here is locked.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use frazil_formats::{
     Decoded,
@@ -19,7 +19,7 @@ use frazil_model::{
 };
 use frazil_store::read::{Fingerprint, Reader};
 
-use crate::error::EngineError;
+use crate::{error::EngineError, store_source::StoreReader};
 
 /// A file that was scanned.
 #[derive(Debug, Clone)]
@@ -34,6 +34,8 @@ pub struct Source {
     pub decoded: Arc<Decoded>,
     /// Values of its small variables, by the variable's number.
     pub values: HashMap<usize, Arc<Values>>,
+    /// The folder of a Zarr store, if this is one that is read for its own extension.
+    pub store: Option<PathBuf>,
 }
 
 /// Where the bytes of one chunk come from.
@@ -43,6 +45,8 @@ pub enum ChunkAt {
     File(ChunkPlace),
     /// The metadata itself.
     Inline,
+    /// An object of a Zarr store.
+    Object,
     /// Nowhere: it was never written and holds the fill value.
     Unwritten,
 }
@@ -59,6 +63,9 @@ impl Source {
     /// # Errors
     /// [`EngineError::Unreadable`] for layouts whose bytes lie in other files.
     pub fn chunk(&self, variable: usize, chunk: u64) -> Result<ChunkAt, EngineError> {
+        if self.store.is_some() {
+            return Ok(ChunkAt::Object);
+        }
         match self.decoded.manifest.tables.get(variable) {
             Some(ChunkTable::Ranges(ranges)) => Ok(ranges.find(chunk).map_or(ChunkAt::Unwritten, ChunkAt::File)),
             Some(ChunkTable::Inline(_)) => Ok(ChunkAt::Inline),
@@ -66,6 +73,12 @@ impl Source {
             Some(ChunkTable::Virtual(_)) => Err(self.unreadable(variable, "it is a virtual dataset over other files")),
             None => Err(self.unreadable(variable, "the file does not say where its values are")),
         }
+    }
+
+    /// The error for a chunk that cannot be decoded.
+    #[must_use]
+    pub fn bad_chunk(&self, variable: usize, chunk: u64, source: frazil_formats::FormatError) -> EngineError {
+        EngineError::Chunk { file: self.name.clone(), variable: self.variable(variable).path.clone(), chunk, source }
     }
 
     /// The error for a variable that cannot be read.
@@ -84,11 +97,12 @@ pub struct ChunkReader {
     codecs: Codecs,
     stored: Vec<u8>,
     open: Option<(Location, Reader)>,
+    objects: StoreReader,
 }
 
 impl Default for ChunkReader {
     fn default() -> Self {
-        Self { codecs: Codecs::new(), stored: Vec::new(), open: None }
+        Self { codecs: Codecs::new(), stored: Vec::new(), open: None, objects: StoreReader::default() }
     }
 }
 
@@ -142,6 +156,7 @@ impl ChunkReader {
         };
         match source.chunk(variable, chunk)? {
             ChunkAt::Unwritten => Ok(None),
+            ChunkAt::Object => self.objects.chunk(source, variable, chunk, decoded_bytes).map(Some),
             ChunkAt::Inline => {
                 let Some(ChunkTable::Inline(bytes)) = source.decoded.manifest.tables.get(variable) else {
                     return Ok(None);
