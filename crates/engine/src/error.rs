@@ -44,6 +44,8 @@ pub enum EngineError {
     Interrupted { resume: Option<String> },
     #[error("`{}` is there already", path.display())]
     Exists { path: PathBuf, what: String },
+    #[error("`{}` is in the way: {what}", path.display())]
+    NotAStore { path: PathBuf, what: String },
     #[error("`{}` holds unfinished work of another plan", path.display())]
     OtherPlan { path: PathBuf },
     #[error("`{}` is not a store that frazil wrote: {reason}", path.display())]
@@ -92,6 +94,7 @@ impl Problem for EngineError {
             Self::NoZarrType { .. } => "zarr.type",
             Self::Interrupted { .. } => "run.interrupted",
             Self::Exists { .. } => "target.exists",
+            Self::NotAStore { .. } => "target.not-a-store",
             Self::OtherPlan { .. } => "target.other-plan",
             Self::NotOurs { .. } => "target.not-ours",
             Self::Changed { .. } => "source.changed",
@@ -133,6 +136,9 @@ impl Problem for EngineError {
             },
             Self::Exists { what, .. } => {
                 format!("{what}; `--overwrite` (`mode: replace` in a recipe) puts the new store in its place")
+            }
+            Self::NotAStore { .. } => {
+                "frazil removes nothing but Zarr stores; name another place, or move away what is there".into()
             }
             Self::OtherPlan { path } => format!(
                 "finish it with the command that began it, or discard it with `--overwrite` or by removing {}",

@@ -19,6 +19,7 @@ pub mod prepare;
 pub mod progress;
 pub mod publish;
 pub mod receipt;
+pub mod replace;
 pub mod run;
 pub mod scan;
 pub mod sinks;
@@ -28,5 +29,6 @@ pub mod store;
 pub mod store_source;
 pub mod strided;
 pub mod unchanged;
+pub mod verify;
 
 pub use error::EngineError;

@@ -23,7 +23,7 @@ pub enum StoreError {
     IsFolder { location: Location },
     #[error("`{}` could not be written", path.display())]
     Write { path: PathBuf, source: io::Error },
-    #[error("no space is left for `{}` ({n_bytes} bytes)", path.display())]
+    #[error("no space is left for `{}`{}", path.display(), wanted(*n_bytes))]
     Full { path: PathBuf, n_bytes: u64, source: io::Error },
     #[error("`{}` is being written by another frazil process", path.display())]
     Locked { path: PathBuf },
@@ -47,6 +47,11 @@ pub enum StoreError {
     TooLarge { location: Location, limit_bytes: u64 },
     #[error("`{location}` could not be fetched: {reason}")]
     Fetch { location: Location, reason: String, is_temporary: bool },
+}
+
+/// How much was to be written, where that is known.
+fn wanted(n_bytes: u64) -> String {
+    if n_bytes == 0 { String::new() } else { format!(" ({n_bytes} bytes)") }
 }
 
 impl StoreError {
