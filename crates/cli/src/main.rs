@@ -23,7 +23,7 @@ fn main() {
     let json = args.iter().position(|a| a == "--json").map(|i| args.remove(i)).is_some();
     let dest = args.pop().unwrap();
     let sources = args.iter().map(|a| (Location::parse(a).unwrap(), a.clone())).collect();
-    let request = Request { sources, steps: vec![], policies, layout: LayoutRequest { format, chunks, shards, codec, grows: Growth::Never }, target: dest.into(), limits: Limits { memory_bytes: memory, n_threads: threads }, recipe: String::new() };
+    let request = Request { sources, steps: vec![], keys: vec![], policies, layout: LayoutRequest { format, chunks, shards, codec, grows: Growth::Never }, target: dest.into(), limits: Limits { memory_bytes: memory, n_threads: threads }, recipe: String::new() };
     let run = || { let t = std::time::Instant::now(); let p = prepare(&request)?; eprintln!("{:?} {:?} prepared in {:?}", p.summary, p.pace, t.elapsed());
         for n in &p.combined.notes { eprintln!("note {n:?}"); }
         let f = if overwrite { publish::replace } else { publish::create };

@@ -3,6 +3,7 @@
 //! It scans sources, plans, reads, decodes, encodes and writes, and can be stopped anywhere. It knows neither the
 //! terminal nor Python; it answers with a `Report`.
 
+pub mod derived;
 pub mod error;
 pub mod identity;
 pub mod journal;
@@ -14,7 +15,6 @@ pub mod run;
 pub mod scan;
 pub mod sinks;
 pub mod source;
-pub mod steps;
 pub mod strided;
 pub mod unchanged;
 

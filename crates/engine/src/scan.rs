@@ -109,8 +109,14 @@ pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, Engin
     };
     split_plain(&mut decoded);
     let decoded = Arc::new(decoded);
-    let mut source =
-        Source { location: location.clone(), name: name.to_owned(), fingerprint, decoded, values: HashMap::new() };
+    let mut source = Source {
+        location: location.clone(),
+        name: name.to_owned(),
+        fingerprint,
+        decoded,
+        values: HashMap::new(),
+        derived: Vec::new(),
+    };
     if load == Load::SmallValues {
         load_values(&mut source, &reader, &mut bytes).map_err(|error| match error {
             LoadError::Format(error) => failed(error),

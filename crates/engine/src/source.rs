@@ -10,7 +10,7 @@ use frazil_formats::{
     codecs::{ChunkForm, Codecs},
 };
 use frazil_model::{
-    combine::view::Values,
+    combine::{derived::Derived, view::Values},
     dataset::Variable,
     location::Location,
     manifest::{ChunkPlace, ChunkTable},
@@ -34,6 +34,8 @@ pub struct Source {
     pub decoded: Arc<Decoded>,
     /// Values of its small variables, by the variable's number.
     pub values: HashMap<usize, Arc<Values>>,
+    /// Variables that the steps of a recipe made of it, numbered behind its own.
+    pub derived: Vec<Derived>,
 }
 
 /// Where the bytes of one chunk come from.
@@ -51,7 +53,16 @@ impl Source {
     /// The variable of number `variable`.
     #[must_use]
     pub fn variable(&self, variable: usize) -> &Variable {
-        &self.decoded.dataset.variables[variable]
+        match self.derived(variable) {
+            Some(derived) => &derived.variable,
+            None => &self.decoded.dataset.variables[variable],
+        }
+    }
+
+    /// The derived variable of number `variable`; `None` for those of the file.
+    #[must_use]
+    pub fn derived(&self, variable: usize) -> Option<&Derived> {
+        self.derived.get(variable.checked_sub(self.decoded.dataset.variables.len())?)
     }
 
     /// Where chunk `chunk` of `variable` is.
@@ -64,6 +75,7 @@ impl Source {
             Some(ChunkTable::Inline(_)) => Ok(ChunkAt::Inline),
             Some(ChunkTable::External(_)) => Err(self.unreadable(variable, "its values lie in external files")),
             Some(ChunkTable::Virtual(_)) => Err(self.unreadable(variable, "it is a virtual dataset over other files")),
+            None if self.derived(variable).is_some() => Ok(ChunkAt::Inline),
             None => Err(self.unreadable(variable, "the file does not say where its values are")),
         }
     }
@@ -71,11 +83,13 @@ impl Source {
     /// The error for a variable that cannot be read.
     #[must_use]
     pub fn unreadable(&self, variable: usize, reason: &str) -> EngineError {
-        EngineError::Unreadable {
-            file: self.name.clone(),
-            variable: self.variable(variable).path.clone(),
-            reason: reason.to_owned(),
-        }
+        self.unreadable_as(&self.variable(variable).path, reason)
+    }
+
+    /// The error for something of the file that cannot be read.
+    #[must_use]
+    pub fn unreadable_as(&self, path: &str, reason: &str) -> EngineError {
+        EngineError::Unreadable { file: self.name.clone(), variable: path.to_owned(), reason: reason.to_owned() }
     }
 }
 
@@ -83,12 +97,14 @@ impl Source {
 pub struct ChunkReader {
     codecs: Codecs,
     stored: Vec<u8>,
+    /// Elements of the last chunk of a derived variable.
+    made: Vec<u8>,
     open: Option<(Location, Reader)>,
 }
 
 impl Default for ChunkReader {
     fn default() -> Self {
-        Self { codecs: Codecs::new(), stored: Vec::new(), open: None }
+        Self { codecs: Codecs::new(), stored: Vec::new(), made: Vec::new(), open: None }
     }
 }
 
@@ -126,6 +142,10 @@ impl ChunkReader {
         chunk: u64,
         seen: &mut dyn FnMut(ChunkPlace, &[u8]),
     ) -> Result<Option<&'a [u8]>, EngineError> {
+        if let Some(derived) = source.derived(variable) {
+            self.made = crate::derived::elements(self, source, derived, chunk, seen)?;
+            return Ok(Some(&self.made));
+        }
         let about = source.variable(variable);
         let Some(element_bytes) = about.dtype.size_bytes() else {
             return Err(source.unreadable(variable, &format!("{} has no elements of fixed size", about.dtype)));

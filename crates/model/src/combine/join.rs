@@ -226,7 +226,10 @@ impl Joining<'_> {
             path: path.to_owned(),
             dimensions: first.variable.dimensions.clone(),
             shape,
-            fill: fill_after(plan.rules.first().unwrap_or(&ValueRule::Verbatim), &first.variable.fill),
+            fill: fill_after(
+                &first.variable.rule.then(plan.rules.first().unwrap_or(&ValueRule::Verbatim)),
+                &first.variable.fill,
+            ),
             dtype: plan.dtype,
             attributes,
             source_chunk_shape: first.variable.chunk_shape.clone(),

@@ -93,16 +93,18 @@ pub fn labels_of(file: &FileView, dimension: &str) -> Result<Option<Vec<Label>>,
     };
     let fail =
         |reason: String| CombineError::Labels { dimension: dimension.to_owned(), file: file.name.clone(), reason };
-    let Some(values) = coordinate.values.as_deref() else {
-        return Err(fail("the values could not be read".into()));
-    };
-    match values {
-        Values::Texts(texts) => texts
+    labels_in(coordinate).map(Some).map_err(fail)
+}
+
+/// The labels that a one-dimensional variable holds, or why they are none.
+pub(crate) fn labels_in(coordinate: &ViewVariable) -> Result<Vec<Label>, String> {
+    match coordinate.values.as_deref() {
+        None => Err("the values could not be read".into()),
+        Some(Values::Texts(texts)) => texts
             .iter()
-            .map(|text| text.clone().map(Label::Text).ok_or_else(|| fail("a text is missing".into())))
-            .collect::<Result<Vec<_>, _>>()
-            .map(Some),
-        Values::Fixed(bytes) => fixed_labels(coordinate, bytes).map(Some).map_err(fail),
+            .map(|text| text.clone().map(Label::Text).ok_or_else(|| "a text is missing".to_owned()))
+            .collect(),
+        Some(Values::Fixed(bytes)) => fixed_labels(coordinate, bytes),
     }
 }
 
