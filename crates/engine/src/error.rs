@@ -27,8 +27,8 @@ pub enum EngineError {
     Combine(#[from] CombineError),
     #[error(transparent)]
     Layout(#[from] LayoutError),
-    #[error(transparent)]
-    Plan(#[from] PlanError),
+    #[error("{problem}, read from `{file}`")]
+    Plan { problem: PlanError, file: String },
     #[error("`{file}` could not be read")]
     Format { file: String, source: FormatError },
     #[error("chunk {chunk} of `{variable}` in `{file}` could not be read")]
@@ -55,6 +55,12 @@ pub enum EngineError {
     NoMatch { pattern: String },
     #[error("the result could not be put into words: {reason}")]
     Document { reason: String },
+    #[error("`{}` has no plan of which a part could be done: {reason}", path.display())]
+    NoPlan { path: PathBuf, reason: String },
+    #[error("`{file}` cannot extend the store: {reason}")]
+    Extend { file: String, reason: String },
+    #[error("`{place}` is no folder of this machine, and frazil writes to those only")]
+    NotWritable { place: String },
     #[error("`{key}` is not written yet")]
     Missing { key: String },
     #[error("a thread of the run ended without a word: {reason}")]
@@ -69,7 +75,7 @@ impl Problem for EngineError {
             Self::Step(error) => error.code(),
             Self::Combine(error) => error.code(),
             Self::Layout(error) => error.code(),
-            Self::Plan(error) => error.code(),
+            Self::Plan { problem, .. } => problem.code(),
             Self::Format { source, .. } => source.code(),
             Self::Chunk { .. } => "source.chunk",
             Self::Unreadable { .. } => "source.unreadable",
@@ -83,6 +89,9 @@ impl Problem for EngineError {
             Self::Changed { .. } => "source.changed",
             Self::NoMatch { .. } => "source.no-match",
             Self::Document { .. } => "run.document",
+            Self::NoPlan { .. } => "run.no-plan",
+            Self::Extend { .. } => "extend.refused",
+            Self::NotWritable { .. } => "target.not-writable",
             Self::Missing { .. } => "run.missing",
             Self::Thread { .. } => "run.thread",
         }
@@ -95,7 +104,7 @@ impl Problem for EngineError {
             Self::Step(error) => return error.hint(),
             Self::Combine(error) => return error.hint(),
             Self::Layout(error) => return error.hint(),
-            Self::Plan(error) => return error.hint(),
+            Self::Plan { problem, .. } => return problem.hint(),
             Self::Format { source, .. } | Self::Chunk { source, .. } => return source.hint(),
             Self::Unreadable { variable, .. } | Self::NoZarrType { variable, .. } => {
                 format!(
@@ -123,7 +132,10 @@ impl Problem for EngineError {
             Self::NoMatch { .. } => {
                 "patterns know `*`, `?`, `[…]` and `**`; quote them so that the shell leaves them alone".into()
             }
+            Self::NoPlan { .. } => "save one with `frazil build FEEDSTOCK --plan-only`".into(),
+            Self::Extend { .. } => "build the store again with `mode: replace` if the new files should win".into(),
             Self::Missing { .. } => "run the parts that are not done, then `--finish` again".into(),
+            Self::NotWritable { .. } => "write to a local path and copy the store from there".into(),
             Self::Document { .. } | Self::Thread { .. } => return None,
         })
     }

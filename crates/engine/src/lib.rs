@@ -3,10 +3,18 @@
 //! It scans sources, plans, reads, decodes, encodes and writes, and can be stopped anywhere. It knows neither the
 //! terminal nor Python; it answers with a `Report`.
 
+pub mod boxes;
 pub mod derived;
+pub mod elsewhere;
 pub mod error;
+pub mod extend;
 pub mod identity;
+pub mod index;
+pub mod inspect;
 pub mod journal;
+pub mod make;
+pub mod parts;
+pub mod places;
 pub mod prepare;
 pub mod progress;
 pub mod publish;
@@ -15,6 +23,8 @@ pub mod run;
 pub mod scan;
 pub mod sinks;
 pub mod source;
+pub mod store;
+pub mod store_source;
 pub mod strided;
 pub mod unchanged;
 

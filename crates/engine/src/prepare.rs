@@ -3,12 +3,14 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use frazil_model::{
+    attribute::AttributeValue,
     combine::{
         Combined, Content, MustEqual, combine,
         policy::Policies,
         steps::{self, StepError, StepFault},
         view::FileView,
     },
+    dataset::Variable,
     dtype::DataType,
     layout::{LayoutRequest, TargetArray, lay_out},
     location::Location,
@@ -86,6 +88,9 @@ pub struct LeftOut {
     pub file: String,
     /// Its path there.
     pub path: String,
+    /// The attribute of it that is meant, if it is not the whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attribute: Option<String>,
     /// The reason.
     pub reason: String,
 }
@@ -116,9 +121,7 @@ pub struct Summary {
 /// # Errors
 /// Whatever stands in the way, naming file, variable and rule.
 pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
-    let mut sources = scan_all(&request.sources, Load::SmallValues, request.limits.n_threads)
-        .into_iter()
-        .collect::<Result<Vec<_>, _>>()?;
+    let mut sources = scanned(request)?;
     let mut left_out = Vec::new();
     let views = views(&mut sources, request, &mut left_out)?;
     let mut combined = combine(&views, &request.policies)?;
@@ -126,7 +129,7 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
     let mut targets = lay_out(&combined, &request.layout)?;
     leave_out_untyped(request, &mut combined, &mut targets, &mut left_out)?;
     if targets.is_empty() && !left_out.is_empty() {
-        let LeftOut { file, path, reason } = left_out.swap_remove(0);
+        let LeftOut { file, path, reason, .. } = left_out.swap_remove(0);
         return Err(EngineError::Unreadable { file, variable: path, reason });
     }
     let planned = plan(&sources, &combined, &targets, request.limits)?;
@@ -145,9 +148,18 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
     })
 }
 
+/// All files of a request, scanned.
+pub(crate) fn scanned(request: &Request) -> Result<Vec<Source>, EngineError> {
+    scan_all(&request.sources, Load::SmallValues, request.limits.n_threads).into_iter().collect()
+}
+
 /// The files as combining sees them, without what cannot be read in one of them. What the steps make is added to the
 /// sources.
-fn views(sources: &mut [Source], request: &Request, left_out: &mut Vec<LeftOut>) -> Result<Vec<FileView>, EngineError> {
+pub(crate) fn views(
+    sources: &mut [Source],
+    request: &Request,
+    left_out: &mut Vec<LeftOut>,
+) -> Result<Vec<FileView>, EngineError> {
     let view = |source: &Source| {
         FileView::of(&source.name, &source.decoded.dataset, &|number| source.values.get(&number).cloned())
     };
@@ -162,9 +174,13 @@ fn views(sources: &mut [Source], request: &Request, left_out: &mut Vec<LeftOut>)
             left_out.extend(source.decoded.dataset.unread.iter().map(|unread| LeftOut {
                 file: source.name.clone(),
                 path: unread.path.clone(),
+                attribute: None,
                 reason: unread.reason.clone(),
             }));
         }
+    }
+    for (source, view) in sources.iter().zip(&views) {
+        left_out.extend(unread_attributes(source, view));
     }
     let is_wanted = |path: &str| {
         request.steps.iter().any(|step| match &step.value {
@@ -182,7 +198,7 @@ fn views(sources: &mut [Source], request: &Request, left_out: &mut Vec<LeftOut>)
                 return Err(EngineError::Unreadable { file, variable: path, reason });
             }
             gone.push(variable.path.clone());
-            left_out.push(LeftOut { file, path, reason });
+            left_out.push(LeftOut { file, path, attribute: None, reason });
         }
     }
     for view in &mut views {
@@ -205,6 +221,21 @@ fn named_unread(sources: &[Source], error: StepError) -> EngineError {
     error.into()
 }
 
+/// Attributes whose values have no place in JSON, or could not be read.
+fn unread_attributes(source: &Source, view: &FileView) -> Vec<LeftOut> {
+    let of_groups = view.groups.iter().map(|group| (&group.path, &group.attributes));
+    let of_variables = view.variables.iter().map(|variable| (&variable.path, &variable.attributes));
+    of_groups
+        .chain(of_variables)
+        .flat_map(|(path, attributes)| attributes.0.iter().map(move |(name, value)| (path, name, value)))
+        .filter_map(|(path, name, value)| {
+            let AttributeValue::Unread(kind) = value else { return None };
+            let (file, path) = (source.name.clone(), path.clone());
+            Some(LeftOut { file, path, attribute: Some(name.clone()), reason: kind.clone() })
+        })
+        .collect()
+}
+
 /// What no chunk reader can read.
 fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
     if let Some(derived) = source.derived(number) {
@@ -212,6 +243,13 @@ fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
     }
     let variable = source.variable(number);
     if let Some(reason) = frazil_formats::codecs::unreadable(&variable.codecs) {
+        return Err(source.unreadable(number, &reason));
+    }
+    if variable.path.contains(['\\', '\0']) || variable.path.split('/').any(|part| part == "." || part == "..") {
+        return Err(source.unreadable(number, "its name cannot be a key of a Zarr store"));
+    }
+    if let Some((name, length, full)) = shorter_dimension(source, variable) {
+        let reason = format!("it has {length} elements along `{name}`, whose length is {full}");
         return Err(source.unreadable(number, &reason));
     }
     match &variable.dtype {
@@ -223,6 +261,23 @@ fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
         }
         _ => source.chunk(number, 0).map(|_| ()),
     }
+}
+
+/// A dimension of which the variable has only a beginning: the file was closed before all of it was written.
+fn shorter_dimension<'a>(source: &Source, variable: &'a Variable) -> Option<(&'a str, u64, u64)> {
+    let groups = &source.decoded.dataset.groups;
+    variable.dimensions.iter().zip(&variable.shape).find_map(|(name, length)| {
+        let is_above =
+            |path: &str| path == "/" || variable.group() == path || variable.group().starts_with(&format!("{path}/"));
+        let nearest = groups
+            .iter()
+            .filter(|group| is_above(&group.path))
+            .filter_map(|group| {
+                Some((group.path.len(), group.dimensions.iter().find(|dimension| dimension.name == *name)?))
+            })
+            .max_by_key(|(depth, _)| *depth)?;
+        (nearest.1.length > *length).then_some((name.as_str(), *length, nearest.1.length))
+    })
 }
 
 /// Takes out arrays whose type has no name in the format.
@@ -238,7 +293,7 @@ fn leave_out_untyped(
             Ok(_) => number += 1,
             Err(EngineError::NoZarrType { variable, reason, .. }) => {
                 let file = request.sources.first().map(|(_, name)| name.clone()).unwrap_or_default();
-                left_out.push(LeftOut { file, path: variable, reason });
+                left_out.push(LeftOut { file, path: variable, attribute: None, reason });
                 targets.remove(number);
                 combined.variables.remove(number);
             }
@@ -249,7 +304,7 @@ fn leave_out_untyped(
 }
 
 /// Compares large variables that must be the same in every file.
-fn check_equal(combined: &Combined, sources: &[Source]) -> Result<(), EngineError> {
+pub(crate) fn check_equal(combined: &Combined, sources: &[Source]) -> Result<(), EngineError> {
     let mut known: BTreeMap<(usize, &str), String> = BTreeMap::new();
     let mut reader = ChunkReader::default();
     for MustEqual { path, along, first, other } in &combined.must_equal {
@@ -270,15 +325,15 @@ fn check_equal(combined: &Combined, sources: &[Source]) -> Result<(), EngineErro
     Ok(())
 }
 
-struct Planned {
-    arrays: Vec<ArrayPlan>,
-    tasks: Vec<Task>,
-    pace: Pace,
-    peak_memory_bytes: u64,
+pub(crate) struct Planned {
+    pub arrays: Vec<ArrayPlan>,
+    pub tasks: Vec<Task>,
+    pub pace: Pace,
+    pub peak_memory_bytes: u64,
 }
 
 /// Cuts all arrays into tasks, with as many threads and tasks at a time as the memory allows.
-fn plan(
+pub(crate) fn plan(
     sources: &[Source],
     combined: &Combined,
     targets: &[TargetArray],
@@ -336,7 +391,11 @@ fn plan(
     }
     match (best, refused) {
         (Some((_, planned)), _) => Ok(planned),
-        (None, Some(error)) => Err(error.into()),
+        (None, Some(problem)) => {
+            let more = if sources.len() > 1 { " and others" } else { "" };
+            let file = sources.first().map(|source| format!("{}{more}", source.name)).unwrap_or_default();
+            Err(EngineError::Plan { problem, file })
+        }
         (None, None) => Err(EngineError::Thread { reason: "no pace was tried".into() }),
     }
 }
@@ -409,7 +468,7 @@ fn read_for(source: &Source, number: usize) -> Vec<usize> {
     }
 }
 
-fn summary(sources: &[Source], combined: &Combined, targets: &[TargetArray], planned: &Planned) -> Summary {
+pub(crate) fn summary(sources: &[Source], combined: &Combined, targets: &[TargetArray], planned: &Planned) -> Summary {
     let stored: u64 = combined
         .variables
         .iter()

@@ -18,17 +18,20 @@ use frazil_store::{
     StoreError,
     folder::{Folder, STAGING},
     lock::{Lock, Sharing},
+    read::Fingerprint,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::EngineError,
+    identity::RangeSum,
     journal::{self, Journal, Line, Stored},
     prepare::{Prepared, Request},
     progress::Progress,
     receipt::{INVENTORY, Inventory, RECEIPT, Receipt, SourceRecord, inventory_digest, sums},
     run::{Job, run},
     sinks::zarr::{ZarrSink, ZarrStore, root_key},
+    source::Source,
     unchanged,
 };
 
@@ -75,6 +78,8 @@ pub struct SavedPlan {
     pub plan: String,
     /// Its tasks, of which parts are made.
     pub tasks: Vec<Task>,
+    /// Name and state of each file when the plan was made.
+    pub sources: Vec<(String, Fingerprint)>,
 }
 
 /// Looks at the place of a store.
@@ -82,7 +87,8 @@ pub struct SavedPlan {
 /// # Errors
 /// If it cannot be read.
 pub fn standing(folder: &Folder) -> Result<Standing, EngineError> {
-    let is_visible = [ZarrFormat::V3, ZarrFormat::V2].iter().any(|format| folder.root().join(root_key(*format)).exists());
+    let is_visible =
+        [ZarrFormat::V3, ZarrFormat::V2].iter().any(|format| folder.root().join(root_key(*format)).exists());
     if is_visible {
         return Ok(match Receipt::of(folder)? {
             Some(receipt) => Standing::Published(Box::new(receipt)),
@@ -96,7 +102,9 @@ pub fn standing(folder: &Folder) -> Result<Standing, EngineError> {
     let entries = match std::fs::read_dir(folder.root()) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Standing::Nothing),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => return Ok(Standing::Foreign { what: "it is a file" }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+            return Ok(Standing::Foreign { what: "it is a file" });
+        }
         Err(error) => return Err(StoreError::writing(folder.root(), 0, error).into()),
     };
     let is_empty = entries.filter_map(Result::ok).all(|entry| entry.file_name() == ".frazil");
@@ -107,7 +115,12 @@ pub fn standing(folder: &Folder) -> Result<Standing, EngineError> {
 ///
 /// # Errors
 /// [`EngineError::Exists`] if something else is there; otherwise whatever stops the run.
-pub fn create(request: &Request, prepared: &Prepared, progress: &Progress, stop: &AtomicBool) -> Result<Outcome, EngineError> {
+pub fn create(
+    request: &Request,
+    prepared: &Prepared,
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Result<Outcome, EngineError> {
     let folder = Folder::new(request.target.clone());
     match standing(&folder)? {
         Standing::Published(receipt) => return already_there(request, prepared, &folder, &receipt),
@@ -127,7 +140,12 @@ pub fn create(request: &Request, prepared: &Prepared, progress: &Progress, stop:
 ///
 /// # Errors
 /// As for [`create`]; the old store stays as it was until the new one is whole.
-pub fn replace(request: &Request, prepared: &Prepared, progress: &Progress, stop: &AtomicBool) -> Result<Outcome, EngineError> {
+pub fn replace(
+    request: &Request,
+    prepared: &Prepared,
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Result<Outcome, EngineError> {
     let folder = Folder::new(request.target.clone());
     let beside = Folder::new(beside(&request.target));
     let there = standing(&folder)?;
@@ -179,7 +197,12 @@ fn exists(folder: &Folder, what: &str) -> EngineError {
 }
 
 /// A finished store is there: is it this one?
-fn already_there(request: &Request, prepared: &Prepared, folder: &Folder, receipt: &Receipt) -> Result<Outcome, EngineError> {
+fn already_there(
+    request: &Request,
+    prepared: &Prepared,
+    folder: &Folder,
+    receipt: &Receipt,
+) -> Result<Outcome, EngineError> {
     if receipt.plan != prepared.hash {
         return Err(exists(folder, "it was made of other files, or with other options"));
     }
@@ -211,7 +234,13 @@ fn clear(folder: &Folder) -> Result<(), EngineError> {
 }
 
 /// Makes the whole store and shows it.
-fn write(request: &Request, prepared: &Prepared, folder: &Folder, progress: &Progress, stop: &AtomicBool) -> Result<(), EngineError> {
+fn write(
+    request: &Request,
+    prepared: &Prepared,
+    folder: &Folder,
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Result<(), EngineError> {
     let store = store_of(request, prepared);
     // What cannot be put into words is better known before the work than after it.
     let documents = store.documents()?;
@@ -219,8 +248,44 @@ fn write(request: &Request, prepared: &Prepared, folder: &Folder, progress: &Pro
     folder.remove(STAGING)?;
     save_plan(folder, prepared)?;
     let touched = run_tasks(prepared, &store, folder, &prepared.tasks, "whole", progress, stop)?;
-    show(request, prepared, folder, &store, documents, &touched)?;
+    show(&Showing::whole(request, prepared, &store), folder, documents, &touched)?;
     tidy(folder, lock)
+}
+
+/// What is shown at the end of a run.
+pub(crate) struct Showing<'a> {
+    /// Digest of the plan.
+    pub hash: &'a str,
+    /// What was asked for.
+    pub request: &'a str,
+    /// The dimension that grows.
+    pub along: Option<String>,
+    /// Files that were read; what was read of them is in the journal, by their number.
+    pub sources: &'a [Source],
+    /// Files that were read before, for a store that is extended.
+    pub earlier: Vec<SourceRecord>,
+    /// Objects that were there before.
+    pub inventory: Inventory,
+    /// Tasks of the run.
+    pub tasks: &'a [Task],
+    /// The store.
+    pub store: &'a ZarrStore,
+}
+
+impl<'a> Showing<'a> {
+    /// Of a store that is written from nothing.
+    pub(crate) fn whole(request: &'a Request, prepared: &'a Prepared, store: &'a ZarrStore) -> Self {
+        Self {
+            hash: &prepared.hash,
+            request: &request.recipe,
+            along: prepared.combined.along.as_ref().map(|(name, _)| name.clone()),
+            sources: &prepared.sources,
+            earlier: Vec::new(),
+            inventory: Inventory::default(),
+            tasks: &prepared.tasks,
+            store,
+        }
+    }
 }
 
 /// The description of the store that a plan makes.
@@ -230,7 +295,12 @@ pub(crate) fn store_of(request: &Request, prepared: &Prepared) -> ZarrStore {
 
 /// Puts the plan beside the store, so that unfinished work can be told from other things.
 pub(crate) fn save_plan(folder: &Folder, prepared: &Prepared) -> Result<(), EngineError> {
-    let saved = SavedPlan { frazil_plan: frazil_model::plan::PLAN_VERSION, plan: prepared.hash.clone(), tasks: prepared.tasks.clone() };
+    let saved = SavedPlan {
+        frazil_plan: frazil_model::plan::PLAN_VERSION,
+        plan: prepared.hash.clone(),
+        tasks: prepared.tasks.clone(),
+        sources: prepared.sources.iter().map(|source| (source.name.clone(), source.fingerprint.clone())).collect(),
+    };
     let text = serde_json::to_string(&saved).map_err(|error| EngineError::Document { reason: error.to_string() })?;
     if folder.get(PLAN)?.as_deref() != Some(text.as_bytes()) {
         folder.put(PLAN, text.as_bytes())?;
@@ -291,21 +361,20 @@ pub(crate) fn units_of(task: &Task) -> Vec<Vec<u64>> {
 
 /// Writes documents, inventory and receipt, and at last the document that makes the store visible.
 pub(crate) fn show(
-    request: &Request,
-    prepared: &Prepared,
+    showing: &Showing<'_>,
     folder: &Folder,
-    store: &ZarrStore,
     mut documents: Vec<(String, String)>,
     touched: &BTreeSet<String>,
 ) -> Result<(), EngineError> {
     let lines = journal::done(folder)?;
-    let mut inventory = Inventory::default();
-    let mut n_units = 0;
-    for key in prepared.tasks.iter().flat_map(|task| units_of(task).into_iter().map(|at| store.unit_key(task.array, &at))) {
-        let line = lines.get(&key).ok_or_else(|| EngineError::Missing { key: key.clone() })?;
-        if let Some(stored) = &line.bytes {
-            n_units += 1;
-            inventory.0.insert(key, stored.clone());
+    let mut inventory = showing.inventory.clone();
+    for task in showing.tasks {
+        for key in units_of(task).iter().map(|at| showing.store.unit_key(task.array, at)) {
+            let line = lines.get(&key).ok_or_else(|| EngineError::Missing { key: key.clone() })?;
+            match &line.bytes {
+                Some(stored) => inventory.0.insert(key, stored.clone()),
+                None => inventory.0.remove(&key),
+            };
         }
     }
     for (key, text) in &documents {
@@ -315,19 +384,24 @@ pub(crate) fn show(
     for (key, text) in &documents {
         folder.put(key, text.as_bytes())?;
     }
+    let n_units = (inventory.0.len() - documents.len() - 1) as u64;
     let inventory = inventory.to_text();
+    let mut sources = showing.earlier.clone();
+    sources.extend(records(showing.sources, &sums(&lines, showing.sources.len())));
     let receipt = Receipt {
         frazil_receipt: 1,
-        plan: prepared.hash.clone(),
-        request: request.recipe.clone(),
-        sources: records(prepared, &sums(&lines, prepared.sources.len())),
-        n_arrays: prepared.targets.len() as u64,
+        plan: showing.hash.to_owned(),
+        request: showing.request.to_owned(),
+        along: showing.along.clone(),
+        sources,
+        n_arrays: showing.store.arrays.len() as u64,
         n_units,
         inventory: inventory_digest(&inventory),
     };
     folder.put(INVENTORY, inventory.as_bytes())?;
     folder.put(RECEIPT, receipt.to_text()?.as_bytes())?;
-    let of_documents = documents.iter().filter_map(|(key, _)| key.rsplit_once('/')).map(|(parent, _)| parent.to_owned());
+    let of_documents =
+        documents.iter().filter_map(|(key, _)| key.rsplit_once('/')).map(|(parent, _)| parent.to_owned());
     for key in touched.iter().cloned().chain(of_documents).collect::<BTreeSet<_>>() {
         folder.sync(Some(&key))?;
     }
@@ -338,11 +412,12 @@ pub(crate) fn show(
     Ok(())
 }
 
-fn records(prepared: &Prepared, sums: &[crate::identity::RangeSum]) -> Vec<SourceRecord> {
-    prepared
-        .sources
+/// What the receipt says of files; an existing store that is read for its own extension is none.
+fn records(sources: &[Source], sums: &[RangeSum]) -> Vec<SourceRecord> {
+    sources
         .iter()
         .zip(sums)
+        .filter(|(source, _)| source.store.is_none())
         .map(|(source, sum)| SourceRecord {
             name: source.name.clone(),
             size_bytes: source.fingerprint.size_bytes,

@@ -29,6 +29,8 @@ pub struct Receipt {
     pub plan: String,
     /// What was asked for, as canonical text.
     pub request: String,
+    /// The dimension along which files follow each other.
+    pub along: Option<String>,
     /// The files, in order.
     pub sources: Vec<SourceRecord>,
     /// Arrays of the store.
@@ -82,7 +84,10 @@ impl Receipt {
     /// If it cannot be read, or makes no sense.
     pub fn of(folder: &Folder) -> Result<Option<Self>, EngineError> {
         let Some(bytes) = folder.get(RECEIPT)? else { return Ok(None) };
-        let damaged = |error: serde_json::Error| EngineError::NotOurs { path: folder.root().to_owned(), reason: format!("its receipt is damaged: {error}") };
+        let damaged = |error: serde_json::Error| EngineError::NotOurs {
+            path: folder.root().to_owned(),
+            reason: format!("its receipt is damaged: {error}"),
+        };
         serde_json::from_slice(&bytes).map(Some).map_err(damaged)
     }
 

@@ -116,6 +116,7 @@ pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, Engin
         decoded,
         values: HashMap::new(),
         derived: Vec::new(),
+        store: None,
     };
     if load == Load::SmallValues {
         load_values(&mut source, &reader, &mut bytes).map_err(|error| match error {
@@ -235,7 +236,7 @@ fn load_values(source: &mut Source, reader: &Reader, bytes: &mut SparseBytes) ->
     Ok(())
 }
 
-fn is_wanted(variable: &Variable) -> bool {
+pub(crate) fn is_wanted(variable: &Variable) -> bool {
     let Some(element_bytes) = variable.dtype.size_bytes() else {
         return variable.dtype == DataType::String && variable.n_elements() <= MOST_TEXTS;
     };

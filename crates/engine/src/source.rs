@@ -3,7 +3,7 @@
 //! It promises that elements are those of the file or an error that names file, variable and chunk. Each worker
 //! thread has a `ChunkReader` of its own; nothing here is locked.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use frazil_formats::{
     Decoded,
@@ -19,7 +19,7 @@ use frazil_model::{
 };
 use frazil_store::read::{Fingerprint, Reader};
 
-use crate::error::EngineError;
+use crate::{error::EngineError, store_source::StoreReader};
 
 /// A file that was scanned.
 #[derive(Debug, Clone)]
@@ -36,6 +36,8 @@ pub struct Source {
     pub values: HashMap<usize, Arc<Values>>,
     /// Variables that the steps of a recipe made of it, numbered behind its own.
     pub derived: Vec<Derived>,
+    /// The folder of a Zarr store, if this is one that is read for its own extension.
+    pub store: Option<PathBuf>,
 }
 
 /// Where the bytes of one chunk come from.
@@ -45,6 +47,8 @@ pub enum ChunkAt {
     File(ChunkPlace),
     /// The metadata itself.
     Inline,
+    /// An object of a Zarr store.
+    Object,
     /// Nowhere: it was never written and holds the fill value.
     Unwritten,
 }
@@ -70,6 +74,9 @@ impl Source {
     /// # Errors
     /// [`EngineError::Unreadable`] for layouts whose bytes lie in other files.
     pub fn chunk(&self, variable: usize, chunk: u64) -> Result<ChunkAt, EngineError> {
+        if self.store.is_some() {
+            return Ok(ChunkAt::Object);
+        }
         match self.decoded.manifest.tables.get(variable) {
             Some(ChunkTable::Ranges(ranges)) => Ok(ranges.find(chunk).map_or(ChunkAt::Unwritten, ChunkAt::File)),
             Some(ChunkTable::Inline(_)) => Ok(ChunkAt::Inline),
@@ -78,6 +85,12 @@ impl Source {
             None if self.derived(variable).is_some() => Ok(ChunkAt::Inline),
             None => Err(self.unreadable(variable, "the file does not say where its values are")),
         }
+    }
+
+    /// The error for a chunk that cannot be decoded.
+    #[must_use]
+    pub fn bad_chunk(&self, variable: usize, chunk: u64, source: frazil_formats::FormatError) -> EngineError {
+        EngineError::Chunk { file: self.name.clone(), variable: self.variable(variable).path.clone(), chunk, source }
     }
 
     /// The error for a variable that cannot be read.
@@ -100,11 +113,18 @@ pub struct ChunkReader {
     /// Elements of the last chunk of a derived variable.
     made: Vec<u8>,
     open: Option<(Location, Reader)>,
+    objects: StoreReader,
 }
 
 impl Default for ChunkReader {
     fn default() -> Self {
-        Self { codecs: Codecs::new(), stored: Vec::new(), made: Vec::new(), open: None }
+        Self {
+            codecs: Codecs::new(),
+            stored: Vec::new(),
+            made: Vec::new(),
+            open: None,
+            objects: StoreReader::default(),
+        }
     }
 }
 
@@ -162,6 +182,7 @@ impl ChunkReader {
         };
         match source.chunk(variable, chunk)? {
             ChunkAt::Unwritten => Ok(None),
+            ChunkAt::Object => self.objects.chunk(source, variable, chunk, decoded_bytes).map(Some),
             ChunkAt::Inline => {
                 let Some(ChunkTable::Inline(bytes)) = source.decoded.manifest.tables.get(variable) else {
                     return Ok(None);

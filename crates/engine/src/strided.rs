@@ -19,6 +19,29 @@ pub fn c_strides(shape: &[u64]) -> Vec<isize> {
     strides
 }
 
+/// The runs of a box that lie in one piece in an array of `shape`: the array's element each begins with, and the
+/// elements of the box that it is.
+pub fn runs(
+    shape: &[u64],
+    region: &frazil_model::region::Region,
+) -> impl Iterator<Item = (u64, std::ops::Range<usize>)> {
+    use frazil_model::region::{coordinates_of, count};
+    // Trailing dimensions that the box has all of lie in one piece, and so do elements along the one before them.
+    let n_whole = region.shape.iter().zip(shape).rev().take_while(|(part, whole)| part == whole).count();
+    let n_outer = shape.len().saturating_sub(n_whole + 1);
+    let outer: Vec<u64> = region.shape[..n_outer].to_vec();
+    let run = count(&region.shape[n_outer..]);
+    let inner_start = region.start[n_outer..].iter().zip(&shape[n_outer..]).fold(0, |at, (start, n)| at * n + start);
+    let (start, shape) = (region.start[..n_outer].to_vec(), shape.to_vec());
+    (0..if run == 0 { 0 } else { count(&outer) }).map(move |number| {
+        let at = coordinates_of(number, &outer);
+        let row = at.iter().zip(&start).zip(&shape).fold(0, |row, ((at, start), n)| row * n + at + start);
+        let first = row * count(&shape[n_outer..]) + inner_start;
+        let from = usize::try_from(number * run).unwrap_or(usize::MAX);
+        (first, from..from.saturating_add(usize::try_from(run).unwrap_or(0)))
+    })
+}
+
 /// Copies a box of `extents` elements of `element_bytes` each.
 ///
 /// Trailing dimensions that lie in one run on both sides are copied as one.
@@ -136,6 +159,15 @@ mod tests {
         copy(&source, &from, &mut target, &to, &[3, 2], 2);
         let values: Vec<u16> = target.chunks(2).map(|cell| u16::from_le_bytes([cell[0], cell[1]])).collect();
         assert_eq!(values, [3, 6, 2, 5, 1, 4]);
+    }
+
+    #[test]
+    fn a_box_of_whole_rows_is_one_run() {
+        let region = frazil_model::region::Region { start: vec![1, 0], shape: vec![2, 4] };
+        assert_eq!(runs(&[3, 4], &region).collect::<Vec<_>>(), [(4, 0..8)]);
+        let region = frazil_model::region::Region { start: vec![1, 1], shape: vec![2, 2] };
+        assert_eq!(runs(&[3, 4], &region).collect::<Vec<_>>(), [(5, 0..2), (9, 2..4)]);
+        assert_eq!(runs(&[], &frazil_model::region::Region::default()).collect::<Vec<_>>(), [(0, 0..1)]);
     }
 
     #[test]

@@ -27,6 +27,14 @@ use sha2::{Digest, Sha256};
 /// Values larger than this are not summed in the answer key.
 const MAX_VALUE_BYTES: u64 = 1 << 30;
 
+/// Why a variable may differ from the answer: nobody reads it silently wrong.
+const EXPLAINED: [&str; 3] = [
+    "frazil does not read HDF5 filter",
+    "virtual dataset is not something frazil reads",
+    // The key holds them widened to sixteen bytes; frazil carries the stored twelve.
+    "values of <f12 differ",
+];
+
 fn corpus() -> Option<PathBuf> {
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpus");
     let corpus = std::env::var_os("FRAZIL_CORPUS").map_or(beside, PathBuf::from);
@@ -219,6 +227,7 @@ fn real_files_are_read_as_the_reference_library_reads_them() {
         return;
     };
     let mut tally: BTreeMap<String, (u32, u32)> = BTreeMap::new();
+    let mut unexplained = Vec::new();
     let (mut n_variables, mut n_equal, mut n_files_wrong) = (0, 0, 0);
     for (path, outcome, answer) in answers(&corpus) {
         let kind = outcome.split([':', ';']).next().unwrap_or_default().to_owned();
@@ -249,7 +258,13 @@ fn real_files_are_read_as_the_reference_library_reads_them() {
             n_variables += 1;
             match compare(name, expected, &decoded, &file) {
                 Ok(()) => n_equal += 1,
-                Err(reason) => wrong.push(format!("{name}: {reason}")),
+                Err(reason) => {
+                    let is_explained = EXPLAINED.iter().any(|explained| reason.contains(explained));
+                    if !is_explained && kind != "SURVIVE" {
+                        unexplained.push(format!("{path} {name}: {reason}"));
+                    }
+                    wrong.push(format!("{name}: {reason}"));
+                }
             }
         }
         if wrong.is_empty() {
@@ -268,6 +283,7 @@ fn real_files_are_read_as_the_reference_library_reads_them() {
         }
     }
     println!("{n_equal} of {n_variables} variables equal; {n_files_wrong} files differ");
+    assert!(unexplained.is_empty(), "{unexplained:#?}");
     for (kind, (good, all)) in &tally {
         println!("{kind}: {good} of {all}");
     }

@@ -172,7 +172,11 @@ fn lay_out_one(
     let element_bytes = u64::from(variable.dtype.size_bytes().unwrap_or(16));
     let keeps_chunks = request.codec == CodecSpec::Keep && kept_chain(variable).is_some();
     let is_held = !matches!(variable.content, Content::Pieces(_));
-    let in_one = is_held && count(&variable.shape).saturating_mul(element_bytes) <= ONE_CHUNK_BYTES;
+    let is_small = is_held && count(&variable.shape).saturating_mul(element_bytes) <= ONE_CHUNK_BYTES;
+    // Readers load whole coordinates before anything else, so those are one chunk whatever the author says of data.
+    let is_coordinate = variable.dimensions.len() == 1
+        && variable.path.rsplit('/').next() == variable.dimensions.first().map(String::as_str);
+    let in_one = is_small && (is_coordinate || !matches!(request.chunks, Some(ChunkSpec::Explicit(_))));
     let mut chunk_shape = match &request.chunks {
         _ if in_one && !keeps_chunks => variable.shape.clone(),
         Some(ChunkSpec::Explicit(lengths)) => explicit_chunks(variable, lengths),

@@ -7,11 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::{attribute::Attributes, codec::CodecChain, dtype::DataType};
 
 /// Which Zarr specification a store follows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum ZarrFormat {
     /// `.zarray`, `.zattrs`, `.zgroup`, `.zmetadata`.
     V2,
     /// `zarr.json`.
+    #[default]
     V3,
 }
 

@@ -16,6 +16,7 @@ mod nbit;
 mod scale_offset;
 mod shuffle;
 mod szip;
+mod unsized_chunk;
 mod zfp;
 mod zip;
 mod zstandard;

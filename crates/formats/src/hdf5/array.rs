@@ -141,17 +141,19 @@ fn message(session: &mut Session<'_>, header: &Header, kind: u16, what: &str) ->
 
 /// The fill value as readers see it, in little-endian bytes; UTF-8 for text of any length.
 fn fill(session: &mut Session<'_>, header: &Header, datatype: &Datatype, element: &Element) -> Result<Vec<u8>, Stop> {
-    let mut value = None;
+    let (mut value, mut at) = (None, 0);
     if let Some(message) = header.find(FILL) {
         let (offset, body) = shared::resolve(session, message)?;
+        at = offset;
         value = layout::fill_value(offset, &body)?;
     } else if let Some(message) = header.find(OLD_FILL) {
         let (offset, body) = shared::resolve(session, message)?;
+        at = offset;
         value = layout::old_fill_value(offset, &body)?;
     }
     if element.dtype == DataType::String {
         let Some(value) = value else { return Ok(Vec::new()) };
-        let mut cursor = Cursor::new("fill value", 0, &value);
+        let mut cursor = Cursor::new("fill value", at, &value);
         return match global_heap::descriptor(session, &mut cursor)? {
             Some((n_bytes, pointer)) => {
                 let text = global_heap::object(session, pointer)?;
@@ -163,7 +165,9 @@ fn fill(session: &mut Session<'_>, header: &Header, datatype: &Datatype, element
     let Some(size_bytes) = element.dtype.size_bytes() else { return Ok(Vec::new()) };
     let Some(value) = value else { return Ok(vec![0; size_bytes as usize]) };
     if value.len() as u64 != u64::from(size_bytes) {
-        return Err(malformed("fill value", 0, format!("it has {} bytes, an element {size_bytes}", value.len())).into());
+        return Err(
+            malformed("fill value", at, format!("it has {} bytes, an element {size_bytes}", value.len())).into()
+        );
     }
     Ok(little_endian(datatype, &value).unwrap_or(value))
 }
@@ -177,13 +181,14 @@ fn storage(
     space: &Dataspace,
     layout: Layout,
 ) -> Result<Stored, Stop> {
+    let at = header.find(LAYOUT).map_or(0, |message| message.offset);
     let n_bytes = space.n_elements().and_then(|n| n.checked_mul(datatype.size_bytes.into()));
     let n_bytes = |what: &str| n_bytes.ok_or_else(|| too_large(what, u64::MAX, u64::MAX - 1));
     Ok(match layout {
         Layout::Compact(mut bytes) => {
             let n_bytes = n_bytes("bytes of a compact array")?;
             if (bytes.len() as u64) < n_bytes {
-                return Err(malformed("data layout", 0, "a compact array is cut short").into());
+                return Err(malformed("data layout", at, "a compact array is cut short").into());
             }
             bytes.truncate(usize::try_from(n_bytes).unwrap_or(usize::MAX));
             (None, false, Storage::Compact(bytes))
@@ -198,15 +203,13 @@ fn storage(
             let n_bytes = n_bytes("bytes of an array")?;
             if stored.is_some_and(|stored| stored < n_bytes) {
                 return Err(
-                    malformed("data layout", 0, "an array's piece of the file is shorter than its shape").into()
+                    malformed("data layout", at, "an array's piece of the file is shorter than its shape").into()
                 );
             }
             let offset = session.offset("array", address)?;
             let size_bytes = session.bytes.size_bytes();
-            if let Some(end) = offset.checked_add(n_bytes).filter(|end| *end <= size_bytes) {
-                let _ = end;
-            } else {
-                let end = offset.saturating_add(n_bytes);
+            let end = offset.saturating_add(n_bytes);
+            if end > size_bytes {
                 return Err(FormatError::Truncated { what: "array".into(), offset, end, size_bytes }.into());
             }
             let piece = if n_bytes == 0 { Storage::Nothing } else { Storage::Piece { offset, n_bytes } };
@@ -215,7 +218,9 @@ fn storage(
         Layout::Chunked { index, chunk_shape, element_bytes, edges } => {
             let Dataspace::Simple { shape, .. } = space else { return Ok((None, true, Storage::Nothing)) };
             if chunk_shape.len() != shape.len() || element_bytes != u64::from(datatype.size_bytes) {
-                return Err(malformed("data layout", 0, "its chunks do not fit the shape and type of the array").into());
+                return Err(
+                    malformed("data layout", at, "its chunks do not fit the shape and type of the array").into()
+                );
             }
             let chunk_bytes = chunk_shape.iter().try_fold(element_bytes, |size, length| size.checked_mul(*length));
             if chunk_bytes.is_none() {

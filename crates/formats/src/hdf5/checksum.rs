@@ -29,7 +29,12 @@ pub fn lookup3(bytes: &[u8]) -> u32 {
 pub(crate) fn verify(what: &str, offset: u64, structure: &[u8]) -> Result<(), FormatError> {
     let bad = |reason: &str| FormatError::Malformed { what: what.to_owned(), offset, reason: reason.to_owned() };
     let (body, stored) = structure.split_last_chunk::<4>().ok_or_else(|| bad("too short for a checksum"))?;
-    if lookup3(body) == u32::from_le_bytes(*stored) { Ok(()) } else { Err(bad("its checksum does not match")) }
+    if matches(body, *stored) { Ok(()) } else { Err(bad("its checksum does not match")) }
+}
+
+/// Whether `stored` is the checksum of `body`. A fuzzer would never get past a checksum, so there every sum is right.
+pub(crate) fn matches(body: &[u8], stored: [u8; 4]) -> bool {
+    cfg!(fuzzing) || lookup3(body) == u32::from_le_bytes(stored)
 }
 
 /// Adds up to twelve bytes to the state; absent bytes are zero.

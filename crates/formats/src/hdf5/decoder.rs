@@ -26,7 +26,7 @@ use crate::{
         header::{Header, header},
         links::{Link, Target, links},
         netcdf4,
-        session::{Memo, Session, too_large, unsupported},
+        session::{Memo, Session, malformed, too_large, unsupported},
         shared::{self, shared_table},
         superblock::{Superblock, superblock},
     },
@@ -141,8 +141,10 @@ impl Hdf5Decoder {
         if let Some(Object { kind: Some(Err(error)), .. }) = self.objects.get(&superblock.root) {
             return Err(error.clone());
         }
-        if let Some(Object { links: Some(Err(error)), .. }) = self.objects.get(&superblock.root) {
-            return Err(error.clone());
+        match self.objects.get(&superblock.root) {
+            Some(Object { links: Some(Ok(_)), .. }) => {}
+            Some(Object { links: Some(Err(error)), .. }) => return Err(error.clone()),
+            _ => return Err(malformed("root group", superblock.root, "there is no group")),
         }
         Ok(Progress::Done(netcdf4::decoded(superblock.context, superblock.root, &self.objects)))
     }

@@ -18,7 +18,6 @@ use crate::{
         float_bits::{fits, to_standard},
         global_heap,
         integer_bits::widen,
-        local_heap,
         session::Session,
         text_cells::clean,
     },
@@ -268,6 +267,11 @@ fn half(bits: u16) -> f32 {
     f32::from_bits(sign | magnitude)
 }
 
+/// Text of an attribute as readers show it: what is not UTF-8 is marked as such.
+fn shown(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
 /// The value of an attribute.
 pub(crate) fn value(session: &mut Session<'_>, stored: &Stored) -> Result<AttributeValue, Stop> {
     let is_scalar = matches!(&stored.dataspace, Dataspace::Simple { shape, .. } if shape.is_empty());
@@ -275,7 +279,7 @@ pub(crate) fn value(session: &mut Session<'_>, stored: &Stored) -> Result<Attrib
     let texts = match &stored.datatype.class {
         Class::Text { padding } => {
             let cells = stored.bytes.chunks_exact((stored.datatype.size_bytes as usize).max(1));
-            cells.map(|cell| local_heap::name(unpadded(cell, *padding))).collect()
+            cells.map(|cell| shown(unpadded(cell, *padding))).collect()
         }
         Class::VlenText => vlen_texts(session, &stored.bytes)?,
         _ => {
@@ -322,7 +326,7 @@ fn vlen_texts(session: &mut Session<'_>, descriptors: &[u8]) -> Result<Vec<Strin
         if let Some(object) = wants.collect(object)? {
             let text = object.get(..n_bytes as usize).unwrap_or(object);
             session.count_values("attributes", text.len() as u64)?;
-            texts.push(local_heap::name(unpadded(text, Padding::NulTerminated)));
+            texts.push(shown(unpadded(text, Padding::NulTerminated)));
         }
     }
     wants.or_stop()?;

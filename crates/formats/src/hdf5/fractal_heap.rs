@@ -292,7 +292,7 @@ fn direct_block(session: &mut Session<'_>, heap: &FractalHeap, direct: &Direct) 
         let mut stored = [0; 4];
         stored.copy_from_slice(field);
         field.fill(0);
-        if checksum::lookup3(&block) != u32::from_le_bytes(stored) {
+        if !checksum::matches(&block, stored) {
             return Err(malformed("fractal heap block", offset, "its checksum does not match").into());
         }
     }

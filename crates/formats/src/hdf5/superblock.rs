@@ -5,7 +5,7 @@
 use crate::{
     error::FormatError,
     hdf5::{checksum, cursor::Cursor},
-    sparse::{SparseBytes, Stop},
+    sparse::{SparseBytes, Stop, Wants},
 };
 
 /// The eight bytes that every HDF5 file has at 0, 512, 1024, 2048…
@@ -40,16 +40,23 @@ const MAX_SUPERBLOCK_BYTES: u64 = 128;
 /// Finds and reads the superblock.
 pub(crate) fn superblock(bytes: &SparseBytes) -> Result<Superblock, Stop> {
     let mut at = 0;
-    loop {
-        if at >= bytes.size_bytes() {
-            let head = bytes.get_up_to("file signature", 0, 8)?;
-            return Err(Stop::Bad(FormatError::UnknownFormat { begins: begins(head) }));
-        }
-        if bytes.get_up_to("file signature", at, 8)? == SIGNATURE {
+    let mut wants = Wants::default();
+    while at < bytes.size_bytes() {
+        let head = wants.collect(bytes.get_up_to("file signature", at, 8))?;
+        if head.is_some_and(|head| head == SIGNATURE) {
+            // A place before this one that is not here yet may be the right one.
+            wants.or_stop()?;
             return read(bytes, at);
+        }
+        if at == 0 && head.is_none() {
+            break;
         }
         at = if at == 0 { 512 } else { at.saturating_mul(2) };
     }
+    // All places where a user block may end are wanted at once.
+    wants.or_stop()?;
+    let head = bytes.get_up_to("file signature", 0, 8)?;
+    Err(Stop::Bad(FormatError::UnknownFormat { begins: begins(head) }))
 }
 
 /// The first bytes of a file, for people.

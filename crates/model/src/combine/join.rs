@@ -411,7 +411,7 @@ impl Joining<'_> {
 }
 
 /// Whether two times are one step apart.
-fn keeps_step(before: Instant, after: Instant, calendar: Calendar, step: Interval) -> bool {
+pub(super) fn keeps_step(before: Instant, after: Instant, calendar: Calendar, step: Interval) -> bool {
     match step {
         Interval::Milliseconds(length) => {
             (after.nanoseconds() - before.nanoseconds()).abs() == i128::from(length) * 1_000_000

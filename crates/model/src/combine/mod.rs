@@ -7,6 +7,7 @@
 pub mod attributes;
 pub mod derived;
 pub mod error;
+pub mod expect;
 pub mod join;
 pub mod labels;
 pub mod policy;

@@ -20,4 +20,6 @@ pub struct Policies {
     pub gaps: Option<Gaps>,
     /// What to do about a label that occurs twice.
     pub duplicates: Duplicates,
+    /// Whether the first file is a store that the others follow: what is decoded there is decoded in them.
+    pub follows_store: bool,
 }

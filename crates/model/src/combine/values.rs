@@ -47,6 +47,10 @@ pub fn plan(all: &[InFile<'_>], policies: &Policies) -> Result<ValuePlan, Combin
     let Some(other) = all.iter().find(|other| !same(other)) else {
         return Ok(uniform(all, first, &packing));
     };
+    let survives = |one: &InFile<'_>| survives_json(&one.variable.dtype, &one.variable.packing());
+    if policies.follows_store && all.iter().skip(1).all(|one| !survives(one)) {
+        return Ok(decoded(all, "as in the store that is extended"));
+    }
     let is_packed = |one: &InFile<'_>| !Packing::of(&one.variable.attributes).eq(&Packing::default());
     let numbers = |one: &InFile<'_>| matches!(one.variable.dtype, DataType::Int(_) | DataType::Float(_));
     let only_dtype = other.variable.packing().same_as(&packing);

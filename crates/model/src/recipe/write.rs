@@ -1,5 +1,6 @@
 //! What is written, how it is cut and packed, what is run first, and where it is published.
 
+pub use crate::zarr::ZarrFormat;
 use serde::Serialize;
 
 use crate::recipe::{
@@ -33,16 +34,6 @@ pub struct ZarrWrite {
     /// Where the author wrote it.
     #[serde(skip)]
     pub at: Position,
-}
-
-/// Version of the Zarr format.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
-pub enum ZarrFormat {
-    /// Version 2.
-    V2,
-    /// Version 3.
-    #[default]
-    V3,
 }
 
 /// What to do about a store that is there.

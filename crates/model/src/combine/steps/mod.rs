@@ -114,7 +114,14 @@ fn one(
     step: &Spanned<Step>,
     keys: &BTreeMap<String, KeyValue>,
 ) -> Result<Vec<StepError>, StepError> {
-    let (verb, file) = (verb(step), view.name.clone());
+    // What was not written in a recipe was written on the command line.
+    let verb = match &step.value {
+        Step::Keep(_) if step.at.line == 0 => "--vars",
+        Step::Drop(_) if step.at.line == 0 => "--drop",
+        Step::Subset(_) if step.at.line == 0 => "--select",
+        step => verb(step),
+    };
+    let file = view.name.clone();
     let named = |failure: Failure| {
         // What is wrong with the step as a whole stands where the step does.
         let at = if failure.at.line == 0 { step.at } else { failure.at };

@@ -1,0 +1,477 @@
+//! What people type: verbs, their arguments and their help.
+//!
+//! Values are read by the same grammar as in recipes, so that a word means the same everywhere.
+
+use std::{path::PathBuf, process::ExitCode, str::FromStr};
+
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use frazil_model::recipe::{
+    amount::ByteSize,
+    combine::{Align, Alignment, Differ, DifferAttrs, DifferDtype, DifferPacking, DifferTime, DifferUnits, Duplicates},
+    span::Spanned,
+    spec::{ChunkLength, ChunkSpec, CodecSpec, Selection},
+    write::ZarrFormat,
+};
+
+use crate::output;
+
+/// Turns netCDF and HDF5 files into verified, analysis-ready Zarr stores.
+#[derive(Debug, Parser)]
+#[command(
+    name = "frazil",
+    version,
+    max_term_width = 100,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    after_help = "Start with `frazil inspect FILE`, then `frazil convert FILE OUT.zarr --to zarr`.\nEvery command \
+                  explains itself: `frazil help convert`."
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Debug, Clone, Args)]
+pub struct Global {
+    /// Say less: only errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Print one JSON Report on stdout instead of text
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Do not show how far the work is
+    #[arg(long, global = true)]
+    pub no_progress: bool,
+    /// When to use colour
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: Color,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    Inspect(Inspect),
+    Convert(Convert),
+    Build(Build),
+    Verify(Verify),
+    /// Check recipes without running them
+    #[command(subcommand)]
+    Feedstock(Feedstock),
+}
+
+/// Say what files and Zarr stores hold: variables, chunks, codecs, times, and what is odd about them
+///
+/// Several files are compared: the era table shows which of them differ from the rest, and in what.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  frazil inspect sst.nc
+  frazil inspect 'data/*.nc'             what differs between the files
+  frazil inspect sst.nc --digest --json  SHA-256 of every variable's stored values")]
+pub struct Inspect {
+    /// Files, patterns in quotes, folders, or Zarr stores
+    #[arg(required = true, value_name = "PLACE")]
+    pub places: Vec<String>,
+    /// Read all values and print the SHA-256 of each variable, so that copies can be compared
+    #[arg(long)]
+    pub digest: bool,
+    /// Memory for reading values
+    #[arg(long, value_name = "SIZE", default_value = "512MB", value_parser = read::<ByteSize>)]
+    pub memory: ByteSize,
+    /// Threads; all cores if not given
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<usize>,
+    /// Read every file again, whatever earlier scans found
+    #[arg(long)]
+    pub no_index: bool,
+}
+
+/// Make one Zarr store of one or more files
+///
+/// Several files are joined along the dimension that grows from one to the next. Where they differ in a way that would
+/// change a value, the command stops and names file, variable and rule; --differ says what may be done about it.
+/// A command that was interrupted goes on when it is typed again.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  frazil convert sst.nc sst.zarr --to zarr
+  frazil convert 'daily/*.nc' sst.zarr --to zarr --chunks time=30,lat=360,lon=720 --memory 512MB
+  frazil convert 'daily/*.nc' sst.zarr --to zarr --vars sst --select time=2000/2010 --codec keep")]
+pub struct Convert {
+    /// Files, patterns in quotes or folders, then the store to write
+    #[arg(required = true, num_args = 2.., value_names = ["SOURCE", "DEST"])]
+    pub places: Vec<String>,
+    /// What to write
+    #[arg(long, value_name = "FORMAT")]
+    pub to: Target,
+    /// Version of the Zarr format
+    #[arg(long, value_name = "2|3", default_value = "3", value_parser = zarr_format)]
+    pub zarr_format: ZarrFormat,
+    /// Chunks: time=30,lat=360 or auto, auto:100MB, auto:100MB:time
+    #[arg(long, value_name = "CHUNKS", value_parser = read::<ChunkSpec>)]
+    pub chunks: Option<ChunkSpec>,
+    /// Shards, each an object with many chunks: time=300
+    #[arg(long, value_name = "SHARDS", value_parser = shards)]
+    pub shards: Option<ShardSpec>,
+    /// zstd:3, shuffle+zstd:3, blosc:lz4:5, gzip:6, none, or keep: the source's own bytes where possible
+    #[arg(long, value_name = "CODEC", value_parser = read::<CodecSpec>)]
+    pub codec: Option<CodecSpec>,
+    #[command(flatten)]
+    pub limits: Limits,
+    /// Only these variables, with the coordinates they need
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', conflicts_with = "drop")]
+    pub vars: Vec<String>,
+    /// All but these variables
+    #[arg(long, value_name = "NAMES", value_delimiter = ',')]
+    pub drop: Vec<String>,
+    /// Labels to take, both ends included: time=2000/2010,lat=-10/10
+    #[arg(long, value_name = "LABELS", value_parser = read::<Selection>)]
+    pub select: Option<Selection>,
+    /// The dimension that grows from file to file, where it is not plain
+    #[arg(long, value_name = "DIMENSION")]
+    pub along: Option<String>,
+    /// What to do where files differ: packing=repack|decode, dtype=promote, units=first, attrs=first|error, time=error
+    #[arg(long, value_name = "RULES", default_value = "", hide_default_value = true, value_parser = differ)]
+    pub differ: Differ,
+    /// How far labels of coordinates may lie apart: lat=1e-5,lon=1e-5; lat=outer takes the labels of all files
+    #[arg(long, value_name = "RULES", default_value = "", hide_default_value = true, value_parser = align)]
+    pub align: Align,
+    /// What to do about a label that occurs twice: first or last
+    #[arg(long, value_name = "WHICH", default_value = "error", value_parser = duplicates)]
+    pub duplicates: Duplicates,
+    /// Put the new store in the place of one that is there
+    #[arg(long)]
+    pub overwrite: bool,
+    /// Print the plan and write nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+}
+
+impl Convert {
+    /// The sources and the store.
+    pub fn sources_and_store(&self) -> (&[String], &str) {
+        match self.places.split_last() {
+            Some((store, sources)) => (sources, store),
+            None => (&[], ""),
+        }
+    }
+}
+
+/// Memory and threads of a run.
+#[derive(Debug, Clone, Args)]
+pub struct Limits {
+    /// Most memory that the run may take
+    #[arg(long, value_name = "SIZE", default_value = "2GB", value_parser = read::<ByteSize>)]
+    pub memory: ByteSize,
+    /// Threads; all cores if not given
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub threads: Option<usize>,
+}
+
+impl Limits {
+    /// Threads to use.
+    pub fn n_threads(&self) -> usize {
+        n_threads(self.threads)
+    }
+}
+
+/// The threads asked for, else one for each core.
+pub fn n_threads(asked: Option<usize>) -> usize {
+    asked.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Target {
+    /// A Zarr store
+    Zarr,
+}
+
+/// Shards along named dimensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShardSpec(pub Vec<(Spanned<String>, ChunkLength)>);
+
+/// Run a feedstock: what its recipe says, verified, into a Zarr store
+///
+/// It goes on where an earlier run was stopped. Large builds can be cut in parts: --plan-only writes the plan, --part i/n
+/// does a part of it anywhere, --finish checks all parts and publishes.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  frazil build ./chirps_feedstock --prune 2 --to /tmp/try   two files, to see whether all is well
+  frazil build ./chirps_feedstock --to /data
+  frazil build ./chirps_feedstock --to /data --part 3/16    in a job array")]
+pub struct Build {
+    /// The folder of a feedstock, or its recipe.yaml
+    pub feedstock: String,
+    /// The folder to write stores in
+    #[arg(long, value_name = "DEST")]
+    pub to: Option<String>,
+    /// Print the plan and write nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Only the first N files of each source, to try a recipe
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub prune: Option<u64>,
+    /// Only the recipe of this id
+    #[arg(long, value_name = "ID")]
+    pub only: Option<String>,
+    #[command(flatten)]
+    pub limits: Limits,
+    /// Put the new store in the place of one that is there
+    #[arg(long)]
+    pub overwrite: bool,
+    #[command(flatten)]
+    pub stage: Stage,
+}
+
+/// Which stage of a build in parts.
+#[derive(Debug, Clone, Args)]
+#[group(multiple = false)]
+pub struct Stage {
+    /// Write the plan beside the store and do none of it
+    #[arg(long)]
+    pub plan_only: bool,
+    /// Do part i of n of the plan: 3/16
+    #[arg(long, value_name = "I/N")]
+    pub part: Option<Part>,
+    /// Check all parts and publish the store
+    #[arg(long)]
+    pub finish: bool,
+}
+
+/// One part of a plan: `number` from 1 to `of`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    pub number: u64,
+    pub of: u64,
+}
+
+impl FromStr for Part {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once('/').and_then(|(number, of)| Some((number.parse().ok()?, of.parse().ok()?)));
+        match numbers {
+            Some((number, of)) if (1..=of).contains(&number) => Ok(Self { number, of }),
+            _ => Err("a part is written `3/16`: part 3 of 16".into()),
+        }
+    }
+}
+
+/// Check a store: every chunk that was written is there and unaltered
+///
+/// With --sources every value is compared with the files that it came from.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  frazil verify sst.zarr
+  frazil verify sst.zarr --sources 'daily/*.nc'")]
+pub struct Verify {
+    /// The store
+    pub store: String,
+    /// Files, patterns in quotes or folders that the store was made of
+    #[arg(long, value_name = "PLACE", num_args = 1..)]
+    pub sources: Vec<String>,
+    #[command(flatten)]
+    pub limits: Limits,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Feedstock {
+    Lint(Lint),
+}
+
+/// Check recipes without running them: every problem with its line
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  frazil feedstock lint ./chirps_feedstock")]
+pub struct Lint {
+    /// Folders of feedstocks, or recipe files
+    #[arg(required = true, value_name = "PLACE")]
+    pub places: Vec<PathBuf>,
+}
+
+impl Arguments {
+    /// Reads the command line.
+    ///
+    /// # Errors
+    /// How the process ends, once help or what is wrong was said.
+    pub fn read() -> Result<Self, ExitCode> {
+        let words: Vec<std::ffi::OsString> = std::env::args_os().collect();
+        Self::try_parse_from(&words).map_err(|error| output::say_usage(&error, &words))
+    }
+}
+
+impl Color {
+    /// clap's word for it.
+    pub const fn choice(self) -> ColorChoice {
+        match self {
+            Self::Auto => ColorChoice::Auto,
+            Self::Always => ColorChoice::Always,
+            Self::Never => ColorChoice::Never,
+        }
+    }
+}
+
+/// Reads a value by the grammar of recipes.
+fn read<T>(text: &str) -> Result<T, String>
+where
+    T: FromStr<Err = frazil_model::recipe::Fault>,
+{
+    text.parse().map_err(|fault| plain(&fault))
+}
+
+/// What is wrong, without the key that a recipe would have.
+fn plain(fault: &frazil_model::recipe::Fault) -> String {
+    match fault {
+        frazil_model::recipe::Fault::BadValue { reason, .. } => reason.clone(),
+        other => other.to_string(),
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    /// More threads than any machine has use for.
+    const MAX_THREADS: usize = 1024;
+    match text.parse() {
+        Ok(n @ 1..=MAX_THREADS) => Ok(n),
+        _ => Err(format!("a number of threads is 1 to {MAX_THREADS}")),
+    }
+}
+
+fn zarr_format(text: &str) -> Result<ZarrFormat, String> {
+    match text {
+        "2" => Ok(ZarrFormat::V2),
+        "3" => Ok(ZarrFormat::V3),
+        _ => Err("it is 2 or 3".into()),
+    }
+}
+
+fn shards(text: &str) -> Result<ShardSpec, String> {
+    match read::<ChunkSpec>(text)? {
+        ChunkSpec::Explicit(lengths) => Ok(ShardSpec(lengths)),
+        ChunkSpec::Auto { .. } => Err("shards are named lengths, such as `time=300`".into()),
+    }
+}
+
+fn duplicates(text: &str) -> Result<Duplicates, String> {
+    match text {
+        "error" => Ok(Duplicates::Error),
+        "first" => Ok(Duplicates::First),
+        "last" => Ok(Duplicates::Last),
+        _ => Err("it is `error`, `first` or `last`".into()),
+    }
+}
+
+/// `name=value` words with commas between them.
+fn rules<'t>(text: &'t str, example: &str) -> Result<Vec<(&'t str, &'t str)>, String> {
+    let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+    parts
+        .map(|part| {
+            let (name, value) = part.split_once('=').ok_or_else(|| format!("it is written like `{example}`"))?;
+            Ok((name.trim(), value.trim()))
+        })
+        .collect()
+}
+
+fn differ(text: &str) -> Result<Differ, String> {
+    let mut differ = Differ::default();
+    for (name, value) in rules(text, "packing=repack,units=first")? {
+        let known = match name {
+            "packing" => choose(
+                value,
+                &mut differ.packing,
+                &[
+                    ("error", DifferPacking::Error),
+                    ("repack", DifferPacking::Repack),
+                    ("decode", DifferPacking::Decode),
+                ],
+            ),
+            "dtype" => {
+                choose(value, &mut differ.dtype, &[("error", DifferDtype::Error), ("promote", DifferDtype::Promote)])
+            }
+            "units" => {
+                choose(value, &mut differ.units, &[("error", DifferUnits::Error), ("first", DifferUnits::First)])
+            }
+            "time" => choose(value, &mut differ.time, &[("rebase", DifferTime::Rebase), ("error", DifferTime::Error)]),
+            "attrs" => choose(
+                value,
+                &mut differ.attrs,
+                &[
+                    ("drop_conflicts", DifferAttrs::DropConflicts),
+                    ("drop-conflicts", DifferAttrs::DropConflicts),
+                    ("first", DifferAttrs::First),
+                    ("error", DifferAttrs::Error),
+                ],
+            ),
+            _ => return Err(format!("`{name}` is none of packing, dtype, units, time, attrs")),
+        };
+        known.map_err(|known| format!("`{name}` is one of {known}, not `{value}`"))?;
+    }
+    Ok(differ)
+}
+
+/// Sets the choice that a word names; the error lists the words.
+fn choose<T: Copy>(word: &str, choice: &mut T, words: &[(&str, T)]) -> Result<(), String> {
+    match words.iter().find(|(name, _)| *name == word) {
+        Some((_, named)) => {
+            *choice = *named;
+            Ok(())
+        }
+        None => Err(words.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+fn align(text: &str) -> Result<Align, String> {
+    let mut align = Align::default();
+    for (name, value) in rules(text, "lat=1e-5")? {
+        let how = match value {
+            "exact" => Alignment::Exact,
+            "outer" => Alignment::Outer,
+            _ => match value.parse::<f64>() {
+                Ok(tolerance) if tolerance.is_finite() && tolerance >= 0.0 => Alignment::Tolerance(tolerance),
+                _ => return Err(format!("`{value}` is no distance such as `1e-5`, nor `exact` or `outer`")),
+            },
+        };
+        align.dimensions.push((Spanned::unplaced(name.to_owned()), how));
+    }
+    align.dimensions.sort_by(|(a, _), (b, _)| a.value.cmp(&b.value));
+    Ok(align)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_words_fit_together() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn a_part_is_one_of_several() {
+        assert_eq!("3/16".parse(), Ok(Part { number: 3, of: 16 }));
+        for wrong in ["0/3", "4/3", "3", "a/b", ""] {
+            assert!(wrong.parse::<Part>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn rules_for_files_that_differ_are_words() {
+        let rules = differ("packing=repack,units=first").unwrap();
+        assert_eq!((rules.packing, rules.units), (DifferPacking::Repack, DifferUnits::First));
+        assert!(differ("packing=guess").unwrap_err().contains("repack"));
+        assert!(differ("colour=red").is_err());
+        assert_eq!(align("lat=1e-5").unwrap().of("lat"), Alignment::Tolerance(1e-5));
+        assert_eq!(align("lat=outer").unwrap().of("lon"), Alignment::Exact);
+        assert!(align("lat=near").is_err());
+    }
+}

@@ -1,0 +1,86 @@
+//! `frazil convert`.
+
+use std::sync::atomic::AtomicBool;
+
+use frazil_engine::{
+    EngineError,
+    make::{How, Stage, make},
+    places::{Place, places},
+    prepare::Request,
+    progress::Progress,
+};
+use frazil_model::{
+    combine::{policy::Policies, steps::selection},
+    layout::{Growth, LayoutRequest},
+    location::Location,
+    plan::Limits,
+    recipe::{Spanned, each::Step},
+};
+use serde_json::json;
+
+use crate::{
+    arguments::{Convert, Target},
+    made,
+    output::{Answer, Talk},
+    progress,
+};
+
+pub fn run(words: &Convert, talk: &Talk, stop: &AtomicBool) -> Result<Answer, EngineError> {
+    let Target::Zarr = words.to;
+    let request = request(words)?;
+    let how = if words.overwrite { How::Replace } else { How::Create };
+    let stage = if words.dry_run { Stage::DryRun } else { Stage::All };
+    let counters = Progress::default();
+    let report = progress::shown(talk, &counters, || make("convert", &request, (how, stage), &counters, stop))
+        .map_err(made::with_resume_command)?;
+    let text = made::text(&report, words.zarr_format);
+    Ok(Answer { report, text })
+}
+
+/// What the words ask for.
+fn request(words: &Convert) -> Result<Request, EngineError> {
+    let (sources, store) = words.sources_and_store();
+    let found = places(sources)?;
+    let mut steps = Vec::new();
+    if !words.vars.is_empty() {
+        steps.push(Spanned::unplaced(Step::Keep(words.vars.iter().cloned().map(Spanned::unplaced).collect())));
+    }
+    if !words.drop.is_empty() {
+        steps.push(Spanned::unplaced(Step::Drop(words.drop.iter().cloned().map(Spanned::unplaced).collect())));
+    }
+    steps.extend(words.select.as_ref().and_then(selection));
+    let policies = Policies {
+        along: words.along.clone(),
+        align: words.align.clone(),
+        differ: words.differ,
+        gaps: None,
+        duplicates: words.duplicates,
+        follows_store: false,
+    };
+    let recipe = json!({
+        "along": words.along, "align": words.align, "differ": words.differ, "duplicates": words.duplicates,
+        "vars": words.vars, "drop": words.drop, "select": words.select,
+    });
+    let Location::File(target) = Location::parse(store)? else {
+        return Err(EngineError::NotWritable { place: store.to_owned() });
+    };
+    Ok(Request {
+        sources: made::named(found.into_iter().filter_map(|place| match place {
+            Place::File { location, .. } => Some(location),
+            Place::Zarr { .. } => None,
+        })),
+        steps,
+        keys: Vec::new(),
+        policies,
+        layout: LayoutRequest {
+            format: words.zarr_format,
+            chunks: words.chunks.clone(),
+            shards: words.shards.clone().map(|shards| shards.0),
+            codec: words.codec.clone().unwrap_or_default(),
+            grows: Growth::Never,
+        },
+        target: target.into(),
+        limits: Limits { memory_bytes: words.limits.memory.0, n_threads: words.limits.n_threads() },
+        recipe: recipe.to_string(),
+    })
+}

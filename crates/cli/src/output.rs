@@ -1,0 +1,259 @@
+//! What people and programs see: text or one Report on stdout, talk and errors on stderr, exit codes.
+//!
+//! It promises that stdout holds data only, that a closed pipe is no error, and that a fault of frazil's own is told
+//! in a sentence. Nothing else in this crate writes to the terminal.
+
+use std::{
+    io::{IsTerminal, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
+    process::ExitCode,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
+
+use frazil_engine::EngineError;
+use frazil_model::{
+    problem::Exit,
+    report::{ErrorReport, Report, one_line},
+};
+
+use crate::arguments::{Color, Global};
+
+const VERBS: [&str; 5] = ["inspect", "convert", "build", "verify", "feedstock"];
+
+/// Where a thread met a fault of frazil's own.
+static FAULT: Mutex<Option<String>> = Mutex::new(None);
+
+/// How to talk to whoever typed the command.
+#[derive(Debug, Clone)]
+pub struct Talk {
+    pub json: bool,
+    pub quiet: bool,
+    pub verbose: bool,
+    pub progress: bool,
+    pub colour: bool,
+}
+
+/// What a verb answers: the Report, and the same in words for people.
+#[derive(Debug)]
+pub struct Answer {
+    pub report: Report,
+    pub text: String,
+}
+
+impl Answer {
+    /// An answer that is only an error.
+    pub fn failed(verb: &str, error: ErrorReport) -> Self {
+        let mut report = Report::of(verb);
+        report.fail(error);
+        Self { report, text: String::new() }
+    }
+}
+
+impl Talk {
+    pub fn of(global: &Global) -> Self {
+        let colour = match global.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
+        };
+        Self {
+            json: global.json,
+            quiet: global.quiet,
+            verbose: global.verbose,
+            progress: !global.no_progress && !global.quiet,
+            colour,
+        }
+    }
+
+    /// Runs a verb and says what it answers.
+    pub fn answer(&self, verb: &str, run: impl FnOnce(&Self) -> Result<Answer, EngineError>) -> ExitCode {
+        let started = Instant::now();
+        let mut answer = match catch_unwind(AssertUnwindSafe(|| run(self))) {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) => Answer { report: Report::failed(verb, &error), text: String::new() },
+            Err(_) => Answer::failed(verb, fault()),
+        };
+        answer.report.seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+        if self.json {
+            print_report(&answer.report);
+        } else {
+            print(&answer.text);
+            if !self.quiet {
+                for warning in &answer.report.warnings {
+                    self.say(&format!(
+                        "{}  {} {}",
+                        self.paint("33", "warning:"),
+                        warning.code,
+                        one_line(&warning.message)
+                    ));
+                }
+            }
+        }
+        if let Some(error) = &answer.report.error
+            && !self.json
+        {
+            self.error(error);
+        }
+        ExitCode::from(answer.report.exit_code())
+    }
+
+    /// A line on stderr.
+    pub fn say(&self, line: &str) {
+        // Nobody may be listening; that is their choice.
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+
+    /// The three lines of an error.
+    pub fn error(&self, error: &ErrorReport) {
+        self.say(&format!("{} {}", self.paint("1;31", "error:"), error.message));
+        if let Some(cause) = &error.cause {
+            self.say(&format!("{} {cause}", self.paint("1", "cause:")));
+        }
+        if let Some(hint) = &error.hint {
+            self.say(&format!("{}  {hint}", self.paint("1;36", "hint:")));
+        }
+    }
+
+    fn paint(&self, code: &str, text: &str) -> String {
+        if self.colour { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// Data on stdout.
+fn print(text: &str) {
+    // A reader that has seen enough closes the pipe: no error.
+    let _ = std::io::stdout().lock().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+}
+
+fn print_report(report: &Report) {
+    let mut out = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    let _ = serde_json::to_writer(&mut out, report).map_err(std::io::Error::from).and_then(|()| {
+        out.write_all(b"\n")?;
+        out.flush()
+    });
+}
+
+/// Says what clap found: help on stdout with code 0, or what is wrong with code 2.
+pub fn say_usage(error: &clap::Error, words: &[std::ffi::OsString]) -> ExitCode {
+    use clap::error::ErrorKind;
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if words.iter().any(|word| word == "--json") {
+        let verb = words.iter().filter_map(|word| word.to_str()).find(|word| VERBS.contains(word));
+        let shown = error.render().to_string();
+        let message = shown.lines().next().unwrap_or_default().trim_start_matches("error:").trim().to_owned();
+        let found = ErrorReport::new("usage", message, Exit::Usage).with_hint("`frazil help` lists every word");
+        print_report(&Answer::failed(verb.unwrap_or("frazil"), found).report);
+    } else {
+        let _ = error.print();
+    }
+    ExitCode::from(Exit::Usage.code())
+}
+
+/// Keeps a fault of frazil's own from looking like an accident: no trace, a sentence when the verb ends.
+pub fn explain_panics() {
+    std::panic::set_hook(Box::new(|about| {
+        let place = about.location().map_or_else(String::new, |place| format!("{}:{}", place.file(), place.line()));
+        let what = about.payload().downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let what = what.or_else(|| about.payload().downcast_ref::<String>().cloned()).unwrap_or_default();
+        let mut first = FAULT.lock().unwrap_or_else(PoisonError::into_inner);
+        first.get_or_insert_with(|| one_line(&format!("{what} ({place})")));
+    }));
+}
+
+/// The error that frazil itself is wrong.
+fn fault() -> ErrorReport {
+    let cause = FAULT.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let mut error = ErrorReport::new("frazil.fault", "frazil met a case that it does not know".into(), Exit::No)
+        .with_hint(
+            "this is a fault of frazil: please report it with this message, the command and, if you can, the file",
+        );
+    error.cause = cause;
+    error
+}
+
+/// A flag that SIGINT, SIGTERM and SIGHUP set. The second signal ends the process at once.
+pub fn stop_on_signals() -> Arc<AtomicBool> {
+    use signal_hook::{
+        consts::{SIGHUP, SIGINT, SIGTERM},
+        flag,
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM, SIGHUP] {
+        // If it cannot be caught, the process ends as processes do: what is done is kept either way.
+        let _ = flag::register_conditional_shutdown(signal, i32::from(Exit::Interrupted.code()), Arc::clone(&stop));
+        let _ = flag::register(signal, Arc::clone(&stop));
+    }
+    stop.store(false, Ordering::Relaxed);
+    stop
+}
+
+/// Bytes for people: `4.2 MB`.
+pub fn bytes(n_bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["kB", "MB", "GB", "TB", "PB", "EB"];
+    if n_bytes < 1000 {
+        return format!("{n_bytes} B");
+    }
+    #[allow(clippy::cast_precision_loss)]
+    let mut value = n_bytes as f64 / 1000.0;
+    let mut unit = 0;
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1000.0;
+        unit += 1;
+    }
+    if value < 9.95 { format!("{value:.1} {}", UNITS[unit]) } else { format!("{value:.0} {}", UNITS[unit]) }
+}
+
+/// Rows as columns that stand below one another. Columns of numbers are for the caller to pad.
+pub fn table(rows: &[Vec<String>]) -> String {
+    let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..n_columns)
+        .map(|column| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            let pad = " ".repeat(width - cell.chars().count());
+            line.push_str(&format!("{cell}{pad}  "));
+        }
+        text.push_str("  ");
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_shown_with_two_digits_at_least() {
+        for (n_bytes, shown) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1000, "1.0 kB"),
+            (999_999, "1.0 MB"),
+            (58_000_000, "58 MB"),
+            (u64::MAX, "18 EB"),
+        ] {
+            assert_eq!(bytes(n_bytes), shown);
+        }
+    }
+
+    #[test]
+    fn columns_stand_below_one_another() {
+        let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
+        assert_eq!(
+            table(&[row(&["sst", "float32"]), row(&["temperature", "x"])]),
+            "  sst          float32\n  temperature  x\n"
+        );
+    }
+}

@@ -1,0 +1,249 @@
+//! What is this? Structure, types, chunks, sizes, times, advice; on request the digests of all values.
+//!
+//! It promises that what cannot be read is named with its reason and the rest is described, that one bad file does not
+//! hide the others, and that memory stays within the limit given. It reads and never writes.
+
+mod advice;
+mod describe;
+mod digest;
+mod eras;
+pub mod words;
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use frazil_model::{
+    problem::Exit,
+    report::{ErrorReport, Report},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    boxes::FileBoxes,
+    error::EngineError,
+    index::{Index, IndexUse},
+    places::{Place, places},
+    scan::Load,
+    source::Source,
+    store::StoreBoxes,
+};
+
+pub use eras::{Difference, Era};
+pub use words::codec_words;
+
+/// What is wanted.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
+    /// Whether values are read.
+    pub digests: Digests,
+    /// Memory for chunks and slabs of values.
+    pub memory_bytes: u64,
+    /// Threads.
+    pub n_threads: usize,
+    /// Whether what was found before may be used.
+    pub index: IndexUse,
+    /// Set when the user wants it to stop.
+    pub stop: &'a AtomicBool,
+}
+
+/// Whether values are read and digested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Digests {
+    No,
+    Yes,
+}
+
+/// What was found at one place.
+struct Found {
+    /// One object for each variable and each thing that is unread.
+    items: Vec<Value>,
+    /// About the place itself.
+    about: Value,
+    n_unread: usize,
+    stored_bytes: u64,
+    signature: Option<frazil_model::era::Signature>,
+}
+
+/// Describes what `names` name: files, patterns, folders, Zarr stores.
+///
+/// # Errors
+/// If a name is no place or gives nothing. What is wrong with one of several files is in the Report.
+pub fn inspect(names: &[String], options: &Options<'_>) -> Result<Report, EngineError> {
+    let places = places(names)?;
+    let found = all(&places, options);
+    if options.stop.load(Ordering::Relaxed) {
+        return Err(EngineError::Interrupted { resume: None });
+    }
+    // One file that cannot be read is the answer; of many it is a part of it.
+    if let (1, [Err(_)]) = (places.len(), found.as_slice()) {
+        return match found.into_iter().next() {
+            Some(Err(error)) => Err(error),
+            _ => Ok(Report::of("inspect")),
+        };
+    }
+    Ok(report(&places, found))
+}
+
+/// Looks at all places, on several threads, in their order.
+fn all(places: &[Place], options: &Options<'_>) -> Vec<Result<Found, EngineError>> {
+    let index = Index::open(places, options.index);
+    let next = AtomicUsize::new(0);
+    let slots: Vec<Mutex<Option<Result<Found, EngineError>>>> = places.iter().map(|_| Mutex::new(None)).collect();
+    let n_threads = options.n_threads.clamp(1, places.len().max(1));
+    let share = Share {
+        chunk_bytes: options.memory_bytes / 4 / n_threads as u64,
+        slab_bytes: (options.memory_bytes / 16 / n_threads as u64).max(1 << 20),
+    };
+    let worker = || {
+        while !options.stop.load(Ordering::Relaxed) {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let (Some(place), Some(slot)) = (places.get(number), slots.get(number)) else { return };
+            let found = one(place, options, share, &index);
+            *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..n_threads {
+            scope.spawn(worker);
+        }
+    });
+    index.keep();
+    let missing = || Err(EngineError::Interrupted { resume: None });
+    slots
+        .into_iter()
+        .map(|slot| slot.into_inner().unwrap_or_else(PoisonError::into_inner).unwrap_or_else(missing))
+        .collect()
+}
+
+/// What one thread may hold.
+#[derive(Debug, Clone, Copy)]
+struct Share {
+    chunk_bytes: u64,
+    slab_bytes: u64,
+}
+
+fn one(place: &Place, options: &Options<'_>, share: Share, index: &Index) -> Result<Found, EngineError> {
+    match place {
+        Place::File { location, name } => {
+            let source = index.scan(location, name, Load::SmallValues)?;
+            Ok(of_file(source, options, share))
+        }
+        Place::Zarr { path, name } => {
+            let store = StoreBoxes::open(path, name, share.chunk_bytes)?;
+            Ok(of_store(store, name, options, share))
+        }
+    }
+}
+
+fn of_file(source: Source, options: &Options<'_>, share: Share) -> Found {
+    let about = describe::file(&source);
+    let signature = eras::signature(&source);
+    let mut described = describe::variables(&source);
+    let stored_bytes = source.fingerprint.size_bytes;
+    if options.digests == Digests::Yes {
+        let name = source.name.clone();
+        let mut boxes = FileBoxes::new(source, share.chunk_bytes);
+        for item in described.iter_mut().filter(|item| item.number.is_some()) {
+            if options.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            add_digest(item, &mut boxes, stored_bytes, share, &name);
+        }
+    }
+    found(described, about, stored_bytes, Some(signature))
+}
+
+fn of_store(mut store: StoreBoxes, name: &str, options: &Options<'_>, share: Share) -> Found {
+    let (about, mut described) = describe::store(&mut store, name);
+    let stored_bytes = described.iter().map(|item| item.stored_bytes).sum();
+    if options.digests == Digests::Yes {
+        for item in described.iter_mut().filter(|item| item.number.is_some()) {
+            if options.stop.load(Ordering::Relaxed) {
+                break;
+            }
+            let item_bytes = item.stored_bytes;
+            add_digest(item, &mut store, item_bytes, share, name);
+        }
+    }
+    found(described, about, stored_bytes, None)
+}
+
+fn add_digest(
+    item: &mut describe::Item,
+    boxes: &mut dyn crate::boxes::Boxes,
+    stored_bytes: u64,
+    share: Share,
+    name: &str,
+) {
+    let Some(number) = item.number else { return };
+    let dtype = boxes.dataset().variables.get(number).map(|variable| variable.dtype.clone());
+    if let Some(reason) = dtype.as_ref().and_then(digest::undigested) {
+        item.set("no_digest", reason);
+        return;
+    }
+    match digest::digest(boxes, number, stored_bytes, share.slab_bytes) {
+        Ok(digest) => item.set("digest", digest),
+        Err(digest::Undigested::Reason(reason)) => item.unread(reason),
+        Err(digest::Undigested::Error(error)) => item.unread(words::reason(&error, name)),
+    }
+}
+
+fn found(
+    described: Vec<describe::Item>,
+    about: Value,
+    stored_bytes: u64,
+    signature: Option<frazil_model::era::Signature>,
+) -> Found {
+    let n_unread = described.iter().filter(|item| item.is_unread()).count();
+    let items = described.into_iter().map(describe::Item::into_value).collect();
+    Found { items, about, n_unread, stored_bytes, signature }
+}
+
+/// Puts what was found together.
+fn report(places: &[Place], found: Vec<Result<Found, EngineError>>) -> Report {
+    let mut report = Report::of("inspect");
+    let (mut abouts, mut signatures) = (Vec::new(), Vec::new());
+    let (mut n_failed, mut n_unread, mut n_variables, mut stored_bytes) = (0_u64, 0_usize, 0_usize, 0_u64);
+    let mut first_error: Option<ErrorReport> = None;
+    for (place, found) in places.iter().zip(found) {
+        match found {
+            Ok(found) => {
+                n_unread += found.n_unread;
+                n_variables += found.items.len();
+                stored_bytes = stored_bytes.saturating_add(found.stored_bytes);
+                report.items.extend(found.items);
+                abouts.push(found.about);
+                signatures.extend(found.signature.map(|signature| (place.name().to_owned(), signature)));
+            }
+            Err(error) => {
+                n_failed += 1;
+                let error = ErrorReport::of(&error);
+                let reason = error.cause.clone().unwrap_or_else(|| error.message.clone());
+                report.items.push(json!({"source": place.name(), "path": "/", "unread": reason}));
+                first_error.get_or_insert(error);
+            }
+        }
+    }
+    report.total("n_sources", places.len());
+    report.total("n_variables", n_variables - n_unread.min(n_variables));
+    report.total("n_unread", n_unread as u64 + n_failed);
+    report.total("stored_bytes", stored_bytes);
+    report.more.insert("sources".into(), Value::Array(abouts));
+    if signatures.len() > 1 {
+        report.more.insert("eras".into(), eras::table(&signatures));
+    }
+    if n_unread > 0 {
+        let what = if n_unread == 1 { "one thing" } else { "some things" };
+        report.warn("inspect.unread", format!("{what} could not be read; each is named with its reason ({n_unread})"));
+    }
+    if let Some(first) = first_error {
+        let message = format!("{n_failed} of {} files could not be read; the first: {}", places.len(), first.message);
+        let mut error = ErrorReport::new("inspect.partly", message, Exit::Partly);
+        (error.cause, error.hint) = (first.cause, first.hint);
+        report.fail(error);
+    }
+    report
+}

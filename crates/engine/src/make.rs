@@ -1,0 +1,153 @@
+//! One store made, from request to Report: what `convert` and `build` have in common.
+
+use std::sync::atomic::AtomicBool;
+
+use frazil_model::{
+    problem::Exit,
+    report::{ErrorReport, Report},
+};
+use serde_json::json;
+
+use crate::{
+    error::EngineError,
+    extend::{self, Ready},
+    parts::{self, Part},
+    prepare::{Prepared, Request, prepare},
+    progress::Progress,
+    publish::{self, Outcome},
+};
+
+/// What to do about a store that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// There must be none, or this one.
+    Create,
+    /// The new one takes its place.
+    Replace,
+    /// What is new is added.
+    Extend,
+}
+
+/// How far to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// To the finished store.
+    All,
+    /// Say what would be done.
+    DryRun,
+    /// Save the plan.
+    PlanOnly,
+    /// Do a part of a saved plan.
+    Part(Part),
+    /// Check all parts and show the store.
+    Finish,
+}
+
+/// Makes a store and reports on it.
+///
+/// # Errors
+/// Whatever stood in the way.
+pub fn make(
+    verb: &str,
+    request: &Request,
+    (how, stage): (How, Stage),
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Result<Report, EngineError> {
+    let mut report = Report::of(verb);
+    report.more.insert("store".into(), json!(request.target.display().to_string()));
+    if how == How::Extend && matches!(stage, Stage::All | Stage::DryRun) {
+        let ready = extend::prepare_extension(request)?;
+        match &ready {
+            Ready::Create(prepared) => tell(&mut report, prepared),
+            Ready::Extend(extension) => tell(&mut report, &extension.prepared),
+            Ready::NothingNew => {}
+        }
+        if stage == Stage::DryRun {
+            report.dry_run = true;
+            report.more.insert("outcome".into(), json!(if matches!(ready, Ready::NothingNew) { "nothing-new" } else { "planned" }));
+            return Ok(report);
+        }
+        let outcome = extend::extend(request, &ready, progress, stop)?;
+        finish(&mut report, outcome, progress);
+        return Ok(report);
+    }
+    let prepared = prepare(request)?;
+    tell(&mut report, &prepared);
+    let outcome = match stage {
+        Stage::DryRun => {
+            report.dry_run = true;
+            report.more.insert("outcome".into(), json!("planned"));
+            return Ok(report);
+        }
+        Stage::PlanOnly => {
+            parts::plan_only(request, &prepared)?;
+            report.more.insert("outcome".into(), json!("plan-saved"));
+            return Ok(report);
+        }
+        Stage::Part(part) => {
+            parts::part(request, &prepared, part, progress, stop)?;
+            report.more.insert("outcome".into(), json!("part-done"));
+            return Ok(report);
+        }
+        Stage::Finish => parts::finish(request, &prepared)?,
+        Stage::All if how == How::Replace => publish::replace(request, &prepared, progress, stop)?,
+        Stage::All => publish::create(request, &prepared, progress, stop)?,
+    };
+    finish(&mut report, outcome, progress);
+    Ok(report)
+}
+
+/// What the plan says.
+fn tell(report: &mut Report, prepared: &Prepared) {
+    let summary = &prepared.summary;
+    report.total("files", summary.n_files);
+    report.total("arrays", summary.n_arrays);
+    report.total("tasks", summary.n_tasks);
+    report.total("units", summary.n_units);
+    report.total("read_bytes", summary.read_bytes);
+    report.total("decoded_bytes", summary.decoded_bytes);
+    report.total("peak_memory_bytes", summary.peak_memory_bytes);
+    report.total("decodes_per_chunk", summary.decodes_per_chunk);
+    report.more.insert("plan".into(), json!(prepared.hash));
+    for target in &prepared.targets {
+        report.items.push(json!({
+            "path": target.path, "shape": target.shape, "dtype": target.dtype.to_string(),
+            "dimensions": target.dimensions, "chunks": target.chunk_shape, "shards": target.shard_shape,
+            "codecs": crate::inspect::words::codec_words(&target.codecs, target.dtype.swap_bytes()),
+        }));
+    }
+    for (path, note) in &prepared.combined.notes {
+        report.warn("combine.note", format!("{path}: {note}"));
+    }
+    let mut dropped: Vec<String> =
+        prepared.combined.dropped.iter().map(|one| format!("{}@{}", one.path.trim_start_matches('/'), one.name)).collect();
+    dropped.sort_unstable();
+    dropped.dedup();
+    if !dropped.is_empty() {
+        report.warn("combine.dropped-attributes", format!("files differ in {}; these attributes were left out", dropped.join(", ")));
+    }
+    for left_out in &prepared.left_out {
+        let mut item = json!({"source": left_out.file, "path": left_out.path, "unread": left_out.reason});
+        if let Some(attribute) = &left_out.attribute {
+            item["attribute"] = json!(attribute);
+        }
+        report.items.push(item);
+    }
+    if let Some(first) = prepared.left_out.first() {
+        let more = prepared.left_out.len() - 1;
+        let others = if more > 0 { format!(", and {more} more") } else { String::new() };
+        let message = format!("not all of it was written: `{}` of `{}`: {}{others}", first.path, first.file, first.reason);
+        report.fail(ErrorReport::new("run.partly", message, Exit::Partly).with_hint("the Report (`--json`) names each; leave them out by name if you do not need them"));
+    }
+}
+
+fn finish(report: &mut Report, outcome: Outcome, progress: &Progress) {
+    let now = progress.now();
+    report.total("written_bytes", now.written_bytes);
+    let word = match outcome {
+        Outcome::Written => "written",
+        Outcome::AlreadyThere => "already-there",
+    };
+    report.more.insert("outcome".into(), json!(word));
+}

@@ -1,0 +1,135 @@
+//! A plan in parts: saved once, done from anywhere, finished by whoever comes last.
+//!
+//! Parts share the lock of their plan and each has a journal of its own. All write the same bytes that one process
+//! would write. Files that changed since the plan was saved are refused.
+
+use std::sync::atomic::AtomicBool;
+
+use frazil_model::plan::Task;
+use frazil_store::{folder::Folder, lock::Sharing};
+
+use crate::{
+    error::EngineError,
+    prepare::{Prepared, Request},
+    progress::Progress,
+    publish::{
+        self, Outcome, PLAN, SavedPlan, Showing, Standing, lock, run_tasks, save_plan, show, standing, store_of, tidy,
+    },
+};
+
+/// Part `number` of `of`, both from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Part {
+    /// Which.
+    pub number: usize,
+    /// Of how many.
+    pub of: usize,
+}
+
+impl Part {
+    /// The tasks of this part: a run of them, so that neighbours share what they read.
+    #[must_use]
+    pub fn of_tasks<'a>(&self, tasks: &'a [Task]) -> &'a [Task] {
+        let edge = |part: usize| tasks.len() * part / self.of.max(1);
+        &tasks[edge(self.number.saturating_sub(1))..edge(self.number)]
+    }
+}
+
+/// Saves the plan beside the store that it makes.
+///
+/// # Errors
+/// If another thing is there, or it cannot be written.
+pub fn plan_only(request: &Request, prepared: &Prepared) -> Result<Outcome, EngineError> {
+    let folder = Folder::new(request.target.clone());
+    match standing(&folder)? {
+        Standing::Published(_) => publish::create(request, prepared, &Progress::default(), &AtomicBool::new(false)),
+        Standing::Foreign { what } => {
+            Err(EngineError::Exists { path: folder.root().to_owned(), what: what.to_owned() })
+        }
+        Standing::Unfinished { plan } if plan != prepared.hash => {
+            Err(EngineError::OtherPlan { path: folder.root().to_owned() })
+        }
+        Standing::Unfinished { .. } => Ok(Outcome::Written),
+        Standing::Nothing => {
+            let lock = lock(&folder, Sharing::Plan(&prepared.hash))?;
+            save_plan(&folder, prepared)?;
+            drop(lock);
+            Ok(Outcome::Written)
+        }
+    }
+}
+
+/// Does one part of a saved plan.
+///
+/// # Errors
+/// [`EngineError::Changed`] if a file is not what it was when the plan was saved.
+pub fn part(
+    request: &Request,
+    prepared: &Prepared,
+    part: Part,
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Result<(), EngineError> {
+    let folder = Folder::new(request.target.clone());
+    let saved = saved(&folder, prepared)?;
+    let _lock = lock(&folder, Sharing::Plan(&prepared.hash))?;
+    let store = store_of(request, prepared);
+    let journal = format!("part-{}-of-{}", part.number, part.of);
+    run_tasks(prepared, &store, &folder, part.of_tasks(&saved.tasks), &journal, progress, stop).map(|_| ())
+}
+
+/// Checks that every part was done, does what is missing if nobody else is at it, and shows the store.
+///
+/// # Errors
+/// [`EngineError::Missing`] if a part is not done.
+pub fn finish(request: &Request, prepared: &Prepared) -> Result<Outcome, EngineError> {
+    let folder = Folder::new(request.target.clone());
+    if let Standing::Published(_) = standing(&folder)? {
+        return publish::create(request, prepared, &Progress::default(), &AtomicBool::new(false));
+    }
+    saved(&folder, prepared)?;
+    let lock = lock(&folder, Sharing::Alone)?;
+    let store = store_of(request, prepared);
+    let documents = store.documents()?;
+    // Other processes put the units: every folder of theirs is synced here.
+    let touched = crate::journal::done(&folder)?
+        .keys()
+        .flat_map(|key| key.match_indices('/').map(|(at, _)| key[..at].to_owned()).collect::<Vec<_>>())
+        .filter(|key| folder.root().join(key).is_dir())
+        .collect();
+    show(&Showing::whole(request, prepared, &store), &folder, documents, &touched)?;
+    tidy(&folder, lock)?;
+    Ok(Outcome::Written)
+}
+
+/// The plan that lies beside the store, if it is this one and its files are as they were.
+fn saved(folder: &Folder, prepared: &Prepared) -> Result<SavedPlan, EngineError> {
+    let no_plan = |reason: &str| EngineError::NoPlan { path: folder.root().to_owned(), reason: reason.to_owned() };
+    let bytes = folder.get(PLAN)?.ok_or_else(|| no_plan("none was saved"))?;
+    let saved: SavedPlan = serde_json::from_slice(&bytes).map_err(|error| no_plan(&error.to_string()))?;
+    for ((name, state), source) in saved.sources.iter().zip(&prepared.sources) {
+        if *name != source.name || *state != source.fingerprint {
+            let reason = "it is not what it was when the plan was saved".to_owned();
+            return Err(EngineError::Changed { file: source.name.clone(), reason });
+        }
+    }
+    if saved.plan != prepared.hash || saved.sources.len() != prepared.sources.len() {
+        return Err(EngineError::OtherPlan { path: folder.root().to_owned() });
+    }
+    Ok(saved)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_share_all_tasks_and_none_twice() {
+        let tasks: Vec<Task> = (0..10).map(|array| Task { array, first: vec![], n_units: vec![] }).collect();
+        for of in 1..13 {
+            let done: Vec<usize> =
+                (1..=of).flat_map(|number| Part { number, of }.of_tasks(&tasks)).map(|task| task.array).collect();
+            assert_eq!(done, (0..10).collect::<Vec<_>>());
+        }
+    }
+}

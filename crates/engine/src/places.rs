@@ -1,0 +1,358 @@
+//! What people name: files, patterns, folders, stores, addresses.
+//!
+//! A pattern or a folder becomes the files in it, sorted by name. It promises that a Zarr store is one thing, however
+//! many files it has, and that neither a loop of links nor a strange pattern keeps it from ending.
+
+use std::{
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
+};
+
+use frazil_model::location::Location;
+use frazil_store::StoreError;
+
+use crate::error::EngineError;
+
+/// Folders within folders.
+const MAX_DEPTH: usize = 64;
+
+/// Files and folders looked at for one name.
+const MAX_ENTRIES: usize = 5_000_000;
+
+/// Where an HDF5 file may begin behind a user block, besides byte 0.
+const USER_BLOCKS: [u64; 5] = [512, 1024, 2048, 4096, 8192];
+
+/// Something to read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// A file or an object of a server.
+    File {
+        /// Where.
+        location: Location,
+        /// How it is named in messages.
+        name: String,
+    },
+    /// The folder of a Zarr store.
+    Zarr {
+        /// Where.
+        path: PathBuf,
+        /// How it is named in messages.
+        name: String,
+    },
+}
+
+impl Place {
+    /// How it is named in messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::File { name, .. } | Self::Zarr { name, .. } => name,
+        }
+    }
+}
+
+/// What `texts` name, each in the order given; files of a pattern or a folder by name.
+///
+/// # Errors
+/// If a name is no place, is not there, or a pattern or a folder gives nothing.
+pub fn places(texts: &[String]) -> Result<Vec<Place>, EngineError> {
+    let mut all = Vec::new();
+    for text in texts {
+        let location = Location::parse(text)?;
+        let Location::File(path) = &location else {
+            all.push(Place::File { name: location.to_string(), location });
+            continue;
+        };
+        let about = std::fs::metadata(path);
+        match about {
+            Ok(about) if about.is_dir() => all.extend(of_folder(path)?),
+            Ok(_) => all.push(file(path.clone())),
+            Err(_) if is_pattern(path) => all.extend(of_pattern(path)?),
+            Err(error) => return Err(StoreError::reading(&location, error).into()),
+        }
+    }
+    Ok(all)
+}
+
+fn file(path: String) -> Place {
+    Place::File { location: Location::File(path.clone()), name: path }
+}
+
+fn zarr(path: &str) -> Place {
+    Place::Zarr { path: PathBuf::from(path), name: path.to_owned() }
+}
+
+/// Whether a text has letters that patterns are made of.
+fn is_pattern(text: &str) -> bool {
+    text.contains(['*', '?', '['])
+}
+
+/// Whether the folder at `path` is a Zarr store or an array or group of one.
+#[must_use]
+pub fn is_zarr(path: &Path) -> bool {
+    ["zarr.json", ".zgroup", ".zarray", ".zmetadata"].iter().any(|name| path.join(name).is_file())
+}
+
+/// The data files below a folder, told by how they begin; or the store that the folder is.
+fn of_folder(path: &str) -> Result<Vec<Place>, EngineError> {
+    if is_zarr(Path::new(path)) {
+        return Ok(vec![zarr(path)]);
+    }
+    let mut walk = Walk { found: Vec::new(), n_entries: 0 };
+    walk.folder(path, 0)?;
+    if walk.found.is_empty() {
+        return Err(EngineError::NoMatch { pattern: path.to_owned() });
+    }
+    walk.found.sort();
+    Ok(walk.found)
+}
+
+/// The files that match a pattern.
+fn of_pattern(pattern: &str) -> Result<Vec<Place>, EngineError> {
+    let (start, rest) = match pattern.strip_prefix('/') {
+        Some(rest) => ("/", rest),
+        None => ("", pattern),
+    };
+    let parts: Vec<&str> = rest.split('/').collect();
+    let mut walk = Walk { found: Vec::new(), n_entries: 0 };
+    walk.matching(start, &parts, 0)?;
+    walk.found.sort();
+    walk.found.dedup();
+    if walk.found.is_empty() {
+        return Err(EngineError::NoMatch { pattern: pattern.to_owned() });
+    }
+    Ok(walk.found)
+}
+
+struct Walk {
+    found: Vec<Place>,
+    n_entries: usize,
+}
+
+impl Walk {
+    /// Names and whether they are folders; links to folders are not followed unless they are named.
+    fn entries(&mut self, folder: &str) -> Result<Vec<(String, bool)>, EngineError> {
+        let shown = if folder.is_empty() { "." } else { folder };
+        let location = Location::File(shown.to_owned());
+        let reading = |error| StoreError::reading(&location, error);
+        let mut all = Vec::new();
+        for entry in std::fs::read_dir(shown).map_err(reading)? {
+            let entry = entry.map_err(reading)?;
+            self.n_entries += 1;
+            if self.n_entries > MAX_ENTRIES {
+                return Err(EngineError::NoMatch { pattern: shown.to_owned() });
+            }
+            // A name that is no text cannot be typed or reported; what has one is not ours to read.
+            if let (Ok(name), Ok(kind)) = (entry.file_name().into_string(), entry.file_type()) {
+                all.push((name, kind.is_dir()));
+            }
+        }
+        all.sort();
+        Ok(all)
+    }
+
+    fn folder(&mut self, path: &str, depth: usize) -> Result<(), EngineError> {
+        if depth > MAX_DEPTH {
+            return Ok(());
+        }
+        for (name, is_folder) in self.entries(path)? {
+            if name.starts_with('.') {
+                continue;
+            }
+            let child = join(path, &name);
+            if is_folder {
+                if is_zarr(Path::new(&child)) {
+                    self.found.push(zarr(&child));
+                } else {
+                    self.folder(&child, depth + 1)?;
+                }
+            } else if begins_like_data(Path::new(&child)) {
+                self.found.push(file(child));
+            }
+        }
+        Ok(())
+    }
+
+    fn matching(&mut self, folder: &str, parts: &[&str], depth: usize) -> Result<(), EngineError> {
+        let Some((part, rest)) = parts.split_first() else { return Ok(()) };
+        if depth > MAX_DEPTH {
+            return Ok(());
+        }
+        if *part == "**" {
+            self.matching(folder, if rest.is_empty() { &["*"] } else { rest }, depth)?;
+            for (name, is_folder) in self.entries(folder)? {
+                if is_folder && !name.starts_with('.') && !is_zarr(Path::new(&join(folder, &name))) {
+                    self.matching(&join(folder, &name), parts, depth + 1)?;
+                }
+            }
+            return Ok(());
+        }
+        if !is_pattern(part) {
+            return self.step(&join(folder, part), rest, depth);
+        }
+        for (name, _) in self.entries(folder)? {
+            // As in a shell, a star does not find what is hidden.
+            if matches(part, &name) && (part.starts_with('.') || !name.starts_with('.')) {
+                self.step(&join(folder, &name), rest, depth)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Goes on at `path`, which matched.
+    fn step(&mut self, path: &str, rest: &[&str], depth: usize) -> Result<(), EngineError> {
+        let Ok(about) = std::fs::metadata(path) else { return Ok(()) };
+        if !rest.is_empty() {
+            return if about.is_dir() { self.matching(path, rest, depth + 1) } else { Ok(()) };
+        }
+        if !about.is_dir() {
+            self.found.push(file(path.to_owned()));
+        } else if is_zarr(Path::new(path)) {
+            self.found.push(zarr(path));
+        }
+        Ok(())
+    }
+}
+
+fn join(folder: &str, name: &str) -> String {
+    match folder {
+        "" | "." => name.to_owned(),
+        _ if folder.ends_with('/') => format!("{folder}{name}"),
+        _ => format!("{folder}/{name}"),
+    }
+}
+
+/// Whether a file begins as netCDF or HDF5 files do. What cannot be read is kept: it will be named.
+fn begins_like_data(path: &Path) -> bool {
+    let Ok(mut file) = File::open(path) else { return true };
+    let mut head = [0; 8];
+    let mut n_bytes = 0;
+    while n_bytes < head.len() {
+        match file.read(&mut head[n_bytes..]) {
+            Ok(0) | Err(_) => break,
+            Ok(more) => n_bytes += more,
+        }
+    }
+    let head = &head[..n_bytes];
+    if head.starts_with(b"CDF") || frazil_formats::hdf5::looks_like_hdf5(head) {
+        return true;
+    }
+    USER_BLOCKS.iter().any(|offset| {
+        let mut signature = [0; 8];
+        std::os::unix::fs::FileExt::read_exact_at(&file, &mut signature, *offset).is_ok()
+            && frazil_formats::hdf5::looks_like_hdf5(&signature)
+    })
+}
+
+/// Whether a name is as a pattern of `*`, `?` and `[…]` says.
+///
+/// It goes back only to the last star, so that its time is at most the product of the two lengths.
+#[must_use]
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
+    let (mut p, mut n) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while n < name.len() {
+        match one(&pattern[p..], name[n]) {
+            Some(0) => {
+                star = Some((p, n));
+                p += 1;
+            }
+            Some(used) => {
+                p += used;
+                n += 1;
+            }
+            None => {
+                let Some((at, from)) = star else { return false };
+                star = Some((at, from + 1));
+                (p, n) = (at + 1, from + 1);
+            }
+        }
+    }
+    pattern[p..].iter().all(|letter| *letter == '*')
+}
+
+/// How much of the pattern one letter takes: nothing for a star, `None` if it does not fit.
+fn one(pattern: &[char], letter: char) -> Option<usize> {
+    match pattern.first()? {
+        '*' => Some(0),
+        '?' => Some(1),
+        '[' => {
+            // The first letter of a set may be its closing bracket.
+            let end = (2..pattern.len()).find(|at| pattern[*at] == ']' && !(*at == 2 && pattern[1] == '!'));
+            let Some(end) = end else { return (letter == '[').then_some(1) };
+            let (is_not, set) = match pattern[1] {
+                '!' | '^' => (true, &pattern[2..end]),
+                _ => (false, &pattern[1..end]),
+            };
+            (in_set(set, letter) != is_not).then_some(end + 1)
+        }
+        plain => (*plain == letter).then_some(1),
+    }
+}
+
+fn in_set(set: &[char], letter: char) -> bool {
+    let mut at = 0;
+    while at < set.len() {
+        if at + 2 < set.len() && set[at + 1] == '-' {
+            if (set[at]..=set[at + 2]).contains(&letter) {
+                return true;
+            }
+            at += 3;
+        } else {
+            if set[at] == letter {
+                return true;
+            }
+            at += 1;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_those_of_a_shell() {
+        for (pattern, name, expected) in [
+            ("*.nc", "a.nc", true),
+            ("*.nc", "a.nc4", false),
+            ("sst.?.nc", "sst.1.nc", true),
+            ("sst.[12].nc", "sst.3.nc", false),
+            ("sst.[!12].nc", "sst.3.nc", true),
+            ("sst.[0-9][0-9].nc", "sst.42.nc", true),
+            ("a*b*c", "aXXbYYbc", true),
+            ("[", "[", true),
+            ("[]]", "]", true),
+            ("", "", true),
+            ("*", "", true),
+        ] {
+            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_of_many_stars_ends() {
+        assert!(!matches(&"*a".repeat(60), &"a".repeat(10_000).replace("aaaaaaaaaa", "b")));
+    }
+
+    #[test]
+    fn a_folder_gives_its_data_files_and_a_store_is_one_thing() {
+        let folder = std::env::temp_dir().join(format!("frazil-places-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("sub/a.zarr/c")).unwrap();
+        std::fs::write(folder.join("b.bin"), b"CDF\x01rest").unwrap();
+        std::fs::write(folder.join("notes.txt"), b"hello").unwrap();
+        std::fs::write(folder.join("sub/a.zarr/zarr.json"), b"{}").unwrap();
+        std::fs::write(folder.join("sub/a.zarr/c/0"), b"CDF\x01").unwrap();
+        let text = folder.to_str().unwrap().to_owned();
+        let names = |texts: &[String]| -> Vec<String> {
+            places(texts).unwrap().iter().map(|place| place.name()[text.len()..].to_owned()).collect()
+        };
+        assert_eq!(names(std::slice::from_ref(&text)), ["/b.bin", "/sub/a.zarr"]);
+        assert_eq!(names(&[format!("{text}/**/*.bin"), format!("{text}/*/*.zarr")]), ["/b.bin", "/sub/a.zarr"]);
+        assert!(places(&[format!("{text}/*.nc")]).is_err());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

@@ -1,0 +1,474 @@
+//! Reading a Zarr store that lies in a folder: what it holds, and its values box by box.
+//!
+//! An object that is not there holds the fill value, as Zarr has it; whether it should be there, the receipt knows.
+//! It promises that no document leads outside the folder.
+
+use std::{
+    fs::File,
+    io::Read,
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use frazil_formats::{
+    FormatError,
+    codecs::{ChunkForm, Codecs},
+    zarr::{self, ZarrDataset},
+};
+use frazil_model::{
+    dataset::{Dataset, Variable},
+    location::Location,
+    region::{Region, cells_touching, coordinates_of, count, number_of},
+    zarr::{ArrayLayout, IndexChecksum, IndexPlace, Shards},
+};
+use frazil_store::StoreError;
+
+use crate::{
+    boxes::{Boxes, ChunkCopy, put_fill},
+    error::EngineError,
+};
+
+/// Bytes of one metadata document.
+const MAX_DOCUMENT_BYTES: u64 = 256 << 20;
+
+/// Metadata documents of a store that has none for all.
+const MAX_DOCUMENTS: usize = 200_000;
+
+/// Groups within groups.
+const MAX_DEPTH: usize = 64;
+
+/// Objects of one array that are counted.
+const MAX_OBJECTS: u64 = 20_000_000;
+
+/// Bytes of an entry in the index of a shard: offset and length.
+const INDEX_ENTRY_BYTES: u64 = 16;
+
+/// What an index says of a chunk that was never written.
+const UNWRITTEN: u64 = u64::MAX;
+
+/// A Zarr store.
+pub struct StoreBoxes {
+    root: PathBuf,
+    name: String,
+    zarr: ZarrDataset,
+    /// Whether one document describes all of it.
+    pub consolidated: Consolidated,
+    codecs: Codecs,
+    stored: Vec<u8>,
+    chunk_limit_bytes: u64,
+    shard: Option<OpenShard>,
+}
+
+/// Whether one document describes a whole store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Consolidated {
+    Yes,
+    No,
+}
+
+/// The shard that was read last.
+struct OpenShard {
+    path: PathBuf,
+    /// `None`: it is not there.
+    found: Option<(File, Vec<(u64, u64)>)>,
+}
+
+/// Objects of an array and their bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Objects {
+    /// How many are there.
+    pub n_objects: u64,
+    /// Their bytes.
+    pub size_bytes: u64,
+}
+
+impl StoreBoxes {
+    /// Opens the store in the folder `root`, called `name` in messages. A chunk of more than `chunk_limit_bytes` is
+    /// refused.
+    ///
+    /// # Errors
+    /// If its metadata cannot be read.
+    pub fn open(root: &Path, name: &str, chunk_limit_bytes: u64) -> Result<Self, EngineError> {
+        let failed = |source| EngineError::Format { file: name.to_owned(), source };
+        let (root, zarr, consolidated) = if root.join("zarr.json").is_file() {
+            let text = document(&root.join("zarr.json"))?;
+            match zarr::read_v3_root(&text) {
+                Ok(zarr) => (root.to_owned(), zarr, Consolidated::Yes),
+                Err(_) => {
+                    let (root, documents) = documents_v3(root, text)?;
+                    (root, zarr::read_v3_documents(&documents).map_err(failed)?, Consolidated::No)
+                }
+            }
+        } else if root.join(".zmetadata").is_file() {
+            let text = document(&root.join(".zmetadata"))?;
+            (root.to_owned(), zarr::read_v2_consolidated(&text).map_err(failed)?, Consolidated::Yes)
+        } else {
+            let (root, documents) = documents_v2(root)?;
+            (root, zarr::read_v2_documents(&documents).map_err(failed)?, Consolidated::No)
+        };
+        Ok(Self {
+            root,
+            name: name.to_owned(),
+            zarr,
+            consolidated,
+            codecs: Codecs::new(),
+            stored: Vec::new(),
+            chunk_limit_bytes,
+            shard: None,
+        })
+    }
+
+    /// How each array is laid out, in the order of the variables.
+    #[must_use]
+    pub fn layouts(&self) -> &[ArrayLayout] {
+        &self.zarr.layouts
+    }
+
+    /// The objects of an array that are there.
+    #[must_use]
+    pub fn objects(&self, variable: usize) -> Objects {
+        let mut found = Objects::default();
+        if let Some(layout) = self.zarr.layouts.get(variable) {
+            weigh(&self.folder(layout), 0, &mut found);
+        }
+        found
+    }
+
+    fn folder(&self, layout: &ArrayLayout) -> PathBuf {
+        self.root.join(layout.path.trim_start_matches('/'))
+    }
+
+    fn unreadable(&self, variable: usize, reason: impl Into<String>) -> EngineError {
+        let path = self.zarr.dataset.variables.get(variable).map(|variable| variable.path.clone());
+        EngineError::Unreadable { file: self.name.clone(), variable: path.unwrap_or_default(), reason: reason.into() }
+    }
+
+    fn bad_chunk(&self, variable: &Variable, chunk: u64, source: FormatError) -> EngineError {
+        EngineError::Chunk { file: self.name.clone(), variable: variable.path.clone(), chunk, source }
+    }
+
+    /// Puts the stored bytes of the chunk at `at` into `self.stored`. `false`: it was never written.
+    fn fetch(&mut self, number: usize, layout: &ArrayLayout, at: &[u64]) -> Result<bool, EngineError> {
+        let Some(shards) = &layout.shards else {
+            let path = self.folder(layout).join(layout.chunk_key(at));
+            let Some((mut file, n_bytes)) = open(&path)? else { return Ok(false) };
+            self.check_stored(number, n_bytes)?;
+            self.stored.clear();
+            let reading = |error| StoreError::reading(&place(&path), error);
+            file.by_ref().take(n_bytes).read_to_end(&mut self.stored).map_err(reading)?;
+            return Ok(true);
+        };
+        let per_shard: Vec<u64> =
+            shards.shape.iter().zip(&layout.chunk_shape).map(|(shard, chunk)| shard / (*chunk).max(1)).collect();
+        let shard_at: Vec<u64> = at.iter().zip(&per_shard).map(|(at, n)| at / (*n).max(1)).collect();
+        let inside: Vec<u64> = at.iter().zip(&per_shard).map(|(at, n)| at % (*n).max(1)).collect();
+        let path = self.folder(layout).join(layout.chunk_key(&shard_at));
+        self.open_shard(number, &path, shards, count(&per_shard))?;
+        let entry = usize::try_from(number_of(&inside, &per_shard)).unwrap_or(usize::MAX);
+        let Some((file, index)) = self.shard.as_ref().and_then(|shard| shard.found.as_ref()) else { return Ok(false) };
+        let Some((offset, n_bytes)) = index.get(entry).copied() else { return Ok(false) };
+        if (offset, n_bytes) == (UNWRITTEN, UNWRITTEN) {
+            return Ok(false);
+        }
+        let size_bytes = file.metadata().map_err(|error| StoreError::reading(&place(&path), error))?.len();
+        if offset.checked_add(n_bytes).is_none_or(|end| end > size_bytes) {
+            return Err(self.unreadable(number, format!("a shard points past its end: {}", path.display())));
+        }
+        self.check_stored(number, n_bytes)?;
+        self.stored.resize(usize::try_from(n_bytes).unwrap_or(0), 0);
+        file.read_exact_at(&mut self.stored, offset).map_err(|error| StoreError::reading(&place(&path), error))?;
+        Ok(true)
+    }
+
+    fn check_stored(&self, number: usize, n_bytes: u64) -> Result<(), EngineError> {
+        if n_bytes > self.chunk_limit_bytes.saturating_mul(2) {
+            let reason = format!("one chunk of it takes {n_bytes} bytes; give more with `--memory`");
+            return Err(self.unreadable(number, reason));
+        }
+        Ok(())
+    }
+
+    /// Reads the index of the shard at `path`, unless it is the one that is open.
+    fn open_shard(&mut self, number: usize, path: &Path, shards: &Shards, n_chunks: u64) -> Result<(), EngineError> {
+        if self.shard.as_ref().is_some_and(|shard| shard.path == path) {
+            return Ok(());
+        }
+        let reading = |error| StoreError::reading(&place(path), error);
+        let found = match open(path)? {
+            None => None,
+            Some((file, size_bytes)) => {
+                let checksum_bytes = if shards.index_checksum == IndexChecksum::Crc32c { 4 } else { 0 };
+                let index_bytes = n_chunks.saturating_mul(INDEX_ENTRY_BYTES).saturating_add(checksum_bytes);
+                if index_bytes > size_bytes {
+                    return Err(self.unreadable(number, format!("a shard is cut short: {}", path.display())));
+                }
+                let at = if shards.index_place == IndexPlace::Start { 0 } else { size_bytes - index_bytes };
+                let mut bytes = vec![0; usize::try_from(index_bytes).unwrap_or(0)];
+                file.read_exact_at(&mut bytes, at).map_err(reading)?;
+                let table = bytes.len() - usize::try_from(checksum_bytes).unwrap_or(0);
+                if checksum_bytes > 0 && bytes[table..] != crc32c::crc32c(&bytes[..table]).to_le_bytes() {
+                    return Err(self.unreadable(number, format!("the index of a shard is damaged: {}", path.display())));
+                }
+                let number = |cell: &[u8]| cell.try_into().map(u64::from_le_bytes).unwrap_or(UNWRITTEN);
+                let entries = bytes[..table].chunks_exact(16).map(|cell| (number(&cell[..8]), number(&cell[8..])));
+                Some((file, entries.collect()))
+            }
+        };
+        self.shard = Some(OpenShard { path: path.to_owned(), found });
+        Ok(())
+    }
+}
+
+impl Boxes for StoreBoxes {
+    fn dataset(&self) -> &Dataset {
+        &self.zarr.dataset
+    }
+
+    fn read(&mut self, number: usize, region: &Region, into: &mut [u8]) -> Result<(), EngineError> {
+        let Some(variable) = self.zarr.dataset.variables.get(number).cloned() else {
+            return Err(self.unreadable(number, "there is no such variable"));
+        };
+        let layout = self.zarr.layouts[number].clone();
+        let Some(element_bytes) = variable.dtype.size_bytes() else {
+            return Err(self.unreadable(number, format!("{} has no elements of fixed size", variable.dtype)));
+        };
+        let element_bytes = element_bytes as usize;
+        if into.is_empty() {
+            return Ok(());
+        }
+        put_fill(&variable, element_bytes, into);
+        let decoded_bytes = count(&variable.chunk_shape).saturating_mul(element_bytes as u64);
+        if decoded_bytes > self.chunk_limit_bytes {
+            let reason = format!("one chunk of it decodes to {decoded_bytes} bytes; give more with `--memory`");
+            return Err(self.unreadable(number, reason));
+        }
+        let decoded_bytes = usize::try_from(decoded_bytes).unwrap_or(usize::MAX);
+        let form = ChunkForm { chain: &variable.codecs, swap_bytes: variable.dtype.swap_bytes(), decoded_bytes };
+        let grid = variable.grid();
+        for at in cells_touching(region, &variable.chunk_shape) {
+            if !self.fetch(number, &layout, &at)? {
+                continue;
+            }
+            let index = number_of(&at, &grid);
+            let Some(copy) = ChunkCopy::of(&variable, index, region) else { continue };
+            match self.codecs.decode(&form, &self.stored, 0) {
+                Ok(elements) => copy.run(elements, into, element_bytes),
+                Err(error) => return Err(self.bad_chunk(&variable, index, error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn texts(&mut self, number: usize, region: &Region) -> Result<Vec<Option<String>>, EngineError> {
+        let Some(variable) = self.zarr.dataset.variables.get(number).cloned() else {
+            return Err(self.unreadable(number, "there is no such variable"));
+        };
+        let layout = self.zarr.layouts[number].clone();
+        let n_texts = usize::try_from(region.n_elements()).unwrap_or(usize::MAX);
+        let mut all: Vec<Option<String>> = vec![None; n_texts];
+        let most_bytes = usize::try_from(self.chunk_limit_bytes).unwrap_or(usize::MAX);
+        let (grid, n_in_chunk) = (variable.grid(), count(&variable.chunk_shape));
+        for at in cells_touching(region, &variable.chunk_shape) {
+            if !self.fetch(number, &layout, &at)? {
+                continue;
+            }
+            let index = number_of(&at, &grid);
+            let texts = self.codecs.decode_at_most(&variable.codecs, &self.stored, most_bytes);
+            let texts = match texts.and_then(|bytes| listed_texts(bytes, n_in_chunk)) {
+                Ok(texts) => texts,
+                Err(error) => return Err(self.bad_chunk(&variable, index, error)),
+            };
+            let chunk = Region::of_cell(&at, &variable.chunk_shape, &variable.shape);
+            let Some(shared) = chunk.intersect(region) else { continue };
+            for element in 0..shared.n_elements() {
+                let place = coordinates_of(element, &shared.shape);
+                let within = |origin: &[u64], shape: &[u64]| {
+                    let from: Vec<u64> = place
+                        .iter()
+                        .zip(&shared.start)
+                        .zip(origin)
+                        .map(|((at, start), origin)| at + start - origin)
+                        .collect();
+                    usize::try_from(number_of(&from, shape)).unwrap_or(usize::MAX)
+                };
+                let text = texts.get(within(&chunk.start, &variable.chunk_shape)).cloned();
+                if let (Some(text), Some(target)) = (text, all.get_mut(within(&region.start, &region.shape))) {
+                    *target = Some(text);
+                }
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// The texts of a chunk as `vlen-utf8` lays them out: a count, then each with its length in bytes.
+fn listed_texts(bytes: &[u8], n_expected: u64) -> Result<Vec<String>, FormatError> {
+    let bad = |reason: &str| FormatError::Chunk { codec: "vlen-utf8".into(), reason: reason.into() };
+    let short = || bad("it is cut short");
+    let number = |at: usize| -> Result<u32, FormatError> {
+        let cell = bytes.get(at..at.saturating_add(4)).ok_or_else(short)?;
+        cell.try_into().map(u32::from_le_bytes).map_err(|_| short())
+    };
+    let n_texts = number(0)?;
+    if u64::from(n_texts) != n_expected {
+        return Err(bad("it holds another number of texts than its shape"));
+    }
+    let mut at = 4;
+    let mut texts = Vec::new();
+    for _ in 0..n_texts {
+        let n_bytes = number(at)? as usize;
+        at += 4;
+        let text = bytes.get(at..at.saturating_add(n_bytes)).ok_or_else(short)?;
+        texts.push(std::str::from_utf8(text).map_err(|_| bad("a text is not UTF-8"))?.to_owned());
+        at += n_bytes;
+    }
+    Ok(texts)
+}
+
+fn place(path: &Path) -> Location {
+    Location::File(path.to_string_lossy().into_owned())
+}
+
+/// An object and its size; `None` if it is not there.
+fn open(path: &Path) -> Result<Option<(File, u64)>, StoreError> {
+    match File::open(path) {
+        Ok(file) => {
+            let about = file.metadata().map_err(|error| StoreError::reading(&place(path), error))?;
+            Ok(if about.is_dir() { None } else { Some((file, about.len())) })
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::reading(&place(path), error)),
+    }
+}
+
+fn document(path: &Path) -> Result<String, EngineError> {
+    let reading = |error| StoreError::reading(&place(path), error);
+    let file = File::open(path).map_err(reading)?;
+    let mut text = String::new();
+    file.take(MAX_DOCUMENT_BYTES).read_to_string(&mut text).map_err(reading)?;
+    Ok(text)
+}
+
+/// Names below a folder that are folders, sorted.
+fn folders(path: &Path) -> Result<Vec<String>, EngineError> {
+    let reading = |error| StoreError::reading(&place(path), error);
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(path).map_err(reading)? {
+        let entry = entry.map_err(reading)?;
+        if let (Ok(name), true) = (entry.file_name().into_string(), entry.path().is_dir())
+            && !name.starts_with('.')
+        {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// Documents with their keys, and the folder that keys begin at.
+type Documents = (PathBuf, Vec<(String, String)>);
+
+/// All documents of a v3 store, node by node. An array by itself is a store of one.
+fn documents_v3(root: &Path, text: String) -> Result<Documents, EngineError> {
+    if let Some(found) = alone(root, &[("zarr.json", "")], &text)? {
+        return Ok(found);
+    }
+    let mut all = vec![("/".to_owned(), text)];
+    let mut waiting = vec![(root.to_owned(), String::new(), 0)];
+    while let Some((folder, path, depth)) = waiting.pop() {
+        for name in folders(&folder)? {
+            let child = folder.join(&name);
+            let key = format!("{path}/{name}");
+            if all.len() < MAX_DOCUMENTS && child.join("zarr.json").is_file() {
+                let text = document(&child.join("zarr.json"))?;
+                // Nothing lies below an array but its chunks.
+                if depth < MAX_DEPTH && !is_array(&text) {
+                    waiting.push((child, key.clone(), depth + 1));
+                }
+                all.push((key, text));
+            }
+        }
+    }
+    Ok((root.to_owned(), all))
+}
+
+fn is_array(text: &str) -> bool {
+    serde_json::from_str::<serde_json::Value>(text).is_ok_and(|node| node["node_type"] == "array")
+}
+
+/// The documents of an array that is no part of a store: it gets the name of its folder.
+fn alone(root: &Path, files: &[(&str, &str)], text: &str) -> Result<Option<Documents>, EngineError> {
+    let is_v3 = files.first().is_some_and(|(file, _)| *file == "zarr.json");
+    if is_v3 && !is_array(text) {
+        return Ok(None);
+    }
+    let full = std::path::absolute(root).map_err(|error| StoreError::reading(&place(root), error))?;
+    let (Some(parent), Some(name)) = (full.parent(), full.file_name().and_then(|name| name.to_str())) else {
+        return Ok(None);
+    };
+    let mut all = Vec::new();
+    for (file, suffix) in files {
+        if root.join(file).is_file() {
+            all.push((format!("{name}{suffix}"), document(&root.join(file))?));
+        }
+    }
+    Ok(Some((parent.to_owned(), all)))
+}
+
+/// All documents of a v2 store.
+fn documents_v2(root: &Path) -> Result<Documents, EngineError> {
+    if root.join(".zarray").is_file() {
+        let files = [(".zarray", "/.zarray"), (".zattrs", "/.zattrs")];
+        if let Some(found) = alone(root, &files, "")? {
+            return Ok(found);
+        }
+    }
+    let mut all = Vec::new();
+    let mut waiting = vec![(root.to_owned(), String::new(), 0)];
+    while let Some((folder, path, depth)) = waiting.pop() {
+        for file in [".zgroup", ".zarray", ".zattrs"] {
+            if folder.join(file).is_file() && all.len() < MAX_DOCUMENTS {
+                all.push((format!("{path}{file}"), document(&folder.join(file))?));
+            }
+        }
+        if depth < MAX_DEPTH && !folder.join(".zarray").is_file() {
+            for name in folders(&folder)? {
+                waiting.push((folder.join(&name), format!("{path}{name}/"), depth + 1));
+            }
+        }
+    }
+    Ok((root.to_owned(), all))
+}
+
+/// Counts the objects below a folder, without documents.
+fn weigh(folder: &Path, depth: usize, found: &mut Objects) {
+    let Ok(entries) = std::fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        if found.n_objects >= MAX_OBJECTS || depth > MAX_DEPTH {
+            return;
+        }
+        let Ok(about) = entry.metadata() else { continue };
+        let name = entry.file_name();
+        let is_document = name == "zarr.json" || name.to_string_lossy().starts_with('.');
+        if about.is_dir() {
+            weigh(&entry.path(), depth + 1, found);
+        } else if !is_document {
+            found.n_objects += 1;
+            found.size_bytes = found.size_bytes.saturating_add(about.len());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_listed_with_their_lengths() {
+        let bytes = [&2_u32.to_le_bytes()[..], &1_u32.to_le_bytes(), b"a", &0_u32.to_le_bytes()].concat();
+        assert_eq!(listed_texts(&bytes, 2).unwrap(), ["a", ""]);
+        assert!(listed_texts(&bytes, 3).is_err());
+        assert!(listed_texts(&bytes[..6], 2).is_err());
+    }
+}
