@@ -6,14 +6,15 @@ use frazil_engine::{
     EngineError,
     make::{How, Stage, make},
     places::{Place, places},
-    prepare::{FileStep, Request},
+    prepare::Request,
     progress::Progress,
 };
 use frazil_model::{
-    combine::policy::Policies,
+    combine::{policy::Policies, steps::selection},
     layout::{Growth, LayoutRequest},
     location::Location,
     plan::Limits,
+    recipe::{Spanned, each::Step},
 };
 use serde_json::json;
 
@@ -42,11 +43,12 @@ fn request(words: &Convert) -> Result<Request, EngineError> {
     let found = places(sources)?;
     let mut steps = Vec::new();
     if !words.vars.is_empty() {
-        steps.push(FileStep::Keep(words.vars.clone()));
+        steps.push(Spanned::unplaced(Step::Keep(words.vars.iter().cloned().map(Spanned::unplaced).collect())));
     }
     if !words.drop.is_empty() {
-        steps.push(FileStep::Drop(words.drop.clone()));
+        steps.push(Spanned::unplaced(Step::Drop(words.drop.iter().cloned().map(Spanned::unplaced).collect())));
     }
+    steps.extend(words.select.as_ref().and_then(selection));
     let policies = Policies {
         along: words.along.clone(),
         align: words.align.clone(),
@@ -68,6 +70,7 @@ fn request(words: &Convert) -> Result<Request, EngineError> {
             Place::Zarr { .. } => None,
         })),
         steps,
+        keys: Vec::new(),
         policies,
         layout: LayoutRequest {
             format: words.zarr_format,

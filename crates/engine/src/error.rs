@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use frazil_formats::FormatError;
 use frazil_model::{
-    combine::error::CombineError,
+    combine::{error::CombineError, steps::StepError},
     layout::LayoutError,
     location::LocationError,
     plan::PlanError,
@@ -22,6 +22,8 @@ pub enum EngineError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Location(#[from] LocationError),
+    #[error(transparent)]
+    Step(#[from] StepError),
     #[error(transparent)]
     Combine(#[from] CombineError),
     #[error(transparent)]
@@ -83,6 +85,7 @@ impl Problem for EngineError {
         match self {
             Self::Store(error) => error.code(),
             Self::Location(error) => error.code(),
+            Self::Step(error) => error.code(),
             Self::Combine(error) => error.code(),
             Self::Layout(error) => error.code(),
             Self::Plan { problem, .. } => problem.code(),
@@ -116,6 +119,7 @@ impl Problem for EngineError {
         Some(match self {
             Self::Store(error) => return error.hint(),
             Self::Location(error) => return error.hint(),
+            Self::Step(error) => return error.hint(),
             Self::Combine(error) => return error.hint(),
             Self::Layout(error) => return error.hint(),
             Self::Plan { problem, .. } => return problem.hint(),
@@ -167,6 +171,7 @@ impl Problem for EngineError {
         match self {
             Self::Store(error) => error.exit(),
             Self::Location(error) => error.exit(),
+            Self::Step(error) => error.exit(),
             Self::Layout(error) => error.exit(),
             Self::Recipe(error) => error.exit(),
             Self::Interrupted { .. } => Exit::Interrupted,

@@ -4,6 +4,7 @@
 //! terminal nor Python; it answers with a `Report`.
 
 pub mod boxes;
+pub mod derived;
 pub mod elsewhere;
 pub mod error;
 pub mod extend;
@@ -24,7 +25,6 @@ pub mod run;
 pub mod scan;
 pub mod sinks;
 pub mod source;
-pub mod steps;
 pub mod store;
 pub mod store_source;
 pub mod strided;

@@ -117,6 +117,7 @@ pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, Engin
         fingerprint,
         decoded,
         values: HashMap::new(),
+        derived: Vec::new(),
         store: None,
     };
     load_values(&mut source, load, &reader, &mut bytes).map_err(|error| match error {

@@ -11,7 +11,7 @@ use frazil_formats::{
 };
 use frazil_model::{
     codec::{ByteOrder, Codec, CodecChain},
-    combine::view::Values,
+    combine::{derived::Derived, view::Values},
     dataset::Variable,
     location::Location,
     manifest::{ChunkPlace, ChunkTable},
@@ -35,6 +35,8 @@ pub struct Source {
     pub decoded: Arc<Decoded>,
     /// Values of its small variables, by the variable's number.
     pub values: HashMap<usize, Arc<Values>>,
+    /// Variables that the steps of a recipe made of it, numbered behind its own.
+    pub derived: Vec<Derived>,
     /// The folder of a Zarr store, if this is one that is read for its own extension.
     pub store: Option<PathBuf>,
 }
@@ -56,7 +58,16 @@ impl Source {
     /// The variable of number `variable`.
     #[must_use]
     pub fn variable(&self, variable: usize) -> &Variable {
-        &self.decoded.dataset.variables[variable]
+        match self.derived(variable) {
+            Some(derived) => &derived.variable,
+            None => &self.decoded.dataset.variables[variable],
+        }
+    }
+
+    /// The derived variable of number `variable`; `None` for those of the file.
+    #[must_use]
+    pub fn derived(&self, variable: usize) -> Option<&Derived> {
+        self.derived.get(variable.checked_sub(self.decoded.dataset.variables.len())?)
     }
 
     /// Where chunk `chunk` of `variable` is.
@@ -72,6 +83,7 @@ impl Source {
             Some(ChunkTable::Inline(_)) => Ok(ChunkAt::Inline),
             Some(ChunkTable::External(_)) => Err(self.unreadable(variable, "its values lie in external files")),
             Some(ChunkTable::Virtual(_)) => Err(self.unreadable(variable, "it is a virtual dataset over other files")),
+            None if self.derived(variable).is_some() => Ok(ChunkAt::Inline),
             None => Err(self.unreadable(variable, "the file does not say where its values are")),
         }
     }
@@ -85,11 +97,13 @@ impl Source {
     /// The error for a variable that cannot be read.
     #[must_use]
     pub fn unreadable(&self, variable: usize, reason: &str) -> EngineError {
-        EngineError::Unreadable {
-            file: self.name.clone(),
-            variable: self.variable(variable).path.clone(),
-            reason: reason.to_owned(),
-        }
+        self.unreadable_as(&self.variable(variable).path, reason)
+    }
+
+    /// The error for something of the file that cannot be read.
+    #[must_use]
+    pub fn unreadable_as(&self, path: &str, reason: &str) -> EngineError {
+        EngineError::Unreadable { file: self.name.clone(), variable: path.to_owned(), reason: reason.to_owned() }
     }
 }
 
@@ -97,13 +111,21 @@ impl Source {
 pub struct ChunkReader {
     codecs: Codecs,
     stored: Vec<u8>,
+    /// Elements of the last chunk of a derived variable.
+    made: Vec<u8>,
     open: Option<(Location, Reader)>,
     objects: StoreReader,
 }
 
 impl Default for ChunkReader {
     fn default() -> Self {
-        Self { codecs: Codecs::new(), stored: Vec::new(), open: None, objects: StoreReader::default() }
+        Self {
+            codecs: Codecs::new(),
+            stored: Vec::new(),
+            made: Vec::new(),
+            open: None,
+            objects: StoreReader::default(),
+        }
     }
 }
 
@@ -170,6 +192,10 @@ impl ChunkReader {
         chunk: u64,
         seen: &mut dyn FnMut(ChunkPlace, &[u8]),
     ) -> Result<Option<&'a [u8]>, EngineError> {
+        if let Some(derived) = source.derived(variable) {
+            self.made = crate::derived::elements(self, source, derived, chunk, seen)?;
+            return Ok(Some(&self.made));
+        }
         let about = source.variable(variable);
         let Some(element_bytes) = about.dtype.size_bytes() else {
             return Err(source.unreadable(variable, &format!("{} has no elements of fixed size", about.dtype)));

@@ -56,6 +56,7 @@ pub fn open(root: &Path) -> Result<(Source, Vec<ArrayLayout>), EngineError> {
         fingerprint,
         decoded,
         values,
+        derived: Vec::new(),
         store: Some(root.to_owned()),
     };
     Ok((source, layouts))

@@ -110,7 +110,8 @@ impl Order<'_> {
         let target = self.target();
         let needed_bytes = count(target.unit_shape()).saturating_mul(target.dtype.size_bytes().unwrap_or(16).into());
         let why = format!("an encoded shard of it is larger than the {limit_bytes} bytes that are left for it");
-        PlanError::Memory { variable: target.path.clone(), needed_bytes, limit_bytes, why }.into()
+        let problem = PlanError::Memory { variable: target.path.clone(), needed_bytes, limit_bytes, why };
+        EngineError::Plan { problem, file: "the sources".into() }
     }
 }
 
