@@ -159,11 +159,8 @@ impl ChunkReader {
         let decoded_bytes = usize::try_from(decoded_bytes).unwrap_or(usize::MAX);
         let form = ChunkForm { chain: &chain, swap_bytes: 1, decoded_bytes };
         self.fetch(source, place)?;
-        self.codecs.decode(&form, &self.stored, place.skipped_steps >> n_moves).map_err(|error| EngineError::Chunk {
-            file: source.name.clone(),
-            variable: about.path.clone(),
-            chunk,
-            source: error,
+        self.codecs.decode(&form, &self.stored, place.skipped_steps >> n_moves).map_err(|error| {
+            EngineError::Chunk { file: source.name.clone(), variable: about.path.clone(), chunk, source: error }
         })?;
         Ok(&self.stored)
     }

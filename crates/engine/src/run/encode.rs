@@ -206,12 +206,7 @@ impl Encoder {
         }
     }
 
-    fn append(
-        &mut self,
-        order: Order<'_>,
-        elements: Option<&BytesMut>,
-        grant: &mut Grant,
-    ) -> Result<Fit, EngineError> {
+    fn append(&mut self, order: Order<'_>, elements: Option<&BytesMut>, grant: &mut Grant) -> Result<Fit, EngineError> {
         let Some(elements) = elements else { return Ok(Fit::Whole) };
         let target = order.target();
         // Texts carry their own lengths: there is no number to turn round.
@@ -250,12 +245,7 @@ impl Encoder {
     }
 
     /// The index of a shard, with its checksum.
-    fn append_index(
-        &mut self,
-        order: Order<'_>,
-        index: &[(u64, u64)],
-        grant: &mut Grant,
-    ) -> Result<Fit, EngineError> {
+    fn append_index(&mut self, order: Order<'_>, index: &[(u64, u64)], grant: &mut Grant) -> Result<Fit, EngineError> {
         let plain: Vec<u8> =
             index.iter().flat_map(|(offset, length)| [offset.to_le_bytes(), length.to_le_bytes()]).flatten().collect();
         let chain = CodecChain { byte_order: ByteOrder::Little, steps: vec![Codec::Crc32c] };
