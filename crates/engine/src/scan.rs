@@ -27,7 +27,7 @@ use frazil_model::{
     range::ByteRange,
     region::{Region, coordinates_of, count, grid_of},
 };
-use frazil_store::read::Reader;
+use frazil_store::{StoreError, read::Reader};
 
 use crate::{
     error::EngineError,
@@ -92,7 +92,7 @@ pub fn scan_all(locations: &[(Location, String)], load: Load, n_threads: usize) 
 /// If it cannot be read or is of no known format.
 pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, EngineError> {
     let fingerprint = frazil_store::read::fingerprint(location)?;
-    let reader = Reader::open(location)?;
+    let reader = Reader::open_as(location, &fingerprint)?;
     let mut bytes = SparseBytes::new(reader.size_bytes());
     let failed = |source| EngineError::Format { file: name.to_owned(), source };
     let head_bytes = if reader.size_bytes() <= SMALL_FILE_BYTES { reader.size_bytes() } else { BLOCK_BYTES };
@@ -226,13 +226,23 @@ fn load_values(source: &mut Source, load: Load, reader: &Reader, bytes: &mut Spa
         }
         let loaded = match variable.dtype {
             DataType::String => texts(source, number, reader, bytes)?,
-            _ => whole(source, number, &mut chunks).ok().map(|bytes| Values::Fixed(bytes.into())),
+            _ => unless_unread(whole(source, number, &mut chunks))?.map(|bytes| Values::Fixed(bytes.into())),
         };
         if let Some(values) = loaded {
             source.values.insert(number, Arc::new(values));
         }
     }
     Ok(())
+}
+
+/// What is damaged in the file is named when it is wanted. A disk or a server that does not answer is another thing:
+/// going on without these values would make another store than the file's.
+fn unless_unread<T>(read: Result<T, EngineError>) -> Result<Option<T>, EngineError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(EngineError::Store(error)) if !matches!(error, StoreError::Short { .. }) => Err(error.into()),
+        Err(_) => Ok(None),
+    }
 }
 
 /// Whether `load` asks for the values of a variable.
@@ -324,7 +334,8 @@ fn texts(
     bytes: &mut SparseBytes,
 ) -> Result<Option<Values>, LoadError> {
     let Some(places) = &source.decoded.manifest.hdf5 else { return Ok(None) };
-    let Some(raw) = descriptors(source, number, 8 + usize::from(places.offset_bytes)) else { return Ok(None) };
+    let raw = unless_unread(descriptors(source, number, 8 + usize::from(places.offset_bytes)))?;
+    let Some(raw) = raw else { return Ok(None) };
     for _ in 0..MOST_ROUNDS {
         match hdf5::strings(&raw, places, bytes) {
             Ok(texts) => return Ok(Some(Values::Texts(texts))),
@@ -344,13 +355,15 @@ fn texts(
 }
 
 /// The descriptors of texts, as an array of `descriptor_bytes` each.
-fn descriptors(source: &Source, number: usize, descriptor_bytes: usize) -> Option<Vec<u8>> {
+fn descriptors(source: &Source, number: usize, descriptor_bytes: usize) -> Result<Vec<u8>, EngineError> {
+    let damaged = || source.unreadable(number, "its texts are damaged");
     let mut plain = source.clone();
     let mut decoded = Decoded { dataset: source.decoded.dataset.clone(), manifest: source.decoded.manifest.clone() };
-    let variable = decoded.dataset.variables.get_mut(number)?;
-    variable.dtype = DataType::Raw { name: "text".into(), size_bytes: u32::try_from(descriptor_bytes).ok()? };
+    let variable = decoded.dataset.variables.get_mut(number).ok_or_else(damaged)?;
+    let size_bytes = u32::try_from(descriptor_bytes).map_err(|_| damaged())?;
+    variable.dtype = DataType::Raw { name: "text".into(), size_bytes };
     variable.fill = vec![0; descriptor_bytes];
     variable.codecs = CodecChain { byte_order: frazil_model::codec::ByteOrder::Little, ..variable.codecs.clone() };
     plain.decoded = Arc::new(decoded);
-    whole(&plain, number, &mut ChunkReader::default()).ok()
+    whole(&plain, number, &mut ChunkReader::default())
 }

@@ -10,6 +10,7 @@ use frazil_formats::{
     codecs::{ChunkForm, Codecs},
 };
 use frazil_model::{
+    codec::{ByteOrder, Codec, CodecChain},
     combine::view::Values,
     dataset::Variable,
     location::Location,
@@ -116,10 +117,39 @@ impl ChunkReader {
         Ok(&self.stored)
     }
 
+    /// The stored bytes of a chunk, decoded once to see that they are whole. How the elements are shuffled does not
+    /// matter for that.
+    ///
+    /// # Errors
+    /// If the chunk cannot be read or decoded.
+    pub fn checked(
+        &mut self,
+        source: &Source,
+        variable: usize,
+        chunk: u64,
+        place: ChunkPlace,
+    ) -> Result<&[u8], EngineError> {
+        let about = source.variable(variable);
+        let steps = &about.codecs.steps;
+        let n_moves = steps.iter().take_while(|step| matches!(step, Codec::Shuffle { .. })).count();
+        let chain = CodecChain { byte_order: ByteOrder::Little, steps: steps[n_moves..].to_vec() };
+        let decoded_bytes = count(&about.chunk_shape).saturating_mul(about.dtype.size_bytes().unwrap_or(1).into());
+        let decoded_bytes = usize::try_from(decoded_bytes).unwrap_or(usize::MAX);
+        let form = ChunkForm { chain: &chain, swap_bytes: 1, decoded_bytes };
+        self.fetch(source, place)?;
+        self.codecs.decode(&form, &self.stored, place.skipped_steps >> n_moves).map_err(|error| EngineError::Chunk {
+            file: source.name.clone(),
+            variable: about.path.clone(),
+            chunk,
+            source: error,
+        })?;
+        Ok(&self.stored)
+    }
+
     fn fetch(&mut self, source: &Source, place: ChunkPlace) -> Result<(), EngineError> {
         let is_open = self.open.as_ref().is_some_and(|(location, _)| *location == source.location);
         if !is_open {
-            self.open = Some((source.location.clone(), Reader::open(&source.location)?));
+            self.open = Some((source.location.clone(), Reader::open_as(&source.location, &source.fingerprint)?));
         }
         match (&self.open, ByteRange::new(place.offset, place.length)) {
             (Some((_, reader)), Some(range)) => reader.read_into(range, &mut self.stored)?,

@@ -1,1 +1,3 @@
-//! For tests only.
+//! For tests only: a web server that tells lies.
+
+pub mod lying;

@@ -214,12 +214,74 @@ impl Codecs {
         swap_bytes: u32,
         elements: &'a [u8],
     ) -> Result<&'a [u8], FormatError> {
+        let place = self.encode_steps(chain, &chain.steps, swap_bytes, elements)?;
+        Ok(match place {
+            Place::Stored(range) => &elements[range],
+            Place::Front(range) => &self.front[range],
+        })
+    }
+
+    /// Appends the stored bytes of a chunk's little-endian elements to `out`, of which no more than `most_bytes` are
+    /// touched. If they do not fit, `out` is as it was.
+    ///
+    /// # Errors
+    /// As for [`Self::encode`].
+    pub fn encode_into(
+        &mut self,
+        chain: &CodecChain,
+        swap_bytes: u32,
+        elements: &[u8],
+        most_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Fit, FormatError> {
+        // Only the last step knows how to stop in time; of those before it, the memory is planned.
+        let steps: &[Codec] = match chain.steps.iter().rposition(|step| !is_empty(step)) {
+            Some(last) => &chain.steps[..=last],
+            None => &[],
+        };
+        let (last, earlier) = match steps.split_last() {
+            Some((last, earlier)) if ends_in_time(last) => (Some(last), earlier),
+            _ => (None, steps),
+        };
+        let place = self.encode_steps(chain, earlier, swap_bytes, elements)?;
+        let Self { front, engines, .. } = self;
+        let input = match &place {
+            Place::Stored(range) => &elements[range.clone()],
+            Place::Front(range) => &front[range.clone()],
+        };
+        let begin = out.len();
+        let fit = match last {
+            Some(Codec::Zstd { level }) => engines.zstd.append(*level, input, most_bytes, out)?,
+            Some(Codec::Blosc { cname, clevel, shuffle, element_bytes }) => {
+                let (shuffle, element_bytes) = (*shuffle, *element_bytes);
+                let how = blosc::Writing { cname, clevel: *clevel, shuffle, element_bytes };
+                blosc::append(&mut engines.inside(), &how, input, most_bytes, out)?
+            }
+            _ if begin.saturating_add(input.len()) > most_bytes => Fit::TooLarge,
+            _ => {
+                out.extend_from_slice(input);
+                Fit::Whole
+            }
+        };
+        if fit == Fit::TooLarge {
+            out.truncate(begin);
+        }
+        Ok(fit)
+    }
+
+    fn encode_steps(
+        &mut self,
+        chain: &CodecChain,
+        steps: &[Codec],
+        swap_bytes: u32,
+        elements: &[u8],
+    ) -> Result<Place, FormatError> {
         let mut place = Place::Stored(0..elements.len());
         if chain.byte_order == ByteOrder::Big && swap_bytes > 1 {
             shuffle::swap_into(elements, swap_bytes as usize, room(&mut self.front, elements.len()));
             place = Place::Front(0..elements.len());
         }
-        for step in &chain.steps {
+        for step in steps {
             let input = match &place {
                 Place::Stored(range) => &elements[range.clone()],
                 Place::Front(range) => &self.front[range.clone()],
@@ -231,11 +293,39 @@ impl Codecs {
             std::mem::swap(&mut self.front, &mut self.back);
             place = Place::Front(0..n_bytes);
         }
-        Ok(match place {
-            Place::Stored(range) => &elements[range],
-            Place::Front(range) => &self.front[range],
-        })
+        Ok(place)
     }
+}
+
+/// Whether encoded bytes had room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// They are all there.
+    Whole,
+    /// They are more than may be.
+    TooLarge,
+}
+
+/// Whether a step appends what it encodes, and stops where there is no room.
+const fn ends_in_time(step: &Codec) -> bool {
+    matches!(step, Codec::Zstd { .. } | Codec::Blosc { .. })
+}
+
+/// Bytes that encoding a chunk of `chunk_bytes` works in, besides the elements and the encoded bytes.
+#[must_use]
+pub fn working_bytes(chain: &CodecChain, swap_bytes: u32, chunk_bytes: u64) -> u64 {
+    let turns = u64::from(chain.byte_order == ByteOrder::Big && swap_bytes > 1);
+    let mut steps: Vec<&Codec> = chain.steps.iter().filter(|step| !is_empty(step)).collect();
+    steps.pop_if(|step| ends_in_time(step));
+    let n_buffers = (turns + steps.len() as u64).min(2);
+    n_buffers.saturating_mul(most_encoded_bytes(chunk_bytes))
+}
+
+/// Most bytes that a chunk of `chunk_bytes` can be encoded to.
+#[must_use]
+pub const fn most_encoded_bytes(chunk_bytes: u64) -> u64 {
+    // Each of our compressors adds less than a 256th to what it cannot pack, and a header.
+    chunk_bytes.saturating_add(chunk_bytes / 128).saturating_add(4096)
 }
 
 /// What a step gave.
