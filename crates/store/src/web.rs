@@ -22,8 +22,14 @@ use crate::{
     read::Fingerprint,
 };
 
-/// A file up to this size is fetched whole with its first bytes: one request costs less than many.
+/// A file up to this size may be fetched whole: one request costs less than many.
 const SMALL_FILE_BYTES: u64 = 256 << 10;
+
+/// A small file is fetched whole when a part of it is asked for that is at least this share of it.
+const WHOLE_FROM_SHARE: u64 = 8;
+
+/// A file up to this size is fetched whole in any case.
+const TINY_FILE_BYTES: u64 = 16 << 10;
 
 /// How often one question may be sent elsewhere.
 const MOST_REDIRECTS: usize = 5;
@@ -31,7 +37,7 @@ const MOST_REDIRECTS: usize = 5;
 /// The first wait before a question is asked again; each is twice the one before.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
-/// The longest wait that a server may ask for.
+/// The longest wait, also if a server asks for more.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// No question is asked again after so much time.
@@ -188,16 +194,28 @@ impl WebFile {
     pub(crate) fn read_into(&self, range: ByteRange, buffer: &mut Vec<u8>) -> Result<(), StoreError> {
         let small = ByteRange::new(0, self.size_bytes).filter(|all| all.n_bytes() <= SMALL_FILE_BYTES);
         let Some(all) = small else { return self.fetch(range, buffer) };
-        if self.whole.get().is_none() {
-            let mut bytes = Vec::new();
-            self.fetch(all, &mut bytes)?;
-            // Another thread may have been faster; both have the same bytes.
-            let _ = self.whole.set(bytes.into());
+        if let Some(whole) = self.whole.get() {
+            return self.cut(whole, range, buffer);
         }
+        let is_large_part = range.n_bytes().saturating_mul(WHOLE_FROM_SHARE) >= self.size_bytes;
+        if !is_large_part && self.size_bytes > TINY_FILE_BYTES {
+            match self.fetch(range, buffer) {
+                // A server without ranges gives a small file whole.
+                Err(StoreError::RangeIgnored { .. }) => {}
+                done => return done,
+            }
+        }
+        let mut bytes = Vec::new();
+        self.fetch(all, &mut bytes)?;
+        self.cut(self.whole.get_or_init(|| bytes.into()), range, buffer)
+    }
+
+    fn cut(&self, whole: &Bytes, range: ByteRange, buffer: &mut Vec<u8>) -> Result<(), StoreError> {
         let bounds = usize::try_from(range.offset()).ok().zip(usize::try_from(range.end()).ok());
-        let part = bounds.and_then(|(start, end)| self.whole.get()?.get(start..end));
+        let part = bounds.and_then(|(start, end)| whole.get(start..end));
+        let Some(part) = part else { return Err(self.changed("it no longer has the bytes that were asked for")) };
         buffer.clear();
-        buffer.extend_from_slice(part.unwrap_or_default());
+        buffer.extend_from_slice(part);
         Ok(())
     }
 
@@ -321,18 +339,18 @@ fn with_retries<T>(
         };
         n_tries += 1;
         let pause = after.map_or(wait, |after| after.max(wait));
-        let is_over = n_tries > manners.retries || began.elapsed() + pause > MOST_TIME || pause > LONGEST_WAIT;
-        if is_over {
-            let reason = match (pause > LONGEST_WAIT, n_tries) {
-                (true, _) => format!("{reason}, and to come back in {} s", pause.as_secs()),
-                (false, 1) => reason,
-                (false, _) => format!("{reason} (tried {n_tries} times)"),
+        let is_late = pause > LONGEST_WAIT;
+        if is_late || n_tries > manners.retries || began.elapsed() + pause > MOST_TIME {
+            let reason = match n_tries {
+                _ if is_late => format!("{reason}, and to come back in {} s", pause.as_secs()),
+                1 => reason,
+                _ => format!("{reason} (tried {n_tries} times)"),
             };
             return Err(StoreError::Fetch { location: location.clone(), reason, is_temporary: true });
         }
         count_retry();
         std::thread::sleep(pause);
-        wait = wait.saturating_mul(2);
+        wait = wait.saturating_mul(2).min(LONGEST_WAIT);
     }
 }
 

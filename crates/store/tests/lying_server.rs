@@ -17,6 +17,7 @@ use frazil_store::{
 use frazil_testkit::lying::{FAULTS, LyingServer};
 
 const LARGE: usize = 600_000;
+const MEDIUM: usize = 100_000;
 const SMALL: usize = 1_000;
 
 fn content(n_bytes: usize) -> Vec<u8> {
@@ -24,7 +25,12 @@ fn content(n_bytes: usize) -> Vec<u8> {
 }
 
 fn server() -> LyingServer {
-    let files = [("large.nc", content(LARGE)), ("small.nc", content(SMALL)), ("empty.nc", Vec::new())];
+    let files = [
+        ("large.nc", content(LARGE)),
+        ("small.nc", content(SMALL)),
+        ("medium.nc", content(MEDIUM)),
+        ("empty.nc", Vec::new()),
+    ];
     let server = LyingServer::start(files.map(|(name, bytes)| (name.to_owned(), bytes)).into());
     let quick = Duration::from_millis(400);
     ask_gently(&server.host(), Manners { connect_within: quick, silence_within: quick, ..Manners::default() });
@@ -80,6 +86,11 @@ fn a_small_file_is_asked_for_once() {
     assert_eq!(server.requests("honest", "small.nc"), ["HEAD", "GET bytes=0-999"]);
     assert_eq!(read(&server, "no-ranges", "small.nc").unwrap(), 50 + 250 + 9);
     assert_eq!(read(&server, "honest", "empty.nc").unwrap(), 0);
+    // A small part of it costs no more than that part; a server that knows no parts gives all of it once.
+    read(&server, "honest", "medium.nc").unwrap();
+    assert_eq!(server.requests("honest", "medium.nc"), ["HEAD", "GET bytes=0-49", "GET bytes=0-99999"]);
+    read(&server, "no-ranges", "medium.nc").unwrap();
+    assert_eq!(server.requests("no-ranges", "medium.nc").len(), 3);
 }
 
 #[test]

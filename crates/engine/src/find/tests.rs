@@ -1,7 +1,10 @@
 //! Finding files on this machine and on a web server on it.
 
 use frazil_model::recipe::parse;
-use frazil_testkit::lying::LyingServer;
+use frazil_testkit::{
+    lying::LyingServer,
+    nginx::{Nginx, Speaks},
+};
 
 use super::*;
 
@@ -146,4 +149,17 @@ fn what_cannot_be_searched_is_refused_at_its_line() {
         refused("glob: \"http://h/*.nc\"")
     );
     assert!(refused("index: \"data/\"").starts_with("error recipe.bad-value: line 4"));
+}
+
+#[test]
+fn the_listing_of_a_real_server_is_read() {
+    let made = Made::make(&["2000/sst a.1.nc", "2000/sst&b.2.nc", "2000/notes.txt", "2000/sub/sst.3.nc"]);
+    let Some(server) = Nginx::start(&made.0, Speaks::Http) else { return };
+    let text = format!("index: \"{}/2000/\", match: 'sst.*\\.(?P<n>\\d+)\\.nc'", server.address());
+    let found = shown(find(&sources(&text), Path::new(""), Pick::All)).replace(server.address(), "HOST");
+    assert_eq!(found, "HOST/2000/sst%20a.1.nc n=1\nHOST/2000/sst&b.2.nc n=2");
+    // Without the slash, the server sends us to the folder.
+    let text = text.replace("2000/\"", "2000\"");
+    let again = shown(find(&sources(&text), Path::new(""), Pick::All)).replace(server.address(), "HOST");
+    assert_eq!(again, found);
 }
