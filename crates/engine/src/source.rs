@@ -16,7 +16,7 @@ use frazil_model::{
     location::Location,
     manifest::{ChunkPlace, ChunkTable},
     range::ByteRange,
-    region::count,
+    region::{Region, coordinates_of, count},
 };
 use frazil_store::read::{Fingerprint, Reader};
 
@@ -181,6 +181,14 @@ impl ChunkReader {
             ChunkAt::File(place) => {
                 self.fetch(source, place)?;
                 seen(place, &self.stored);
+                // The last piece of an uncompressed variable is cut where the variable ends.
+                let is_cut = about.codecs.steps.is_empty() && !about.is_chunked;
+                let of_piece = Region::of_cell(&coordinates_of(chunk, &about.grid()), &about.chunk_shape, &about.shape);
+                let piece_bytes = of_piece.n_elements().saturating_mul(element_bytes.into());
+                let form = match usize::try_from(piece_bytes) {
+                    Ok(n_bytes) if is_cut && n_bytes < decoded_bytes => ChunkForm { decoded_bytes: n_bytes, ..form },
+                    _ => form,
+                };
                 self.codecs.decode(&form, &self.stored, place.skipped_steps).map(Some).map_err(failed)
             }
         }
