@@ -6,8 +6,8 @@
 use std::{collections::HashMap, sync::Arc};
 
 use frazil_formats::{
-    Decoded,
-    codecs::{ChunkForm, Codecs},
+    Decoded, FormatError,
+    codecs::{ChunkForm, Codecs, Loose},
 };
 use frazil_model::{
     codec::{ByteOrder, Codec, CodecChain},
@@ -156,6 +156,31 @@ impl ChunkReader {
         chunk: u64,
         seen: &mut dyn FnMut(ChunkPlace, &[u8]),
     ) -> Result<Option<&'a [u8]>, EngineError> {
+        self.decoded(source, variable, chunk, seen, Codecs::decode)
+    }
+
+    /// As [`Self::elements`], with the last step of decoding left to whoever copies them.
+    ///
+    /// # Errors
+    /// As for [`Self::elements`].
+    pub fn loose_elements<'a>(
+        &'a mut self,
+        source: &'a Source,
+        variable: usize,
+        chunk: u64,
+        seen: &mut dyn FnMut(ChunkPlace, &[u8]),
+    ) -> Result<Option<Loose<'a>>, EngineError> {
+        self.decoded(source, variable, chunk, seen, Codecs::decode_loosely)
+    }
+
+    fn decoded<'a, T>(
+        &'a mut self,
+        source: &'a Source,
+        variable: usize,
+        chunk: u64,
+        seen: &mut dyn FnMut(ChunkPlace, &[u8]),
+        decode: impl Fn(&'a mut Codecs, &ChunkForm<'_>, &'a [u8], u32) -> Result<T, FormatError>,
+    ) -> Result<Option<T>, EngineError> {
         let about = source.variable(variable);
         let Some(element_bytes) = about.dtype.size_bytes() else {
             return Err(source.unreadable(variable, &format!("{} has no elements of fixed size", about.dtype)));
@@ -176,7 +201,7 @@ impl ChunkReader {
                 let Some(ChunkTable::Inline(bytes)) = source.decoded.manifest.tables.get(variable) else {
                     return Ok(None);
                 };
-                self.codecs.decode(&form, bytes, 0).map(Some).map_err(failed)
+                decode(&mut self.codecs, &form, bytes, 0).map(Some).map_err(failed)
             }
             ChunkAt::File(place) => {
                 self.fetch(source, place)?;
@@ -189,7 +214,7 @@ impl ChunkReader {
                     Ok(n_bytes) if is_cut && n_bytes < decoded_bytes => ChunkForm { decoded_bytes: n_bytes, ..form },
                     _ => form,
                 };
-                self.codecs.decode(&form, &self.stored, place.skipped_steps).map(Some).map_err(failed)
+                decode(&mut self.codecs, &form, &self.stored, place.skipped_steps).map(Some).map_err(failed)
             }
         }
     }
