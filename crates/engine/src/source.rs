@@ -6,8 +6,8 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use frazil_formats::{
-    Decoded,
-    codecs::{ChunkForm, Codecs},
+    Decoded, FormatError,
+    codecs::{ChunkForm, Codecs, Loose},
 };
 use frazil_model::{
     codec::{ByteOrder, Codec, CodecChain},
@@ -16,7 +16,7 @@ use frazil_model::{
     location::Location,
     manifest::{ChunkPlace, ChunkTable},
     range::ByteRange,
-    region::count,
+    region::{Region, coordinates_of, count},
 };
 use frazil_store::read::{Fingerprint, Reader};
 
@@ -193,6 +193,37 @@ impl ChunkReader {
             self.made = crate::derived::elements(self, source, derived, chunk, seen)?;
             return Ok(Some(&self.made));
         }
+        if source.store.is_some() {
+            return self.objects.chunk(source, variable, chunk).map(Some);
+        }
+        self.decoded(source, variable, chunk, seen, Codecs::decode)
+    }
+
+    /// As [`Self::elements`], with the last step of decoding left to whoever copies them.
+    ///
+    /// # Errors
+    /// As for [`Self::elements`].
+    pub fn loose_elements<'a>(
+        &'a mut self,
+        source: &'a Source,
+        variable: usize,
+        chunk: u64,
+        seen: &mut dyn FnMut(ChunkPlace, &[u8]),
+    ) -> Result<Option<Loose<'a>>, EngineError> {
+        if source.store.is_some() || source.derived(variable).is_some() {
+            return Ok(self.elements(source, variable, chunk, seen)?.map(Loose::Elements));
+        }
+        self.decoded(source, variable, chunk, seen, Codecs::decode_loosely)
+    }
+
+    fn decoded<'a, T>(
+        &'a mut self,
+        source: &'a Source,
+        variable: usize,
+        chunk: u64,
+        seen: &mut dyn FnMut(ChunkPlace, &[u8]),
+        decode: impl Fn(&'a mut Codecs, &ChunkForm<'_>, &'a [u8], u32) -> Result<T, FormatError>,
+    ) -> Result<Option<T>, EngineError> {
         let about = source.variable(variable);
         let Some(element_bytes) = about.dtype.size_bytes() else {
             return Err(source.unreadable(variable, &format!("{} has no elements of fixed size", about.dtype)));
@@ -208,18 +239,25 @@ impl ChunkReader {
             source: error,
         };
         match source.chunk(variable, chunk)? {
-            ChunkAt::Unwritten => Ok(None),
-            ChunkAt::Object => self.objects.chunk(source, variable, chunk, decoded_bytes).map(Some),
+            ChunkAt::Unwritten | ChunkAt::Object => Ok(None),
             ChunkAt::Inline => {
                 let Some(ChunkTable::Inline(bytes)) = source.decoded.manifest.tables.get(variable) else {
                     return Ok(None);
                 };
-                self.codecs.decode(&form, bytes, 0).map(Some).map_err(failed)
+                decode(&mut self.codecs, &form, bytes, 0).map(Some).map_err(failed)
             }
             ChunkAt::File(place) => {
                 self.fetch(source, place)?;
                 seen(place, &self.stored);
-                self.codecs.decode(&form, &self.stored, place.skipped_steps).map(Some).map_err(failed)
+                // The last piece of an uncompressed variable is cut where the variable ends.
+                let is_cut = about.codecs.steps.is_empty() && !about.is_chunked;
+                let of_piece = Region::of_cell(&coordinates_of(chunk, &about.grid()), &about.chunk_shape, &about.shape);
+                let piece_bytes = of_piece.n_elements().saturating_mul(element_bytes.into());
+                let form = match usize::try_from(piece_bytes) {
+                    Ok(n_bytes) if is_cut && n_bytes < decoded_bytes => ChunkForm { decoded_bytes: n_bytes, ..form },
+                    _ => form,
+                };
+                decode(&mut self.codecs, &form, &self.stored, place.skipped_steps).map(Some).map_err(failed)
             }
         }
     }

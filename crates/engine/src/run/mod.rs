@@ -19,9 +19,12 @@ use std::{
     },
 };
 
+use frazil_formats::codecs::Loose;
 use frazil_model::{
     combine::{Combined, Content, fill_after},
     layout::TargetArray,
+    manifest::ChunkPlace,
+    packing::ValueRule,
     plan::Task,
 };
 
@@ -225,14 +228,18 @@ impl Shared<'_> {
         let target = &self.job.targets[work.task.array];
         let owner = work.owner(read, target);
         let mut n_read = 0;
-        let elements = reader.elements(source, piece.variable, read.chunk, &mut |place, bytes| {
+        let mut seen = |place: ChunkPlace, bytes: &[u8]| {
             n_read = place.length;
             if let Some(unit) = owner {
                 let mut sum = RangeSum::default();
                 sum.add(place.offset, bytes);
                 unit.note(piece.file, sum);
             }
-        })?;
+        };
+        let elements = match piece.rule {
+            ValueRule::Verbatim => reader.loose_elements(source, piece.variable, read.chunk, &mut seen)?,
+            _ => reader.elements(source, piece.variable, read.chunk, &mut seen)?.map(Loose::Elements),
+        };
         let fill = &source.variable(piece.variable).fill;
         // Readers of the store see the array's fill value in place of a chunk that is not there.
         let is_left_out = target.leaves_out_unwritten && fill_after(&piece.rule, fill) == target.fill;

@@ -32,7 +32,7 @@ use crate::{
 };
 
 pub use filters::{from_hdf5_filter, name_of_hdf5_filter, unreadable};
-pub use shuffle::{shuffle, unshuffle};
+pub use shuffle::{Planes, shuffle, unshuffle};
 
 use blosc::Inside;
 use zip::Deflater;
@@ -136,9 +136,48 @@ impl Codecs {
         stored: &'a [u8],
         skipped_steps: u32,
     ) -> Result<&'a [u8], FormatError> {
+        let (place, order) = self.decode_steps(form, stored, skipped_steps, 0)?;
+        self.finish(form, stored, place, order)
+    }
+
+    /// As [`Self::decode`], but elements whose last step is an ordinary shuffle are left so: whoever copies them
+    /// elsewhere can undo it on the way.
+    ///
+    /// # Errors
+    /// As for [`Self::decode`].
+    pub fn decode_loosely<'a>(
+        &'a mut self,
+        form: &ChunkForm<'_>,
+        stored: &'a [u8],
+        skipped_steps: u32,
+    ) -> Result<Loose<'a>, FormatError> {
+        let width = match form.chain.steps.first() {
+            Some(Codec::Shuffle { element_bytes }) if !is_skipped(skipped_steps, 0) => *element_bytes,
+            _ => 0,
+        };
+        let is_usual = matches!(width, 2 | 4 | 8) && form.swap_bytes == width;
+        if !is_usual || !form.decoded_bytes.is_multiple_of(width as usize) {
+            return self.decode(form, stored, skipped_steps).map(Loose::Elements);
+        }
+        let (place, order) = self.decode_steps(form, stored, skipped_steps, 1)?;
+        let shuffled = self.finish(form, stored, place, ByteOrder::Little)?;
+        match Planes::new(shuffled, width as usize, order) {
+            Some(planes) => Ok(Loose::Planes(planes)),
+            None => Err(bad("shuffle", "its elements are of an odd size")),
+        }
+    }
+
+    /// Undoes all steps but the first `n_left`.
+    fn decode_steps(
+        &mut self,
+        form: &ChunkForm<'_>,
+        stored: &[u8],
+        skipped_steps: u32,
+        n_left: usize,
+    ) -> Result<(Place, ByteOrder), FormatError> {
         let mut place = Place::Stored(0..stored.len());
         let mut order = if form.swap_bytes > 1 { form.chain.byte_order } else { ByteOrder::Little };
-        for (number, step) in form.chain.steps.iter().enumerate().rev() {
+        for (number, step) in form.chain.steps.iter().enumerate().skip(n_left).rev() {
             if is_skipped(skipped_steps, number) {
                 continue;
             }
@@ -170,7 +209,7 @@ impl Codecs {
             std::mem::swap(&mut self.front, &mut self.back);
             place = Place::Front(0..n_bytes.n_bytes);
         }
-        self.finish(form, stored, place, order)
+        Ok((place, order))
     }
 
     /// Checks the size and turns numbers round where no step did.
@@ -295,6 +334,15 @@ impl Codecs {
         }
         Ok(place)
     }
+}
+
+/// Decoded elements, or those whose bytes are still shuffled.
+#[derive(Debug, Clone, Copy)]
+pub enum Loose<'a> {
+    /// Little-endian elements.
+    Elements(&'a [u8]),
+    /// Their bytes, plane by plane.
+    Planes(Planes<'a>),
 }
 
 /// Whether encoded bytes had room.
@@ -537,6 +585,15 @@ mod tests {
             let full = chain(order, &steps);
             let form = ChunkForm { chain: &full, swap_bytes, decoded_bytes: elements.len() };
             prop_assert_eq!(codecs.decode(&form, &stored, skipped).unwrap(), &elements[..]);
+            let loose = match codecs.decode_loosely(&form, &stored, skipped).unwrap() {
+                Loose::Elements(elements) => elements.to_vec(),
+                Loose::Planes(planes) => {
+                    let mut all = vec![0; planes.n_bytes()];
+                    planes.copy_run(0, &mut all);
+                    all
+                }
+            };
+            prop_assert_eq!(&loose, &elements);
             let short = ChunkForm { decoded_bytes: elements.len() + 4, ..form };
             prop_assert!(codecs.decode(&short, &stored, skipped).is_err());
         }
