@@ -74,14 +74,18 @@ pub fn text(report: &Report, format: ZarrFormat) -> String {
         "nothing-new" => format!("{store} holds every label already\n"),
         "plan-saved" => format!("{plan}saved beside {store}; do its parts with --part 1/N …, then --finish\n"),
         "part-done" => format!("part done; when all are: --finish\n"),
-        "already-there" => format!("{store} is there already, made of the same files: nothing was written\n{}", snippet(&store)),
+        "already-there" => {
+            format!("{store} is there already, made of the same files: nothing was written\n{}", snippet(&store))
+        }
         _ => format!("{plan}wrote {} · {}\n{}", bytes(number("written_bytes")), store, snippet(&store)),
     }
 }
 
 /// What opens the store, to be pasted.
 fn snippet(store: &str) -> String {
-    format!("open it:\n    import xarray as xr\n    ds = xr.open_dataset({store:?}, engine=\"zarr\", consolidated=True)\n")
+    format!(
+        "open it:\n    import xarray as xr\n    ds = xr.open_dataset({store:?}, engine=\"zarr\", consolidated=True)\n"
+    )
 }
 
 #[cfg(test)]
@@ -93,7 +97,8 @@ mod tests {
         let files = ["/data/a/x.nc", "/data/ab/y.nc"].map(|path| Location::File(path.into()));
         let names: Vec<String> = named(files.into_iter()).into_iter().map(|(_, name)| name).collect();
         assert_eq!(names, ["a/x.nc", "ab/y.nc"]);
-        let alone: Vec<_> = named(std::iter::once(Location::File("/data/x.nc".into()))).into_iter().map(|(_, name)| name).collect();
+        let alone: Vec<_> =
+            named(std::iter::once(Location::File("/data/x.nc".into()))).into_iter().map(|(_, name)| name).collect();
         assert_eq!(alone, ["x.nc"]);
     }
 }

@@ -4,6 +4,7 @@
 //! terminal nor Python; it answers with a `Report`.
 
 pub mod boxes;
+pub mod compare;
 pub mod elsewhere;
 pub mod error;
 pub mod extend;
