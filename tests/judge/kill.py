@@ -165,10 +165,15 @@ def sources(scene: Scene) -> list[pathlib.Path]:
 def traced(scene: Scene, syscalls: str, only=()) -> str:
     """What strace writes about these syscalls of an undisturbed run, of those on the files `only`."""
     with tempfile.TemporaryDirectory(prefix="frazil-points-") as folder:
-        store = scene.fresh(pathlib.Path(folder) / "k")
+        return trace(scene, scene.fresh(pathlib.Path(folder).resolve() / "k"), syscalls, only)
+
+
+def trace(scene: Scene, store: pathlib.Path, syscalls: str, only=()) -> str:
+    """Runs the command on `store` and answers what strace writes about these syscalls."""
+    with tempfile.TemporaryDirectory(prefix="frazil-trace-") as folder:
         log = pathlib.Path(folder) / "strace"
         answer = frazil(*scene.command(store), before=[
-            "strace", "-f", "-y", "-o", log, "-e", f"trace={syscalls}", *(word for path in only for word in ("-P", path)),
+            "strace", "-f", "-y", "-s", "4096", "-o", log, "-e", f"trace={syscalls}", *(word for path in only for word in ("-P", path)),
         ])
         assert answer.code == 0, str(answer)
         return log.read_text(errors="replace")

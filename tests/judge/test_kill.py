@@ -16,10 +16,11 @@ import time
 import numpy as np
 import pytest
 
+import power
 from command import frazil, start
 from kill import (
     FIRST_POINTS, Scene, conversion, crash_points, failed_at, faults_after, injected, killed_after, killed_at, read_points, scene, sources,
-    strays, undisturbed, view,
+    strays, trace, undisturbed, view,
 )
 from make import feedstock, make
 from verdicts import tree, tree_differences
@@ -74,6 +75,29 @@ def test_a_kill_at_any_syscall_leaves_old_or_new(small, points, soak):
     for syscall, k in dict.fromkeys(chosen):
         wrong = killed_at(small, syscall, k)
         assert not wrong, f"killed at {syscall} number {k}: " + "\n".join(wrong)
+
+
+@needs_strace
+def test_a_power_cut_finds_all_safe_before_it_is_shown(small, tmp_path):
+    store = small.fresh(tmp_path.resolve() / "k")
+    wrong = power.faults(trace(small, store, power.CALLS), store)
+    assert not wrong, "\n".join(wrong)
+
+
+@needs_strace
+def test_a_power_cut_after_a_resumed_run_finds_all_safe(large, tmp_path):
+    store = large.fresh(tmp_path.resolve() / "k")
+    process = start(large.command(store), out=subprocess.DEVNULL, err=subprocess.DEVNULL)
+    time.sleep(large.seconds / 2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if view(store) is not None:
+        pytest.skip("it was done before it could be killed")
+    before = {str(path.parent) for path in store.rglob("*") if path.is_file() and ".frazil" not in path.parts}
+    log = trace(large, store, power.CALLS)
+    synced = {call.paths[0] for call in power.calls(log) if "sync" in call.name}
+    lost = [*power.faults(log, store), *(f"{path} was not synced by the run that showed it" for path in before - synced)]
+    assert not lost, "\n".join(lost)
 
 
 @needs_strace

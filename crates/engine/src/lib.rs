@@ -6,6 +6,7 @@
 pub mod boxes;
 pub mod build;
 pub mod derived;
+pub mod compare;
 pub mod elsewhere;
 pub mod error;
 pub mod extend;

@@ -3,7 +3,7 @@
 //! Receipt and inventory hold no clock, host, place of the store or number of threads: clean builds of the same
 //! inputs are the same to the byte, wherever they are written.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use frazil_store::folder::Folder;
 use serde::{Deserialize, Serialize};
@@ -99,6 +99,14 @@ impl Receipt {
     fn seal(&self) -> Result<String, EngineError> {
         let text = serde_json::to_string(self).map_err(|error| EngineError::Document { reason: error.to_string() })?;
         Ok(digest(text.as_bytes()))
+    }
+
+    /// The receipt of the store at `root`; `None` if it has none.
+    ///
+    /// # Errors
+    /// As for [`Self::of`].
+    pub fn at(root: &Path) -> Result<Option<Self>, EngineError> {
+        Self::of(&Folder::new(root.to_owned()))
     }
 
     /// The receipt of a store; `None` if it has none.
