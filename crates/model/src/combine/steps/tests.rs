@@ -246,7 +246,11 @@ fn what_is_not_there_is_named_with_its_line() {
         "line 6: `a.nc`, `rename`: there is a dimension `x` already",
         Some("choose another name, or take the old one out with `drop: [x]`"),
     );
-    refused("subset: {x: 3}", "line 6: `a.nc`, `subset`: the labels of `x` cannot be used: `/area` has the dimension, too, and does not see them", None);
+    refused(
+        "subset: {x: 3}",
+        "line 6: `a.nc`, `subset`: the labels of `x` cannot be used: `/area` has the dimension, too, and does not see them",
+        None,
+    );
 }
 
 #[test]
