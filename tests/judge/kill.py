@@ -48,15 +48,36 @@ class Scene:
 
 def view(store) -> dict | None:
     """What a reader sees: nothing, or each variable's bytes."""
-    return opens(store) if is_visible(store) else None
+    # Stock readers of v2 look for `.zgroup` first; without it there is nothing to see.
+    store = pathlib.Path(store)
+    is_half_v2 = (store / ".zmetadata").exists() and not (store / ".zgroup").exists()
+    return opens(store) if is_visible(store) and not is_half_v2 else None
+
+
+def conversion(folder, pattern: str, zarr_format=3, threads="2", chunks="time=10,lat=2,lon=3", *flags) -> list:
+    """The words of a `frazil convert` of the files in `folder`, as they are when it is called."""
+    sources = sorted(pathlib.Path(folder).glob(pattern))
+    return ["convert", *sources, "STORE", "--to", "zarr", "--zarr-format", zarr_format, "--chunks", chunks, "--threads", threads, "--json", *flags]
 
 
 def scene(folder, kind: str, zarr_format=3, n_days=31, threads="2") -> Scene:
-    """`build`: from nothing. `extend`: 28 days after 31 in chunks of 10. `replace`: another series in its place."""
+    """`build`: from nothing. `extend`: 28 days after 31 in chunks of 10. `replace`: another series in its place.
+    `convert` and `overwrite` are `build` and `replace` without a recipe."""
     folder = pathlib.Path(folder)
     before = folder / "before"
     before.mkdir(parents=True)
     first = make(folder / "in-01.nc", days("2000-01-01", n_days), zlib=True, chunksizes=(1, 4, 6))
+    if kind in ("convert", "overwrite"):
+        old = None
+        if kind == "overwrite":
+            words = conversion(folder, "in-*.nc", zarr_format, threads)
+            answer = frazil(*[before / "store.zarr" if word == "STORE" else word for word in words])
+            assert answer.code == 0, str(answer)
+            old = view(before / "store.zarr")
+        make(folder / "other-01.nc", days("2001-01-01", n_days), zlib=True, stored=counter((n_days, 4, 6), 9))
+        make(folder / "other-02.nc", days("2001-02-01", 28), zlib=True)
+        words = conversion(folder, "other-*.nc", zarr_format, threads, "time=10,lat=2,lon=3", *["--overwrite"] * (old is not None))
+        return undisturbed(Scene(words, before, old, {}, {}, 0.0), folder)
     build = feedstock(folder / "f", folder / "in-*.nc", zarr_format=zarr_format, mode="extend" if kind == "extend" else "create")
     words = ["build", build, "--to", "STORE", "--threads", threads, "--json"]
     if kind in ("extend", "replace"):
@@ -120,9 +141,10 @@ def killed_after(scene: Scene, seconds: float) -> list[str]:
         return faults_after(scene, store)
 
 
-def injected(scene: Scene, store, syscall: str, k: int, what: str) -> Answer:
-    """Runs the command; strace does `what` at the k-th `syscall` of any thread."""
+def injected(scene: Scene, store, syscall: str, k: int, what: str, only=()) -> Answer:
+    """Runs the command; strace does `what` at the k-th `syscall` of any thread, of those on the files `only`."""
     flags = ["strace", "-f", "-qqq", "-o", "/dev/null", "-e", f"trace={syscall}", "-e", f"inject={syscall}:{what}:when={k}"]
+    flags += [word for path in only for word in ("-P", path)]
     return frazil(*scene.command(store), before=flags)
 
 
@@ -133,15 +155,26 @@ def crash_points(scene: Scene) -> list[tuple[str, int]]:
 
 def read_points(scene: Scene) -> list[tuple[str, int]]:
     """The syscalls by which an undisturbed run reads its sources."""
-    return points_of(traced(scene, "read,pread64,readv,preadv,preadv2"), r"\d+<[^>]*\.nc>")
+    return points_of(traced(scene, "read,pread64,readv,preadv,preadv2", sources(scene)))
 
 
-def traced(scene: Scene, syscalls: str) -> str:
-    """What strace writes about these syscalls of an undisturbed run."""
+def sources(scene: Scene) -> list[pathlib.Path]:
+    return sorted(scene.start_folder.parent.glob("*.nc"))
+
+
+def traced(scene: Scene, syscalls: str, only=()) -> str:
+    """What strace writes about these syscalls of an undisturbed run, of those on the files `only`."""
     with tempfile.TemporaryDirectory(prefix="frazil-points-") as folder:
-        store = scene.fresh(pathlib.Path(folder) / "k")
+        return trace(scene, scene.fresh(pathlib.Path(folder).resolve() / "k"), syscalls, only)
+
+
+def trace(scene: Scene, store: pathlib.Path, syscalls: str, only=()) -> str:
+    """Runs the command on `store` and answers what strace writes about these syscalls."""
+    with tempfile.TemporaryDirectory(prefix="frazil-trace-") as folder:
         log = pathlib.Path(folder) / "strace"
-        answer = frazil(*scene.command(store), before=["strace", "-f", "-y", "-o", log, "-e", f"trace={syscalls}"])
+        answer = frazil(*scene.command(store), before=[
+            "strace", "-f", "-y", "-s", "4096", "-o", log, "-e", f"trace={syscalls}", *(word for path in only for word in ("-P", path)),
+        ])
         assert answer.code == 0, str(answer)
         return log.read_text(errors="replace")
 

@@ -16,16 +16,19 @@ import time
 import numpy as np
 import pytest
 
+import power
 from command import frazil, start
 from kill import (
-    FIRST_POINTS, Scene, crash_points, failed_at, faults_after, injected, killed_after, killed_at, read_points, scene,
-    strays, undisturbed, view,
+    FIRST_POINTS, Scene, conversion, crash_points, failed_at, faults_after, injected, killed_after, killed_at, read_points, scene, sources,
+    strays, trace, undisturbed, view,
 )
 from make import feedstock, make
 from verdicts import tree, tree_differences
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
-SCENES = [("build", 3), ("extend", 3), ("replace", 3), ("extend", 2)]
+SCENES = [
+    ("build", 3), ("extend", 3), ("replace", 3), ("extend", 2), ("convert", 3), ("convert", 2), ("overwrite", 3), ("overwrite", 2),
+]
 
 
 @pytest.fixture(scope="session", params=SCENES, ids=lambda param: f"{param[0]}-v{param[1]}")
@@ -39,9 +42,9 @@ def points(small):
     return crash_points(small)
 
 
-@pytest.fixture(scope="session")
-def large(tmp_path_factory):
-    """A build that takes long enough to be met in the middle: 60 MB of noise from 12 files."""
+@pytest.fixture(scope="session", params=["build", "convert"])
+def large(request, tmp_path_factory):
+    """A run that takes long enough to be met in the middle: 60 MB of noise from 12 files."""
     folder = tmp_path_factory.mktemp("large")
     noise = np.random.default_rng(1).normal(size=(10, 180, 360)).astype("f4")
     lat, lon = np.linspace(-89.5, 89.5, 180), np.arange(360.0)
@@ -50,7 +53,10 @@ def large(tmp_path_factory):
     before = folder / "before"
     before.mkdir()
     recipe = feedstock(folder / "f", folder / "in-*.nc", chunks="{time: 120, lat: 20, lon: 20}")
-    return undisturbed(Scene(["build", recipe, "--to", "STORE", "--threads", "1", "--json"], before, None, {}, {}, 0.0), folder)
+    words = ["build", recipe, "--to", "STORE", "--threads", "1", "--json"]
+    if request.param == "convert":
+        words = conversion(folder, "in-*.nc", 3, "1", "time=120,lat=20,lon=20")
+    return undisturbed(Scene(words, before, None, {}, {}, 0.0), folder)
 
 
 def test_a_kill_at_any_instant_leaves_old_or_new(small, soak, seed):
@@ -72,6 +78,29 @@ def test_a_kill_at_any_syscall_leaves_old_or_new(small, points, soak):
 
 
 @needs_strace
+def test_a_power_cut_finds_all_safe_before_it_is_shown(small, tmp_path):
+    store = small.fresh(tmp_path.resolve() / "k")
+    wrong = power.faults(trace(small, store, power.CALLS), store)
+    assert not wrong, "\n".join(wrong)
+
+
+@needs_strace
+def test_a_power_cut_after_a_resumed_run_finds_all_safe(large, tmp_path):
+    store = large.fresh(tmp_path.resolve() / "k")
+    process = start(large.command(store), out=subprocess.DEVNULL, err=subprocess.DEVNULL)
+    time.sleep(large.seconds / 2)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    if view(store) is not None:
+        pytest.skip("it was done before it could be killed")
+    before = {str(path.parent) for path in store.rglob("*") if path.is_file() and ".frazil" not in path.parts}
+    log = trace(large, store, power.CALLS)
+    synced = {call.paths[0] for call in power.calls(log) if "sync" in call.name}
+    lost = [*power.faults(log, store), *(f"{path} was not synced by the run that showed it" for path in before - synced)]
+    assert not lost, "\n".join(lost)
+
+
+@needs_strace
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 def test_an_error_of_the_disk_is_told_and_leaves_old_or_new(small, points, soak, error):
     chosen = points[:FIRST_POINTS] if soak else points[5::29] + points[-4:]
@@ -86,7 +115,7 @@ def test_a_disk_that_cannot_be_read_is_named(small, tmp_path):
     assert points, "the sources are not read by any syscall that was traced"
     for i, (syscall, k) in enumerate([points[0], points[len(points) // 2], points[-1]]):
         store = small.fresh(tmp_path / str(i))
-        answer = injected(small, store, syscall, k, "error=EIO")
+        answer = injected(small, store, syscall, k, "error=EIO", sources(small))
         assert answer.crash() is None, str(answer)
         if answer.code != 0:
             assert ".nc" in answer.text, f"the file is not named\n{answer}"
@@ -135,7 +164,7 @@ def test_an_interrupt_ends_within_two_seconds_and_says_how_to_resume(large, tmp_
         assert code in (0, 130), f"exit {code}\n{words}"
         if code == 130:
             interrupted += 1
-            assert f"frazil build {large.words[1]}" in words and str(store) in words, f"no command to resume:\n{words}"
+            assert f"frazil {large.words[0]} {large.words[1]}" in words and str(store) in words, f"no command to resume:\n{words}"
         wrong = faults_after(large, store)
         assert not wrong, "\n".join(wrong)
     assert interrupted, "no interrupt met the build in the middle"

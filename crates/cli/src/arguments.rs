@@ -4,7 +4,7 @@
 
 use std::{path::PathBuf, process::ExitCode, str::FromStr};
 
-use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use frazil_model::recipe::{
     amount::ByteSize,
     combine::{Align, Alignment, Differ, DifferAttrs, DifferDtype, DifferPacking, DifferTime, DifferUnits, Duplicates},
@@ -273,15 +273,38 @@ impl FromStr for Part {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frazil verify sst.zarr
+  frazil verify sst.zarr --subset 5%
   frazil verify sst.zarr --sources 'daily/*.nc'")]
 pub struct Verify {
     /// The store
     pub store: String,
-    /// Files, patterns in quotes or folders that the store was made of
-    #[arg(long, value_name = "PLACE", num_args = 1..)]
-    pub sources: Vec<String>,
+    /// Files, patterns in quotes or folders that the store was made of; without a place: those that the receipt names,
+    /// beside the store or in the present folder
+    #[arg(long, value_name = "PLACE", num_args = 0..)]
+    pub sources: Option<Vec<String>>,
+    /// Read only so many of the objects: 5%. All are looked for, and their lengths compared
+    #[arg(long, value_name = "PERCENT")]
+    pub subset: Option<Percent>,
+    /// Which objects a subset takes
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub seed: u64,
     #[command(flatten)]
     pub limits: Limits,
+}
+
+/// So many of a hundred: `5%`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Percent(pub f64);
+
+impl FromStr for Percent {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.trim_end_matches('%').parse() {
+            Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Self(percent)),
+            _ => Err("a subset is written `5%`".into()),
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -307,17 +330,6 @@ impl Arguments {
     pub fn read() -> Result<Self, ExitCode> {
         let words: Vec<std::ffi::OsString> = std::env::args_os().collect();
         Self::try_parse_from(&words).map_err(|error| output::say_usage(&error, &words))
-    }
-}
-
-impl Color {
-    /// clap's word for it.
-    pub const fn choice(self) -> ColorChoice {
-        match self {
-            Self::Auto => ColorChoice::Auto,
-            Self::Always => ColorChoice::Always,
-            Self::Never => ColorChoice::Never,
-        }
     }
 }
 

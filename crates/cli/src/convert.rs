@@ -4,8 +4,8 @@ use std::sync::atomic::AtomicBool;
 
 use frazil_engine::{
     EngineError,
+    find::typed,
     make::{How, Stage, make},
-    places::{Place, places},
     prepare::Request,
     progress::Progress,
 };
@@ -40,7 +40,7 @@ pub fn run(words: &Convert, talk: &Talk, stop: &AtomicBool) -> Result<Answer, En
 /// What the words ask for.
 fn request(words: &Convert) -> Result<Request, EngineError> {
     let (sources, store) = words.sources_and_store();
-    let found = places(sources)?;
+    let found = typed(sources)?;
     let mut steps = Vec::new();
     if !words.vars.is_empty() {
         steps.push(Spanned::unplaced(Step::Keep(words.vars.iter().cloned().map(Spanned::unplaced).collect())));
@@ -65,10 +65,7 @@ fn request(words: &Convert) -> Result<Request, EngineError> {
         return Err(EngineError::NotWritable { place: store.to_owned() });
     };
     Ok(Request {
-        sources: made::named(found.into_iter().filter_map(|place| match place {
-            Place::File { location, .. } => Some(location),
-            Place::Zarr { .. } => None,
-        })),
+        sources: found.into_iter().map(|found| (found.location, found.name)).collect(),
         steps,
         keys: Vec::new(),
         policies,

@@ -1,15 +1,129 @@
 //! `frazil verify`.
 
-use std::sync::atomic::AtomicBool;
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+};
 
-use frazil_engine::EngineError;
-use frazil_model::{problem::Exit, report::ErrorReport};
+use frazil_engine::{
+    EngineError,
+    compare::{compare, needs_recipe, request},
+    find::typed,
+    prepare::prepare,
+    receipt::Receipt,
+    verify::{Amount, Verified, verify},
+};
+use frazil_model::{
+    location::Location,
+    plan::Limits,
+    problem::Exit,
+    report::{ErrorReport, Report},
+};
+use serde_json::json;
 
 use crate::{
     arguments::Verify,
-    output::{Answer, Talk},
+    output::{Answer, Talk, bytes},
 };
 
-pub fn run(_words: &Verify, _talk: &Talk, _stop: &AtomicBool) -> Result<Answer, EngineError> {
-    Ok(Answer::failed("verify", ErrorReport::new("cli.not-yet", "`frazil verify` does nothing yet".into(), Exit::No)))
+/// Problems that are shown to people; the Report has them all.
+const MOST_SHOWN: usize = 20;
+
+pub fn run(words: &Verify, _talk: &Talk, stop: &AtomicBool) -> Result<Answer, EngineError> {
+    let Location::File(root) = Location::parse(&words.store)? else {
+        return Err(EngineError::NotWritable { place: words.store.clone() });
+    };
+    let root = PathBuf::from(root);
+    let amount = words.subset.map_or(Amount::All, |share| Amount::Percent { percent: share.0, seed: words.seed });
+    let mut found = verify(&root, amount, words.limits.n_threads(), stop)?;
+    let n_values = match &words.sources {
+        Some(sources) => Some(compare_with(words, &root, sources, stop, &mut found)?),
+        None => None,
+    };
+    let mut report = Report::of("verify");
+    report.more.insert("store".into(), json!(words.store));
+    report.total("objects", found.n_objects);
+    report.total("objects_read", found.n_read);
+    report.total("read_bytes", found.read_bytes);
+    report.total("problems", found.n_problems);
+    if let Some(n_values) = n_values {
+        report.total("values_compared", n_values);
+    }
+    report.items = found.problems.iter().map(|finding| json!(finding)).collect();
+    if found.is_unfinished {
+        let message = "work on this store was begun and not finished; readers see it as it was before".to_owned();
+        report.warn("verify.unfinished", message);
+    }
+    let text = text(&words.store, &found, n_values);
+    if found.n_problems > 0 {
+        let message = format!("`{}` is not what was written: {} problems", words.store, found.n_problems);
+        let mut error = ErrorReport::new("verify.differs", message, Exit::No);
+        error.hint = Some("make it again with `--overwrite` (`mode: replace` in a recipe)".into());
+        report.fail(error);
+    }
+    Ok(Answer { report, text })
+}
+
+/// Joins the sources anew and compares every value. Answers how many.
+fn compare_with(
+    words: &Verify,
+    root: &Path,
+    sources: &[String],
+    stop: &AtomicBool,
+    found: &mut Verified,
+) -> Result<u64, EngineError> {
+    let Some(receipt) = Receipt::at(root)? else {
+        let reason = "it has no receipt, so nothing says of what it was made".to_owned();
+        return Err(EngineError::NotOurs { path: root.to_owned(), reason });
+    };
+    if needs_recipe(&receipt) {
+        let reason = "its recipe did something to each file, which the receipt alone cannot repeat; build it again from the recipe beside it and compare the two with `frazil inspect --digest`".to_owned();
+        return Err(EngineError::NotOurs { path: root.to_owned(), reason });
+    }
+    let sources = if sources.is_empty() {
+        receipt
+            .sources
+            .iter()
+            .map(|record| Ok((beside(root, &record.name)?, record.name.clone())))
+            .collect::<Result<_, EngineError>>()?
+    } else {
+        typed(sources)?.into_iter().map(|found| (found.location, found.name)).collect()
+    };
+    let limits = Limits { memory_bytes: words.limits.memory.0, n_threads: words.limits.n_threads() };
+    let prepared = prepare(&request(root, &receipt, sources, limits))?;
+    compare(root, &prepared, stop, found)
+}
+
+/// Where a file that the receipt names may be: beside the store, else as the name says.
+fn beside(root: &Path, name: &str) -> Result<Location, EngineError> {
+    let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let path = parent.join(name);
+    if !name.contains("://") && path.exists() {
+        return Ok(Location::File(path.display().to_string()));
+    }
+    Ok(Location::parse(name)?)
+}
+
+fn text(store: &str, found: &Verified, n_values: Option<u64>) -> String {
+    let mut text = String::new();
+    for finding in found.problems.iter().take(MOST_SHOWN) {
+        let parts = [&finding.key, &finding.region, &finding.source];
+        let places: Vec<&str> = parts.into_iter().flatten().map(String::as_str).collect();
+        let place = if places.is_empty() { finding.array.clone().unwrap_or_default() } else { places.join("  ") };
+        let _ = writeln!(text, "{place}: {}", finding.problem);
+    }
+    let more = found.n_problems.saturating_sub(MOST_SHOWN as u64);
+    if more > 0 {
+        let _ = writeln!(text, "… and {more} more; `--json` lists them");
+    }
+    if found.n_problems == 0 {
+        let read = bytes(found.read_bytes);
+        let _ =
+            writeln!(text, "{store}: {} of {} objects read ({read}), all as written", found.n_read, found.n_objects);
+        if let Some(n_values) = n_values {
+            let _ = writeln!(text, "{n_values} values compared with the sources: all equal");
+        }
+    }
+    text
 }

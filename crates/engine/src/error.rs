@@ -9,6 +9,7 @@ use frazil_model::{
     location::LocationError,
     plan::PlanError,
     problem::{Exit, Problem},
+    recipe::RecipeError,
     rule::RuleError,
 };
 use frazil_store::StoreError;
@@ -45,6 +46,8 @@ pub enum EngineError {
     Interrupted { resume: Option<String> },
     #[error("`{}` is there already", path.display())]
     Exists { path: PathBuf, what: String },
+    #[error("`{}` is in the way: {what}", path.display())]
+    NotAStore { path: PathBuf, what: String },
     #[error("`{}` holds unfinished work of another plan", path.display())]
     OtherPlan { path: PathBuf },
     #[error("`{}` is not a store that frazil wrote: {reason}", path.display())]
@@ -53,6 +56,16 @@ pub enum EngineError {
     Changed { file: String, reason: String },
     #[error("`{pattern}` matches no file")]
     NoMatch { pattern: String },
+    #[error("nothing at `{place}` matches `{pattern}`")]
+    NoMatchIn { place: String, pattern: String },
+    #[error("source `{source_name}` has no files")]
+    NoFiles { source_name: String },
+    #[error("`{place}` names more than {limit} files")]
+    TooManyNames { place: String, limit: u64 },
+    #[error("`{}` is a Zarr store, which cannot be a source yet", path.display())]
+    StoreAsSource { path: PathBuf },
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
     #[error("the result could not be put into words: {reason}")]
     Document { reason: String },
     #[error("`{}` has no plan of which a part could be done: {reason}", path.display())]
@@ -84,10 +97,15 @@ impl Problem for EngineError {
             Self::NoZarrType { .. } => "zarr.type",
             Self::Interrupted { .. } => "run.interrupted",
             Self::Exists { .. } => "target.exists",
+            Self::NotAStore { .. } => "target.not-a-store",
             Self::OtherPlan { .. } => "target.other-plan",
             Self::NotOurs { .. } => "target.not-ours",
             Self::Changed { .. } => "source.changed",
-            Self::NoMatch { .. } => "source.no-match",
+            Self::NoMatch { .. } | Self::NoMatchIn { .. } => "source.no-match",
+            Self::NoFiles { .. } => "source.no-files",
+            Self::TooManyNames { .. } => "source.too-many",
+            Self::StoreAsSource { .. } => "source.store",
+            Self::Recipe(error) => error.code(),
             Self::Document { .. } => "run.document",
             Self::NoPlan { .. } => "run.no-plan",
             Self::Extend { .. } => "extend.refused",
@@ -126,6 +144,9 @@ impl Problem for EngineError {
             Self::Exists { what, .. } => {
                 format!("{what}; `--overwrite` (`mode: replace` in a recipe) puts the new store in its place")
             }
+            Self::NotAStore { .. } => {
+                "frazil removes nothing but Zarr stores; name another place, or move away what is there".into()
+            }
             Self::OtherPlan { path } => format!(
                 "finish it with the command that began it, or discard it with `--overwrite` or by removing {}",
                 path.display()
@@ -135,6 +156,12 @@ impl Problem for EngineError {
             Self::NoMatch { .. } => {
                 "patterns know `*`, `?`, `[…]` and `**`; quote them so that the shell leaves them alone".into()
             }
+            Self::NoMatchIn { .. } => {
+                "`match` stands for the end of a file's name; `(?P<year>\\d+)` captures a key".into()
+            }
+            Self::NoFiles { .. } => "see that its address and keys are right: each of its files is missing".into(),
+            Self::Recipe(error) => return error.hint(),
+            Self::TooManyNames { .. } | Self::StoreAsSource { .. } => return None,
             Self::NoPlan { .. } => "save one with `frazil build FEEDSTOCK --plan-only`".into(),
             Self::Extend { .. } => "build the store again with `mode: replace` if the new files should win".into(),
             Self::Missing { .. } => "run the parts that are not done, then `--finish` again".into(),
@@ -149,6 +176,7 @@ impl Problem for EngineError {
             Self::Location(error) => error.exit(),
             Self::Step(error) => error.exit(),
             Self::Layout(error) => error.exit(),
+            Self::Recipe(error) => error.exit(),
             Self::Interrupted { .. } => Exit::Interrupted,
             _ => Exit::No,
         }

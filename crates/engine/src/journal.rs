@@ -114,7 +114,10 @@ fn journals(folder: &Path) -> Result<Vec<PathBuf>, EngineError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(StoreError::writing(folder, 0, error).into()),
     };
-    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut paths = Vec::new();
+    for entry in entries {
+        paths.push(entry.map_err(|error| StoreError::writing(folder, 0, error))?.path());
+    }
     paths.sort_unstable();
     Ok(paths)
 }

@@ -4,10 +4,13 @@
 //! terminal nor Python; it answers with a `Report`.
 
 pub mod boxes;
+pub mod build;
 pub mod derived;
+pub mod compare;
 pub mod elsewhere;
 pub mod error;
 pub mod extend;
+pub mod find;
 pub mod identity;
 pub mod index;
 pub mod inspect;
@@ -19,6 +22,7 @@ pub mod prepare;
 pub mod progress;
 pub mod publish;
 pub mod receipt;
+pub mod replace;
 pub mod run;
 pub mod scan;
 pub mod sinks;
@@ -27,5 +31,6 @@ pub mod store;
 pub mod store_source;
 pub mod strided;
 pub mod unchanged;
+pub mod verify;
 
 pub use error::EngineError;

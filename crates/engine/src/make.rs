@@ -65,7 +65,10 @@ pub fn make(
         }
         if stage == Stage::DryRun {
             report.dry_run = true;
-            report.more.insert("outcome".into(), json!(if matches!(ready, Ready::NothingNew) { "nothing-new" } else { "planned" }));
+            report.more.insert(
+                "outcome".into(),
+                json!(if matches!(ready, Ready::NothingNew) { "nothing-new" } else { "planned" }),
+            );
             return Ok(report);
         }
         let outcome = extend::extend(request, &ready, progress, stop)?;
@@ -120,12 +123,19 @@ fn tell(report: &mut Report, prepared: &Prepared) {
     for (path, note) in &prepared.combined.notes {
         report.warn("combine.note", format!("{path}: {note}"));
     }
-    let mut dropped: Vec<String> =
-        prepared.combined.dropped.iter().map(|one| format!("{}@{}", one.path.trim_start_matches('/'), one.name)).collect();
+    let mut dropped: Vec<String> = prepared
+        .combined
+        .dropped
+        .iter()
+        .map(|one| format!("{}@{}", one.path.trim_start_matches('/'), one.name))
+        .collect();
     dropped.sort_unstable();
     dropped.dedup();
     if !dropped.is_empty() {
-        report.warn("combine.dropped-attributes", format!("files differ in {}; these attributes were left out", dropped.join(", ")));
+        report.warn(
+            "combine.dropped-attributes",
+            format!("files differ in {}; these attributes were left out", dropped.join(", ")),
+        );
     }
     for left_out in &prepared.left_out {
         let mut item = json!({"source": left_out.file, "path": left_out.path, "unread": left_out.reason});
@@ -137,8 +147,12 @@ fn tell(report: &mut Report, prepared: &Prepared) {
     if let Some(first) = prepared.left_out.first() {
         let more = prepared.left_out.len() - 1;
         let others = if more > 0 { format!(", and {more} more") } else { String::new() };
-        let message = format!("not all of it was written: `{}` of `{}`: {}{others}", first.path, first.file, first.reason);
-        report.fail(ErrorReport::new("run.partly", message, Exit::Partly).with_hint("the Report (`--json`) names each; leave them out by name if you do not need them"));
+        let message =
+            format!("not all of it was written: `{}` of `{}`: {}{others}", first.path, first.file, first.reason);
+        report.fail(
+            ErrorReport::new("run.partly", message, Exit::Partly)
+                .with_hint("the Report (`--json`) names each; leave them out by name if you do not need them"),
+        );
     }
 }
 

@@ -5,6 +5,7 @@ use std::{
     path::PathBuf,
 };
 
+use frazil_formats::codecs::{most_encoded_bytes, working_bytes};
 use frazil_model::{
     attribute::AttributeValue,
     combine::{
@@ -18,7 +19,7 @@ use frazil_model::{
     layout::{LayoutRequest, TargetArray, lay_out},
     location::Location,
     manifest::ChunkTable,
-    plan::{ArrayPlan, Cuts, Limits, SourceSizes, Task, plan_array, task_room, tasks, thread_bytes},
+    plan::{ArrayPlan, Cuts, Limits, PlanError, SourceSizes, Task, plan_array, reading_bytes, room, tasks},
     recipe::{each::Step, source::KeyValue, span::Spanned},
     region::count,
 };
@@ -36,6 +37,9 @@ use crate::{
 
 /// Edges of source chunks that an estimate looks at, per dimension.
 const MOST_EDGES: usize = 100_000;
+
+/// Workers that wait for web servers, on top of those that compute. Each server has a limit of its own.
+const WAITING_FOR_THE_WEB: usize = 8;
 
 /// Tasks below this size are not worth being made smaller.
 const SMALL_TASK_BYTES: u64 = 32 << 20;
@@ -153,7 +157,8 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
 
 /// All files of a request, scanned.
 pub(crate) fn scanned(request: &Request) -> Result<Vec<Source>, EngineError> {
-    scan_all(&request.sources, Load::SmallValues, request.limits.n_threads).into_iter().collect()
+    let n_threads = request.limits.n_threads + n_waiting(request.sources.iter().map(|(location, _)| location));
+    scan_all(&request.sources, Load::SmallValues, n_threads).into_iter().collect()
 }
 
 /// The files as combining sees them, without what cannot be read in one of them. What the steps make is added to the
@@ -335,6 +340,23 @@ pub(crate) struct Planned {
     pub peak_memory_bytes: u64,
 }
 
+/// How many workers wait while the others compute: one for the disk, and as many as a web server allows.
+fn n_waiting<'a>(mut locations: impl Iterator<Item = &'a Location>) -> usize {
+    match locations.any(|location| matches!(location, Location::Http(_))) {
+        true => WAITING_FOR_THE_WEB,
+        false => 1,
+    }
+}
+
+/// How many things are done at a time: worth trying, from the fastest to the most modest.
+struct Try {
+    n_workers: usize,
+    n_tasks: usize,
+    n_encoders: usize,
+    /// Each encoder has room for so many hundredths of what a unit becomes at worst.
+    hundredths: u64,
+}
+
 /// Cuts all arrays into tasks, with as many threads and tasks at a time as the memory allows.
 pub(crate) fn plan(
     sources: &[Source],
@@ -344,7 +366,9 @@ pub(crate) fn plan(
 ) -> Result<Planned, EngineError> {
     let metadata_bytes = held_bytes(sources, combined);
     let sizes: Vec<SourceSizes> = combined.variables.iter().map(|variable| sizes(sources, &variable.content)).collect();
-    let thread = targets.iter().zip(&sizes).map(|(target, size)| thread_bytes(target, *size)).max().unwrap_or(0);
+    let working = |target: &TargetArray| working_bytes(&target.codecs, target.dtype.swap_bytes(), target.chunk_bytes());
+    let reading = sizes.iter().map(|size| reading_bytes(*size)).max().unwrap_or(0);
+    let thread = reading + targets.iter().map(working).max().unwrap_or(0);
     let cuts: Vec<Cuts> = combined
         .variables
         .iter()
@@ -354,42 +378,31 @@ pub(crate) fn plan(
             Cuts::of(&variable.content, &variable.shape, &chunk_shape, MOST_EDGES)
         })
         .collect();
-    // One worker more than cores: while one waits for the disk, the others compute.
-    let paces = [(limits.n_threads + 1, 2), (limits.n_threads + 1, 1), (limits.n_threads, 1), (1, 1)];
+    let n = limits.n_threads.max(1);
+    let more = n + n_waiting(sources.iter().map(|source| &source.location));
+    let attempt = |n_workers, n_tasks, n_encoders, hundredths| Try { n_workers, n_tasks, n_encoders, hundredths };
+    // One worker more than cores: while one waits for the disk, the others compute. Most units become smaller when
+    // they are encoded, so room for four fifths of the worst case is seldom too little.
+    let tries = [
+        attempt(more, 2, more, 100),
+        attempt(more, 2, n, 80),
+        attempt(n + 1, 2, n, 80),
+        attempt(n, 2, n, 80),
+        attempt(n, 2, 1, 100),
+        attempt(n + 1, 1, n, 80),
+        attempt(n, 1, 1, 100),
+        attempt(1, 1, 1, 100),
+    ];
     let mut best: Option<(f64, Planned)> = None;
     let mut refused = None;
-    for (n_workers, n_tasks) in paces {
-        let room = task_room(Limits { n_threads: n_workers, ..limits }, metadata_bytes, thread);
-        let each = room / n_tasks as u64;
-        let planned: Result<Vec<ArrayPlan>, _> = targets
-            .iter()
-            .zip(&cuts)
-            .map(|(target, cuts)| plan_array(target, cuts, each, SMALL_TASK_BYTES, limits))
-            .collect();
-        let arrays = match planned {
-            Ok(arrays) => arrays,
-            Err(error) => {
-                refused = Some(error);
-                continue;
+    for attempt in tries {
+        let room = room(limits, metadata_bytes, thread, attempt.n_workers);
+        match try_plan(&attempt, room, targets, &cuts, limits) {
+            Ok((cost, planned)) if best.as_ref().is_none_or(|(least, _)| cost < least * 0.95) => {
+                best = Some((cost, planned));
             }
-        };
-        #[allow(clippy::cast_precision_loss)]
-        let work: f64 = arrays
-            .iter()
-            .zip(targets)
-            .map(|(array, target)| array.decodes_per_chunk * count(&target.shape) as f64)
-            .sum();
-        // Fewer threads only where that saves decoding: a tenth at least.
-        if best.as_ref().is_none_or(|(least, _)| work < least * 0.9) {
-            let largest = arrays.iter().map(|array| array.task_bytes).max().unwrap_or(0);
-            let peak_memory_bytes = limits.memory_bytes - room + largest * n_tasks as u64;
-            let tasks = targets
-                .iter()
-                .zip(&arrays)
-                .enumerate()
-                .flat_map(|(number, (target, array))| tasks(number, target, array))
-                .collect();
-            best = Some((work, Planned { arrays, tasks, pace: Pace { n_workers, n_tasks }, peak_memory_bytes }));
+            Ok(_) => {}
+            Err(error) => refused = Some(error),
         }
     }
     match (best, refused) {
@@ -401,6 +414,84 @@ pub(crate) fn plan(
         }
         (None, None) => Err(EngineError::Thread { reason: "no pace was tried".into() }),
     }
+}
+
+/// Plans all arrays for one pace; also says how long that takes, in no particular unit.
+fn try_plan(
+    attempt: &Try,
+    room: u64,
+    targets: &[TargetArray],
+    cuts: &[Cuts],
+    limits: Limits,
+) -> Result<(f64, Planned), PlanError> {
+    let &Try { n_workers, n_tasks, n_encoders, hundredths } = attempt;
+    let worst_of = |target: &TargetArray| {
+        let unit = count(target.unit_shape()).saturating_mul(target.dtype.size_bytes().unwrap_or(16).into());
+        let index = count(target.unit_shape()) / count(&target.chunk_shape).max(1) * 16;
+        (unit, most_encoded_bytes(unit).saturating_add(index))
+    };
+    // A shard that does not fit is kept encoded until it is whole, in one half, and filled by and by in the other.
+    let is_cut = |target: &TargetArray| {
+        let (unit, worst) = worst_of(target);
+        target.shard_shape.is_some() && unit.saturating_add(worst) > room
+    };
+    let cannot = |target: &TargetArray| {
+        let chunk = target.chunk_bytes();
+        let needed_bytes = (limits.memory_bytes - room.min(limits.memory_bytes))
+            .saturating_add(chunk)
+            .saturating_add(most_encoded_bytes(chunk));
+        let why = format!("one chunk has {chunk} bytes, and as much again at worst once it is encoded");
+        PlanError::Memory { variable: target.path.clone(), needed_bytes, limit_bytes: limits.memory_bytes, why }
+    };
+    let n_tasks = if targets.iter().any(is_cut) { 1 } else { n_tasks };
+    let mut encoded_bytes = 0;
+    for target in targets {
+        let (_, worst) = worst_of(target);
+        let wanted = match is_cut(target) {
+            true => room / 2,
+            false => worst.max(worst.saturating_mul(n_encoders as u64).saturating_mul(hundredths) / 100),
+        };
+        encoded_bytes = wanted.max(encoded_bytes);
+        if wanted > room || (is_cut(target) && most_encoded_bytes(target.chunk_bytes()) > wanted) {
+            return Err(cannot(target));
+        }
+    }
+    let each = (room - encoded_bytes) / n_tasks as u64;
+    let planned: Result<Vec<ArrayPlan>, _> = targets
+        .iter()
+        .zip(cuts)
+        .map(|(target, cuts)| {
+            if target.chunk_bytes() > each {
+                return Err(cannot(target));
+            }
+            plan_array(target, cuts, each, SMALL_TASK_BYTES, limits)
+        })
+        .collect();
+    let arrays = planned?;
+    #[allow(clippy::cast_precision_loss)]
+    let cost: f64 = arrays
+        .iter()
+        .zip(targets)
+        .map(|(array, target)| {
+            let in_flight = array.units_of_task.iter().product::<u64>().saturating_mul(n_tasks as u64);
+            let reading = n_workers.min(limits.n_threads).max(1) as f64;
+            let encoding = reading.min(n_encoders as f64).min(in_flight as f64);
+            // Packing a byte takes about three times as long as unpacking it.
+            let overlap = if n_tasks == 1 { 1.15 } else { 1.0 };
+            let elements = count(&target.shape) as f64;
+            elements * overlap * (array.decodes_per_chunk / reading + 3.0 / encoding)
+        })
+        .sum();
+    let largest = arrays.iter().map(|array| array.task_bytes).max().unwrap_or(0);
+    let peak_memory_bytes = limits.memory_bytes.saturating_sub(room) + encoded_bytes + largest * n_tasks as u64;
+    let tasks = targets
+        .iter()
+        .zip(&arrays)
+        .enumerate()
+        .flat_map(|(number, (target, array))| tasks(number, target, array))
+        .collect();
+    let pace = Pace { n_workers, n_tasks, task_bytes: each, n_encoders, encoded_bytes };
+    Ok((cost, Planned { arrays, tasks, pace, peak_memory_bytes }))
 }
 
 /// Bytes of the values and tables that are held while running.

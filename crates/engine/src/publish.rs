@@ -5,11 +5,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::{Path, PathBuf},
+    io::ErrorKind,
     sync::{Mutex, PoisonError, atomic::AtomicBool},
 };
 
 use frazil_model::{
+    location::Location,
     plan::Task,
     recipe::write::ZarrFormat,
     region::{Region, cells_touching},
@@ -29,17 +30,20 @@ use crate::{
     prepare::{Prepared, Request},
     progress::Progress,
     receipt::{INVENTORY, Inventory, RECEIPT, Receipt, SourceRecord, inventory_digest, sums},
+    replace::beside,
     run::{Job, run},
-    sinks::zarr::{ZarrSink, ZarrStore, root_key},
+    sinks::zarr::{ZarrSink, ZarrStore, note_folders, root_key},
     source::Source,
     unchanged,
 };
+
+pub use crate::replace::replace;
 
 /// Key of the plan of unfinished work.
 pub const PLAN: &str = ".frazil/plan.json";
 
 /// Key of the lock.
-const LOCK: &str = ".frazil/lock";
+pub(crate) const LOCK: &str = ".frazil/lock";
 
 /// What lies at the place of a store.
 #[derive(Debug)]
@@ -82,18 +86,31 @@ pub struct SavedPlan {
     pub sources: Vec<(String, Fingerprint)>,
 }
 
+/// What is said of a Zarr store that another program wrote.
+pub(crate) const OTHERS_STORE: &str = "it is a Zarr store that frazil did not write";
+
+/// What is said of a store whose receipt makes no sense.
+pub(crate) const DAMAGED_STORE: &str = "it is a Zarr store whose receipt is damaged";
+
+/// What only unfinished work leaves below `.frazil`.
+const LEFTOVERS: [&str; 4] = [journal::FOLDER, STAGING, PLAN, LOCK];
+
 /// Looks at the place of a store.
 ///
 /// # Errors
 /// If it cannot be read.
 pub fn standing(folder: &Folder) -> Result<Standing, EngineError> {
-    let is_visible =
-        [ZarrFormat::V3, ZarrFormat::V2].iter().any(|format| folder.root().join(root_key(*format)).exists());
-    if is_visible {
-        return Ok(match Receipt::of(folder)? {
-            Some(receipt) => Standing::Published(Box::new(receipt)),
-            None => Standing::Foreign { what: "it is a Zarr store that frazil did not write" },
-        });
+    let unreadable = |error| {
+        let place = frazil_model::location::Location::File(folder.root().display().to_string());
+        EngineError::Store(StoreError::reading(&place, error))
+    };
+    for format in [ZarrFormat::V3, ZarrFormat::V2] {
+        // What cannot be looked at must not be taken for absent: it would be written over.
+        match std::fs::symlink_metadata(folder.root().join(root_key(format))) {
+            Ok(_) => return of_visible(folder),
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(unreadable(error)),
+        }
     }
     if let Some(bytes) = folder.get(PLAN)? {
         let saved = serde_json::from_slice::<SavedPlan>(&bytes);
@@ -101,14 +118,30 @@ pub fn standing(folder: &Folder) -> Result<Standing, EngineError> {
     }
     let entries = match std::fs::read_dir(folder.root()) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Standing::Nothing),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
+        Err(error) if error.kind() == ErrorKind::NotFound && folder.root().is_symlink() => {
+            return Ok(Standing::Foreign { what: "it is a link to something that is not there" });
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Standing::Nothing),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => {
             return Ok(Standing::Foreign { what: "it is a file" });
         }
-        Err(error) => return Err(StoreError::writing(folder.root(), 0, error).into()),
+        Err(error) => return Err(unreadable(error)),
     };
-    let is_empty = entries.filter_map(Result::ok).all(|entry| entry.file_name() == ".frazil");
-    Ok(if is_empty { Standing::Nothing } else { Standing::Foreign { what: "it is a folder with other files in it" } })
+    for entry in entries {
+        if entry.map_err(unreadable)?.file_name() != ".frazil" {
+            return Ok(Standing::Foreign { what: "it is a folder with other files in it" });
+        }
+    }
+    Ok(Standing::Nothing)
+}
+
+fn of_visible(folder: &Folder) -> Result<Standing, EngineError> {
+    Ok(match Receipt::of(folder) {
+        Ok(Some(receipt)) => Standing::Published(Box::new(receipt)),
+        Ok(None) => Standing::Foreign { what: OTHERS_STORE },
+        Err(EngineError::NotOurs { .. }) => Standing::Foreign { what: DAMAGED_STORE },
+        Err(error) => return Err(error),
+    })
 }
 
 /// Writes a new store, or goes on with one that was begun.
@@ -122,119 +155,83 @@ pub fn create(
     stop: &AtomicBool,
 ) -> Result<Outcome, EngineError> {
     let folder = Folder::new(request.target.clone());
-    match standing(&folder)? {
-        Standing::Published(receipt) => return already_there(request, prepared, &folder, &receipt),
-        Standing::Foreign { what } => return Err(exists(&folder, what)),
-        Standing::Unfinished { plan } if plan != prepared.hash => {
-            return Err(EngineError::OtherPlan { path: folder.root().to_owned() });
+    if is_made(prepared, &folder)? {
+        sweep(&folder)?;
+        return Ok(Outcome::AlreadyThere);
+    }
+    let lock = lock(&folder, Sharing::Alone)?;
+    // Another process may have written it between the look and the lock.
+    match is_made(prepared, &folder) {
+        Ok(false) => {}
+        Ok(true) => {
+            tidy(&folder, lock)?;
+            return Ok(Outcome::AlreadyThere);
         }
-        Standing::Unfinished { .. } | Standing::Nothing => {}
+        Err(error) => {
+            lock.remove()?;
+            return Err(error);
+        }
     }
     write(request, prepared, &folder, progress, stop)?;
+    tidy(&folder, lock)?;
     Ok(Outcome::Written)
 }
 
-/// Writes a store in the place of whatever frazil store is there.
-///
-/// The new one is made beside the old one; then the two change places in one step, and the old one is removed.
-///
-/// # Errors
-/// As for [`create`]; the old store stays as it was until the new one is whole.
-pub fn replace(
-    request: &Request,
-    prepared: &Prepared,
-    progress: &Progress,
-    stop: &AtomicBool,
-) -> Result<Outcome, EngineError> {
-    let folder = Folder::new(request.target.clone());
-    let beside = Folder::new(beside(&request.target));
-    let there = standing(&folder)?;
-    match &there {
-        Standing::Published(receipt) if receipt.plan == prepared.hash && !unchanged::differs(prepared, receipt)? => {
-            // A kill between the exchange and the removal leaves the old store beside the new one.
-            frazil_store::folder::remove_tree(beside.root())?;
-            return already_there(request, prepared, &folder, receipt);
+/// Whether the store of this plan is there already; an error if anything else is in its place.
+fn is_made(prepared: &Prepared, folder: &Folder) -> Result<bool, EngineError> {
+    match standing(folder)? {
+        Standing::Published(receipt) if receipt.plan != prepared.hash => {
+            Err(exists(folder, "it was made of other files, or with other options"))
         }
-        Standing::Foreign { what: what @ "it is a file" } => return Err(exists(&folder, what)),
-        Standing::Nothing => return create(request, prepared, progress, stop),
-        Standing::Unfinished { plan } if *plan == prepared.hash => return create(request, prepared, progress, stop),
-        Standing::Unfinished { .. } => {
-            let lock = lock(&folder, Sharing::Alone)?;
-            clear(&folder)?;
-            lock.remove()?;
-            return create(request, prepared, progress, stop);
+        Standing::Published(receipt) if unchanged::differs(prepared, &receipt)? => {
+            Err(exists(folder, "its sources have changed since it was made"))
         }
-        Standing::Published(_) | Standing::Foreign { .. } => {}
-    }
-    let held = lock(&folder, Sharing::Alone)?;
-    if let Standing::Unfinished { plan } = standing(&beside)?
-        && plan != prepared.hash
-    {
-        clear(&beside)?;
-    }
-    match standing(&beside)? {
-        Standing::Published(receipt) if receipt.plan == prepared.hash => {}
-        Standing::Published(_) | Standing::Foreign { .. } => {
-            frazil_store::folder::remove_tree(beside.root())?;
-            write(request, prepared, &beside, progress, stop)?;
+        Standing::Published(_) => Ok(true),
+        Standing::Foreign { what } => Err(foreign(folder, what)),
+        Standing::Unfinished { plan } if plan != prepared.hash => {
+            Err(EngineError::OtherPlan { path: folder.root().to_owned() })
         }
-        Standing::Nothing | Standing::Unfinished { .. } => write(request, prepared, &beside, progress, stop)?,
+        Standing::Unfinished { .. } | Standing::Nothing => Ok(false),
     }
-    frazil_store::folder::exchange(beside.root(), folder.root())?;
-    held.abandon();
-    frazil_store::folder::remove_tree(beside.root())?;
-    Ok(Outcome::Written)
-}
-
-/// Where the new store is made while the old one is still there.
-fn beside(target: &Path) -> PathBuf {
-    let name = target.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    target.with_file_name(format!(".{name}.frazil-new"))
 }
 
 fn exists(folder: &Folder, what: &str) -> EngineError {
     EngineError::Exists { path: folder.root().to_owned(), what: what.to_owned() }
 }
 
-/// A finished store is there: is it this one?
-fn already_there(
-    request: &Request,
-    prepared: &Prepared,
-    folder: &Folder,
-    receipt: &Receipt,
-) -> Result<Outcome, EngineError> {
-    if receipt.plan != prepared.hash {
-        return Err(exists(folder, "it was made of other files, or with other options"));
+/// The error for what frazil did not put there.
+pub(crate) fn foreign(folder: &Folder, what: &str) -> EngineError {
+    if [OTHERS_STORE, DAMAGED_STORE].contains(&what) {
+        return exists(folder, what);
     }
-    if unchanged::differs(prepared, receipt)? {
-        return Err(exists(folder, "its sources have changed since it was made"));
+    EngineError::NotAStore { path: folder.root().to_owned(), what: what.to_owned() }
+}
+
+/// Takes away what a kill after the last document left, in the store and beside it.
+pub(crate) fn sweep(folder: &Folder) -> Result<(), EngineError> {
+    let beside = beside(folder.root());
+    let mut leftovers = LEFTOVERS.iter().map(|name| folder.root().join(name)).chain([beside.clone()]);
+    if !leftovers.any(|path| path.symlink_metadata().is_ok()) {
+        return Ok(());
     }
-    let leftovers = ["journal", "plan.json", "staging", "lock"];
-    if leftovers.iter().any(|name| request.target.join(".frazil").join(name).exists()) {
-        let lock = lock(folder, Sharing::Alone)?;
-        tidy(folder, lock)?;
+    match lock(folder, Sharing::Alone) {
+        Ok(lock) => {
+            frazil_store::folder::remove_tree(&beside)?;
+            tidy(folder, lock)
+        }
+        // Somebody is at work here: these are no leftovers.
+        Err(EngineError::Store(StoreError::Locked { .. })) => Ok(()),
+        Err(error) => Err(error),
     }
-    Ok(Outcome::AlreadyThere)
 }
 
 pub(crate) fn lock(folder: &Folder, sharing: Sharing<'_>) -> Result<Lock, EngineError> {
+    folder.make()?;
     Ok(Lock::take(&folder.path_of(LOCK)?, sharing)?)
 }
 
-/// Removes unfinished work and all that it wrote; the lock stays.
-fn clear(folder: &Folder) -> Result<(), EngineError> {
-    let entries = std::fs::read_dir(folder.root()).map_err(|error| StoreError::writing(folder.root(), 0, error))?;
-    for entry in entries.filter_map(Result::ok).filter(|entry| entry.file_name() != ".frazil") {
-        frazil_store::folder::remove_tree(&entry.path())?;
-    }
-    for key in [journal::FOLDER, PLAN, STAGING, RECEIPT, INVENTORY] {
-        folder.remove(key)?;
-    }
-    Ok(())
-}
-
-/// Makes the whole store and shows it.
-fn write(
+/// Makes the whole store and shows it; whoever calls holds its lock.
+pub(crate) fn write(
     request: &Request,
     prepared: &Prepared,
     folder: &Folder,
@@ -244,12 +241,41 @@ fn write(
     let store = store_of(request, prepared);
     // What cannot be put into words is better known before the work than after it.
     let documents = store.documents()?;
-    let lock = lock(folder, Sharing::Alone)?;
     folder.remove(STAGING)?;
+    forget_changed(prepared, folder)?;
     save_plan(folder, prepared)?;
     let touched = run_tasks(prepared, &store, folder, &prepared.tasks, "whole", progress, stop)?;
-    show(&Showing::whole(request, prepared, &store), folder, documents, &touched)?;
-    tidy(folder, lock)
+    check_unchanged(&prepared.sources)?;
+    show(&Showing::whole(request, prepared, &store), folder, documents, &touched)
+}
+
+/// Forgets what was done from files that are not what they were: a store must not be a mixture of both states.
+fn forget_changed(prepared: &Prepared, folder: &Folder) -> Result<(), EngineError> {
+    let Some(bytes) = folder.get(PLAN)? else { return Ok(()) };
+    let is_same = serde_json::from_slice::<SavedPlan>(&bytes).is_ok_and(|saved| saved.sources == states(prepared));
+    if !is_same {
+        folder.remove(journal::FOLDER)?;
+    }
+    Ok(())
+}
+
+/// Name and state of each file.
+fn states(prepared: &Prepared) -> Vec<(String, Fingerprint)> {
+    prepared.sources.iter().map(|source| (source.name.clone(), source.fingerprint.clone())).collect()
+}
+
+/// Looks whether the files are still what they were when they were scanned.
+///
+/// # Errors
+/// [`EngineError::Changed`] if one is not.
+pub(crate) fn check_unchanged(sources: &[Source]) -> Result<(), EngineError> {
+    for source in sources.iter().filter(|source| matches!(source.location, Location::File(_))) {
+        if frazil_store::read::fingerprint(&source.location).ok().as_ref() != Some(&source.fingerprint) {
+            let reason = "its size or its time of change is not what it was at the beginning".to_owned();
+            return Err(EngineError::Changed { file: source.name.clone(), reason });
+        }
+    }
+    Ok(())
 }
 
 /// What is shown at the end of a run.
@@ -299,12 +325,15 @@ pub(crate) fn save_plan(folder: &Folder, prepared: &Prepared) -> Result<(), Engi
         frazil_plan: frazil_model::plan::PLAN_VERSION,
         plan: prepared.hash.clone(),
         tasks: prepared.tasks.clone(),
-        sources: prepared.sources.iter().map(|source| (source.name.clone(), source.fingerprint.clone())).collect(),
+        sources: states(prepared),
     };
     let text = serde_json::to_string(&saved).map_err(|error| EngineError::Document { reason: error.to_string() })?;
     if folder.get(PLAN)?.as_deref() != Some(text.as_bytes()) {
         folder.put(PLAN, text.as_bytes())?;
     }
+    // Chunks without a plan would be taken for somebody else's files, after a power cut as well.
+    folder.sync(Some(".frazil"))?;
+    folder.sync(None)?;
     Ok(())
 }
 
@@ -325,8 +354,11 @@ pub(crate) fn run_tasks(
         .cloned()
         .collect();
     progress.expect(left.len() as u64);
+    // A run that was killed may not have synced the folders it wrote to.
+    let mut touched = BTreeSet::new();
+    done.iter().filter(|(_, line)| line.bytes.is_some()).for_each(|(key, _)| note_folders(key, &mut touched));
     let journal = Journal::open(folder, journal_name)?;
-    let sink = ZarrSink { store, folder, journal: &journal, touched: Mutex::default() };
+    let sink = ZarrSink { store, folder, journal: &journal, touched: Mutex::new(touched) };
     let job = Job {
         sources: &prepared.sources,
         combined: &prepared.combined,
@@ -381,6 +413,8 @@ pub(crate) fn show(
         inventory.0.insert(key.clone(), Stored::of(text.as_bytes()));
     }
     let root = documents.pop().ok_or_else(|| EngineError::Document { reason: "a store without documents".into() })?;
+    // Some readers of v2 look no further than here, so it must not come before what it speaks of.
+    let consolidated = documents.pop_if(|(key, _)| key == ".zmetadata");
     for (key, text) in &documents {
         folder.put(key, text.as_bytes())?;
     }
@@ -407,6 +441,10 @@ pub(crate) fn show(
     }
     folder.sync(Some(".frazil"))?;
     folder.sync(None)?;
+    if let Some((key, text)) = consolidated {
+        folder.put(&key, text.as_bytes())?;
+        folder.sync(None)?;
+    }
     folder.put(&root.0, root.1.as_bytes())?;
     folder.sync(None)?;
     Ok(())

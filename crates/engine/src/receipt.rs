@@ -3,7 +3,7 @@
 //! Receipt and inventory hold no clock, host, place of the store or number of threads: clean builds of the same
 //! inputs are the same to the byte, wherever they are written.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use frazil_store::folder::Folder;
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ impl Inventory {
     /// As text: a line an object, its key, length and BLAKE3 with tabs between them.
     #[must_use]
     pub fn to_text(&self) -> String {
-        self.0.iter().map(|(key, stored)| format!("{key}\t{}\t{}\n", stored.length, stored.blake3)).collect()
+        self.0.iter().map(|(key, stored)| format!("{}\t{}\t{}\n", escaped(key), stored.length, stored.blake3)).collect()
     }
 
     /// Reads it back; `None` if a line is not of that form.
@@ -71,24 +71,59 @@ impl Inventory {
         let line = |line: &str| {
             let mut parts = line.split('\t');
             let (key, length, blake3) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
-            Some((key.to_owned(), Stored { length, blake3: blake3.to_owned() }))
+            Some((unescaped(key), Stored { length, blake3: blake3.to_owned() }))
         };
         text.lines().map(line).collect::<Option<BTreeMap<_, _>>>().map(Self)
     }
 }
 
+/// A key without the signs that the inventory keeps for itself. No key has a backslash: such names are refused.
+fn escaped(key: &str) -> String {
+    key.replace('\t', "\\t").replace('\n', "\\n").replace('\r', "\\r")
+}
+
+fn unescaped(key: &str) -> String {
+    key.replace("\\t", "\t").replace("\\n", "\n").replace("\\r", "\r")
+}
+
+/// A receipt with a digest of its own content, so that a flipped bit in it does not go unseen.
+#[derive(Serialize, Deserialize)]
+struct Sealed {
+    #[serde(flatten)]
+    receipt: Receipt,
+    seal: String,
+}
+
 impl Receipt {
+    /// The digest of all that it says.
+    fn seal(&self) -> Result<String, EngineError> {
+        let text = serde_json::to_string(self).map_err(|error| EngineError::Document { reason: error.to_string() })?;
+        Ok(digest(text.as_bytes()))
+    }
+
+    /// The receipt of the store at `root`; `None` if it has none.
+    ///
+    /// # Errors
+    /// As for [`Self::of`].
+    pub fn at(root: &Path) -> Result<Option<Self>, EngineError> {
+        Self::of(&Folder::new(root.to_owned()))
+    }
+
     /// The receipt of a store; `None` if it has none.
     ///
     /// # Errors
     /// If it cannot be read, or makes no sense.
     pub fn of(folder: &Folder) -> Result<Option<Self>, EngineError> {
         let Some(bytes) = folder.get(RECEIPT)? else { return Ok(None) };
-        let damaged = |error: serde_json::Error| EngineError::NotOurs {
+        let damaged = |reason: &str| EngineError::NotOurs {
             path: folder.root().to_owned(),
-            reason: format!("its receipt is damaged: {error}"),
+            reason: format!("its receipt is damaged: {reason}"),
         };
-        serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+        let Sealed { receipt, seal } = serde_json::from_slice(&bytes).map_err(|error| damaged(&error.to_string()))?;
+        if receipt.seal()? != seal || receipt.to_text()?.as_bytes() != bytes {
+            return Err(damaged("it was changed after it was written"));
+        }
+        Ok(Some(receipt))
     }
 
     /// As text.
@@ -96,7 +131,7 @@ impl Receipt {
     /// # Errors
     /// Never in practice: every part of it has a place in JSON.
     pub fn to_text(&self) -> Result<String, EngineError> {
-        serde_json::to_string_pretty(self)
+        serde_json::to_string_pretty(&Sealed { receipt: self.clone(), seal: self.seal()? })
             .map(|text| text + "\n")
             .map_err(|error| EngineError::Document { reason: error.to_string() })
     }
@@ -118,4 +153,44 @@ pub fn sums(lines: &BTreeMap<String, Line>, n_files: usize) -> Vec<RangeSum> {
 #[must_use]
 pub fn inventory_digest(text: &str) -> String {
     digest(text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_inventory_gives_back_any_key() {
+        let stored = Stored { length: 3, blake3: digest(b"abc") };
+        let keys = ["sst/c/0", "name with space", "tab\there", "line\nbreak", "return\r"];
+        let inventory = Inventory(keys.iter().map(|key| ((*key).to_owned(), stored.clone())).collect());
+        assert_eq!(Inventory::parse(&inventory.to_text()), Some(inventory));
+    }
+
+    #[test]
+    fn no_bit_of_a_receipt_can_flip_unseen() {
+        let root = std::env::temp_dir().join(format!("frazil-receipt-{}", std::process::id()));
+        let folder = Folder::new(root.clone());
+        let source = SourceRecord { name: "a.nc".into(), size_bytes: 10, structure: digest(b"s"), read: digest(b"r") };
+        let (plan, inventory) = (digest(b"p"), digest(b"i"));
+        let receipt = Receipt {
+            frazil_receipt: 1,
+            plan,
+            request: String::new(),
+            sources: vec![source],
+            n_arrays: 1,
+            n_units: 2,
+            inventory,
+        };
+        let text = receipt.to_text().unwrap();
+        folder.put(RECEIPT, text.as_bytes()).unwrap();
+        assert_eq!(Receipt::of(&folder).unwrap(), Some(receipt));
+        for bit in 0..text.len() * 8 {
+            let mut bytes = text.clone().into_bytes();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(root.join(RECEIPT), &bytes).unwrap();
+            assert!(matches!(Receipt::of(&folder), Err(EngineError::NotOurs { .. })), "bit {bit}");
+        }
+        frazil_store::folder::remove_tree(&root).unwrap();
+    }
 }

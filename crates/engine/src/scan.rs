@@ -27,7 +27,7 @@ use frazil_model::{
     range::ByteRange,
     region::{Region, coordinates_of, count, grid_of},
 };
-use frazil_store::read::Reader;
+use frazil_store::{StoreError, read::Reader};
 
 use crate::{
     error::EngineError,
@@ -61,6 +61,8 @@ const PIECE_BYTES: u64 = 4 << 20;
 pub enum Load {
     /// None.
     Nothing,
+    /// Coordinates and times.
+    Labels,
     /// Those that combining needs.
     SmallValues,
 }
@@ -90,7 +92,7 @@ pub fn scan_all(locations: &[(Location, String)], load: Load, n_threads: usize) 
 /// If it cannot be read or is of no known format.
 pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, EngineError> {
     let fingerprint = frazil_store::read::fingerprint(location)?;
-    let reader = Reader::open(location)?;
+    let reader = Reader::open_as(location, &fingerprint)?;
     let mut bytes = SparseBytes::new(reader.size_bytes());
     let failed = |source| EngineError::Format { file: name.to_owned(), source };
     let head_bytes = if reader.size_bytes() <= SMALL_FILE_BYTES { reader.size_bytes() } else { BLOCK_BYTES };
@@ -118,12 +120,10 @@ pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, Engin
         derived: Vec::new(),
         store: None,
     };
-    if load == Load::SmallValues {
-        load_values(&mut source, &reader, &mut bytes).map_err(|error| match error {
-            LoadError::Format(error) => failed(error),
-            LoadError::Engine(error) => error,
-        })?;
-    }
+    load_values(&mut source, load, &reader, &mut bytes).map_err(|error| match error {
+        LoadError::Format(error) => failed(error),
+        LoadError::Engine(error) => error,
+    })?;
     Ok(source)
 }
 
@@ -218,16 +218,16 @@ impl From<EngineError> for LoadError {
 }
 
 /// Loads the values that combining needs. What cannot be decoded stays unloaded: it is named when it is wanted.
-fn load_values(source: &mut Source, reader: &Reader, bytes: &mut SparseBytes) -> Result<(), LoadError> {
+fn load_values(source: &mut Source, load: Load, reader: &Reader, bytes: &mut SparseBytes) -> Result<(), LoadError> {
     let decoded = Arc::clone(&source.decoded);
     let mut chunks = ChunkReader::default();
     for (number, variable) in decoded.dataset.variables.iter().enumerate() {
-        if variable.role != Role::Variable || !is_wanted(variable) {
+        if !is_loaded(variable, load) || source.values.contains_key(&number) {
             continue;
         }
         let loaded = match variable.dtype {
             DataType::String => texts(source, number, reader, bytes)?,
-            _ => whole(source, number, &mut chunks).ok().map(|bytes| Values::Fixed(bytes.into())),
+            _ => unless_unread(whole(source, number, &mut chunks))?.map(|bytes| Values::Fixed(bytes.into())),
         };
         if let Some(values) = loaded {
             source.values.insert(number, Arc::new(values));
@@ -236,14 +236,57 @@ fn load_values(source: &mut Source, reader: &Reader, bytes: &mut SparseBytes) ->
     Ok(())
 }
 
+/// What is damaged in the file is named when it is wanted. A disk or a server that does not answer is another thing:
+/// going on without these values would make another store than the file's.
+fn unless_unread<T>(read: Result<T, EngineError>) -> Result<Option<T>, EngineError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(EngineError::Store(error)) if !matches!(error, StoreError::Short { .. }) => Err(error.into()),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Whether `load` asks for the values of a variable.
+pub(crate) fn is_loaded(variable: &Variable, load: Load) -> bool {
+    variable.role == Role::Variable
+        && match load {
+            Load::Nothing => false,
+            Load::Labels => is_label(variable) && is_wanted(variable),
+            Load::SmallValues => is_wanted(variable),
+        }
+}
+
+/// Loads what `load` asks for and a source from the index lacks.
+///
+/// # Errors
+/// If the file cannot be read.
+pub(crate) fn load_more(source: &mut Source, load: Load) -> Result<(), EngineError> {
+    let variables = source.decoded.dataset.variables.iter().enumerate();
+    let is_complete =
+        variables.into_iter().all(|(number, about)| !is_loaded(about, load) || source.values.contains_key(&number));
+    if is_complete {
+        return Ok(());
+    }
+    let reader = Reader::open(&source.location)?;
+    let mut bytes = SparseBytes::new(reader.size_bytes());
+    load_values(source, load, &reader, &mut bytes).map_err(|error| match error {
+        LoadError::Format(error) => EngineError::Format { file: source.name.clone(), source: error },
+        LoadError::Engine(error) => error,
+    })
+}
+
+/// Whether a variable holds labels of a dimension, or times.
+fn is_label(variable: &Variable) -> bool {
+    variable.dimensions == [variable.name()]
+        || variable.attributes.text("units").is_some_and(|units| units.contains(" since "))
+}
+
 pub(crate) fn is_wanted(variable: &Variable) -> bool {
     let Some(element_bytes) = variable.dtype.size_bytes() else {
         return variable.dtype == DataType::String && variable.n_elements() <= MOST_TEXTS;
     };
     let n_bytes = variable.n_elements().saturating_mul(element_bytes.into());
-    let is_coordinate = variable.dimensions == [variable.name()];
-    let is_time = variable.attributes.text("units").is_some_and(|units| units.contains(" since "));
-    n_bytes <= SMALL_VALUES_BYTES || ((is_coordinate || is_time) && n_bytes <= COORDINATE_BYTES)
+    n_bytes <= SMALL_VALUES_BYTES || (is_label(variable) && n_bytes <= COORDINATE_BYTES)
 }
 
 /// All elements of a variable, little-endian, C order.
@@ -292,7 +335,8 @@ fn texts(
     bytes: &mut SparseBytes,
 ) -> Result<Option<Values>, LoadError> {
     let Some(places) = &source.decoded.manifest.hdf5 else { return Ok(None) };
-    let Some(raw) = descriptors(source, number, 8 + usize::from(places.offset_bytes)) else { return Ok(None) };
+    let raw = unless_unread(descriptors(source, number, 8 + usize::from(places.offset_bytes)))?;
+    let Some(raw) = raw else { return Ok(None) };
     for _ in 0..MOST_ROUNDS {
         match hdf5::strings(&raw, places, bytes) {
             Ok(texts) => return Ok(Some(Values::Texts(texts))),
@@ -312,13 +356,15 @@ fn texts(
 }
 
 /// The descriptors of texts, as an array of `descriptor_bytes` each.
-fn descriptors(source: &Source, number: usize, descriptor_bytes: usize) -> Option<Vec<u8>> {
+fn descriptors(source: &Source, number: usize, descriptor_bytes: usize) -> Result<Vec<u8>, EngineError> {
+    let damaged = || source.unreadable(number, "its texts are damaged");
     let mut plain = source.clone();
     let mut decoded = Decoded { dataset: source.decoded.dataset.clone(), manifest: source.decoded.manifest.clone() };
-    let variable = decoded.dataset.variables.get_mut(number)?;
-    variable.dtype = DataType::Raw { name: "text".into(), size_bytes: u32::try_from(descriptor_bytes).ok()? };
+    let variable = decoded.dataset.variables.get_mut(number).ok_or_else(damaged)?;
+    let size_bytes = u32::try_from(descriptor_bytes).map_err(|_| damaged())?;
+    variable.dtype = DataType::Raw { name: "text".into(), size_bytes };
     variable.fill = vec![0; descriptor_bytes];
     variable.codecs = CodecChain { byte_order: frazil_model::codec::ByteOrder::Little, ..variable.codecs.clone() };
     plain.decoded = Arc::new(decoded);
-    whole(&plain, number, &mut ChunkReader::default()).ok()
+    whole(&plain, number, &mut ChunkReader::default())
 }

@@ -7,6 +7,7 @@ use std::{
 
 use frazil_model::{
     combine::Content,
+    manifest::ChunkPlace,
     region::{Region, count},
 };
 
@@ -14,9 +15,9 @@ use crate::{
     error::EngineError,
     identity::RangeSum,
     prepare::Prepared,
-    receipt::Receipt,
+    receipt::{Receipt, SourceRecord},
     run::gather,
-    source::{ChunkAt, ChunkReader},
+    source::{ChunkAt, ChunkReader, Source},
 };
 
 /// Whether any source differs from what the receipt says was read.
@@ -24,7 +25,8 @@ use crate::{
 /// # Errors
 /// If a source cannot be read.
 pub fn differs(prepared: &Prepared, receipt: &Receipt) -> Result<bool, EngineError> {
-    if receipt.sources.len() != prepared.sources.len() {
+    let names = |(source, record): (&Source, &SourceRecord)| source.name != record.name;
+    if receipt.sources.len() != prepared.sources.len() || prepared.sources.iter().zip(&receipt.sources).any(names) {
         return Ok(true);
     }
     let wanted = ranges(prepared)?;
@@ -34,13 +36,7 @@ pub fn differs(prepared: &Prepared, receipt: &Receipt) -> Result<bool, EngineErr
         loop {
             let file = next.fetch_add(1, Ordering::Relaxed);
             let (Some(ranges), Some(record)) = (wanted.get(file), receipt.sources.get(file)) else { return Ok(false) };
-            let source = &prepared.sources[file];
-            let mut sum = RangeSum::default();
-            for place in ranges {
-                let bytes = reader.stored(source, *place)?;
-                sum.add(place.offset, bytes);
-            }
-            if sum.to_string() != record.read || source.name != record.name {
+            if sum(&prepared.sources[file], ranges, &mut reader)?.to_string() != record.read {
                 next.store(usize::MAX / 2, Ordering::Relaxed);
                 return Ok(true);
             }
@@ -55,8 +51,25 @@ pub fn differs(prepared: &Prepared, receipt: &Receipt) -> Result<bool, EngineErr
     })
 }
 
+/// What is read of each file for its values, as one number a file.
+///
+/// # Errors
+/// If a source cannot be read.
+pub fn read_sums(prepared: &Prepared) -> Result<Vec<RangeSum>, EngineError> {
+    let mut reader = ChunkReader::default();
+    ranges(prepared)?.iter().zip(&prepared.sources).map(|(ranges, source)| sum(source, ranges, &mut reader)).collect()
+}
+
+fn sum(source: &Source, ranges: &[ChunkPlace], reader: &mut ChunkReader) -> Result<RangeSum, EngineError> {
+    let mut sum = RangeSum::default();
+    for place in ranges {
+        sum.add(place.offset, reader.stored(source, *place)?);
+    }
+    Ok(sum)
+}
+
 /// The byte ranges of each file that the store's values come from.
-fn ranges(prepared: &Prepared) -> Result<Vec<Vec<frazil_model::manifest::ChunkPlace>>, EngineError> {
+fn ranges(prepared: &Prepared) -> Result<Vec<Vec<ChunkPlace>>, EngineError> {
     let mut wanted: Vec<Vec<_>> = vec![Vec::new(); prepared.sources.len()];
     let mut seen: BTreeSet<(usize, usize, usize, u64)> = BTreeSet::new();
     for (number, variable) in prepared.combined.variables.iter().enumerate() {

@@ -37,6 +37,14 @@ impl Folder {
         &self.root
     }
 
+    /// Makes the folder and those above it, so that their names survive a power cut. It is no error if it is there.
+    ///
+    /// # Errors
+    /// If it cannot be made, or something else has its name.
+    pub fn make(&self) -> Result<(), StoreError> {
+        make_folder(&self.root)
+    }
+
     /// The path of `key`.
     ///
     /// # Errors
@@ -144,7 +152,7 @@ impl Folder {
 pub fn exchange(a: &Path, b: &Path) -> Result<(), StoreError> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     renameat_with(CWD, a, CWD, b, RenameFlags::EXCHANGE).map_err(|error| StoreError::writing(b, 0, error.into()))?;
-    sync_folder(b.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+    sync_folder(parent_of(b))
 }
 
 /// Makes a folder's entries survive a power cut.
@@ -152,7 +160,44 @@ pub fn exchange(a: &Path, b: &Path) -> Result<(), StoreError> {
 /// # Errors
 /// If the folder cannot be opened or synced.
 pub fn sync_folder(path: &Path) -> Result<(), StoreError> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(|error| StoreError::writing(path, 0, error))
+    match File::open(path).and_then(|folder| folder.sync_all()) {
+        // Some network file systems cannot sync a folder, and say so; there is nothing more that we could do.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
+        synced => synced.map_err(|error| StoreError::writing(path, 0, error)),
+    }
+}
+
+/// The folder that a path lies in.
+fn parent_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Makes a folder and those above it, from the top, each synced in the one that holds it.
+fn make_folder(path: &Path) -> Result<(), StoreError> {
+    let failed = |level: &Path, error| Err(StoreError::writing(level, 0, error));
+    let mut missing = Vec::new();
+    for level in path.ancestors().map(|level| if level.as_os_str().is_empty() { Path::new(".") } else { level }) {
+        match fs::metadata(level) {
+            Ok(about) if about.is_dir() => break,
+            Ok(_) => return failed(level, io::ErrorKind::NotADirectory.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => missing.push(level),
+            Err(error) => return failed(level, error),
+        }
+    }
+    for level in missing.into_iter().rev() {
+        match fs::create_dir(level) {
+            // Another process was a little faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && level.is_dir() => {}
+            Err(error) => return failed(level, error),
+            Ok(()) => {}
+        }
+        match sync_folder(parent_of(level)) {
+            // A folder that may be written to and not read cannot be synced.
+            Err(StoreError::Write { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
 }
 
 /// Removes a file or a folder with all that is in it. A link is removed, not followed. It is no error if there is none.
@@ -205,6 +250,17 @@ mod tests {
         for key in ["", "/etc/passwd", "a/../../b", "./a", "a//b", "a/\0"] {
             assert!(matches!(folder.path_of(key), Err(StoreError::UnsafeKey { .. })), "{key:?}");
         }
+    }
+
+    #[test]
+    fn a_folder_is_made_with_those_above_it_and_not_in_the_place_of_a_file() {
+        let top = std::env::temp_dir().join(format!("frazil-made-{}", std::process::id()));
+        let folder = Folder::new(top.join("a/b"));
+        folder.make().unwrap();
+        folder.make().unwrap();
+        fs::write(top.join("file"), b"").unwrap();
+        assert!(matches!(Folder::new(top.join("file/c")).make(), Err(StoreError::Write { .. })));
+        remove_tree(&top).unwrap();
     }
 
     #[test]

@@ -82,17 +82,18 @@ impl Lock {
         if name == wanted { Ok(Some(Self { path: path.to_owned(), file })) } else { Err(locked()) }
     }
 
-    /// Frees the lock without looking for its file: the folder it lay in has moved.
-    pub fn abandon(self) {
-        drop(self.file);
+    /// The folder that the file lies in has moved: it is now at `path`.
+    #[must_use]
+    pub fn moved_to(self, path: &Path) -> Self {
+        Self { path: path.to_owned(), file: self.file }
     }
 
-    /// Takes the file away and frees the lock.
+    /// Takes the file away and frees the lock. While others of the plan hold it, the file stays for them.
     ///
     /// # Errors
     /// If the file cannot be removed.
     pub fn remove(self) -> Result<(), StoreError> {
-        if is_still_at(&self.file, &self.path) {
+        if self.file.try_lock().is_ok() && is_still_at(&self.file, &self.path) {
             fs::remove_file(&self.path).map_err(|error| StoreError::writing(&self.path, 0, error))?;
         }
         Ok(())
@@ -118,10 +119,12 @@ mod tests {
         assert!(matches!(Lock::take(&path, Sharing::Plan("a")), Err(StoreError::Locked { .. })));
         alone.remove().unwrap();
         let first = Lock::take(&path, Sharing::Plan("a")).unwrap();
-        let _second = Lock::take(&path, Sharing::Plan("a")).unwrap();
+        let second = Lock::take(&path, Sharing::Plan("a")).unwrap();
         assert!(matches!(Lock::take(&path, Sharing::Plan("b")), Err(StoreError::Locked { .. })));
         assert!(matches!(Lock::take(&path, Sharing::Alone), Err(StoreError::Locked { .. })));
         first.remove().unwrap();
+        assert!(matches!(Lock::take(&path, Sharing::Alone), Err(StoreError::Locked { .. })), "the second still works");
+        second.remove().unwrap();
         assert!(!path.exists());
     }
 }

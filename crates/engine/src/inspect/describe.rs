@@ -109,14 +109,23 @@ pub(super) fn variables(source: &Source) -> Vec<Item> {
         if let Some(Values::Fixed(bytes)) = source.values.get(&number).map(AsRef::as_ref) {
             times(&mut item, variable, bytes);
         }
-        if let Some(reason) = frazil_formats::codecs::unreadable(&variable.codecs) {
-            item.unread(reason);
-            item.number = None;
-        }
+        name_unreadable(&mut item, variable);
         items.push(item);
     }
     add_unread(&mut items, dataset, &source.name);
     items
+}
+
+/// Says so where a variable's values cannot be read whatever happens.
+fn name_unreadable(item: &mut Item, variable: &Variable) {
+    let reason = match &variable.dtype {
+        DataType::Unsupported { kind, .. } => Some(format!("{kind} values are listed, not read")),
+        _ => frazil_formats::codecs::unreadable(&variable.codecs),
+    };
+    if let Some(reason) = reason {
+        item.unread(reason);
+        item.number = None;
+    }
 }
 
 fn add_unread(items: &mut Vec<Item>, dataset: &Dataset, name: &str) {
@@ -222,10 +231,8 @@ pub(super) fn store(boxes: &mut StoreBoxes, name: &str) -> (Value, Vec<Item>) {
         if let Some(shards) = boxes.layouts().get(number).and_then(|layout| layout.shards.as_ref()) {
             item.set("shard_shape", shards.shape.clone());
         }
-        if let Some(reason) = frazil_formats::codecs::unreadable(&variable.codecs) {
-            item.unread(reason);
-            item.number = None;
-        } else if time_units(variable).is_some() && variable.n_elements() <= MOST_TIMES {
+        name_unreadable(&mut item, variable);
+        if item.number.is_some() && time_units(variable).is_some() && variable.n_elements() <= MOST_TIMES {
             let element_bytes = u64::from(variable.dtype.size_bytes().unwrap_or(0));
             let n_bytes = usize::try_from(variable.n_elements().saturating_mul(element_bytes)).unwrap_or(0);
             let mut bytes = vec![0; n_bytes];

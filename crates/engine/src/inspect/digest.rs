@@ -19,16 +19,12 @@ const LARGE_BYTES: u64 = 1 << 30;
 /// How much more a variable may hold than is stored.
 const MOST_TIMES_STORED: u64 = 1000;
 
+/// Bytes that a number of the 80-bit format has, and those of its cell in memory.
+const LONG_DOUBLE_BYTES: usize = 10;
+const LONG_DOUBLE_CELL: usize = 16;
+
 /// Texts read at once.
 const TEXTS_AT_ONCE: u64 = 64 << 10;
-
-/// Whether a type has a digest; else the reason why not.
-pub(super) fn undigested(dtype: &DataType) -> Option<String> {
-    match dtype {
-        DataType::Unsupported { kind, .. } => Some(format!("{kind} values have no digest")),
-        _ => None,
-    }
-}
 
 /// The digest of variable `number`: `sha256:…`.
 ///
@@ -67,11 +63,30 @@ pub(super) fn digest(
             let n_bytes = region.n_elements().saturating_mul(element_bytes);
             slab.resize(usize::try_from(n_bytes).unwrap_or(0), 0);
             boxes.read(number, &region, &mut slab)?;
-            hasher.update(&slab);
+            match long_double_bytes(&variable.dtype) {
+                // Bytes that the number does not use are zero in memory, whatever they are in a file.
+                Some(size_bytes) => slab.chunks(size_bytes).for_each(|number| {
+                    let mut cell = [0; LONG_DOUBLE_CELL];
+                    let n_used = number.len().min(LONG_DOUBLE_BYTES);
+                    cell[..n_used].copy_from_slice(&number[..n_used]);
+                    hasher.update(cell);
+                }),
+                None => hasher.update(&slab),
+            }
         }
     }
     let hex: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(format!("sha256:{hex}"))
+}
+
+/// Stored bytes of a long double in the 80-bit format of x87, if the type is one.
+fn long_double_bytes(dtype: &DataType) -> Option<usize> {
+    match dtype {
+        DataType::Raw { name, size_bytes } if name == "<f16" && (10..16).contains(size_bytes) => {
+            usize::try_from(*size_bytes).ok()
+        }
+        _ => None,
+    }
 }
 
 /// Why there is no digest.

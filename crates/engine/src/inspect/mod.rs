@@ -70,7 +70,7 @@ struct Found {
 /// Describes what `names` name: files, patterns, folders, Zarr stores.
 ///
 /// # Errors
-/// If a name is no place or gives nothing. What is wrong with one of several files is in the Report.
+/// If a name is no place or gives nothing. What is wrong with a file is in the Report.
 pub fn inspect(names: &[String], options: &Options<'_>) -> Result<Report, EngineError> {
     let places = places(names)?;
     let found = all(&places, options);
@@ -78,11 +78,10 @@ pub fn inspect(names: &[String], options: &Options<'_>) -> Result<Report, Engine
         return Err(EngineError::Interrupted { resume: None });
     }
     // One file that cannot be read is the answer; of many it is a part of it.
-    if let (1, [Err(_)]) = (places.len(), found.as_slice()) {
-        return match found.into_iter().next() {
-            Some(Err(error)) => Err(error),
-            _ => Ok(Report::of("inspect")),
-        };
+    if let ([place], [Err(error)]) = (places.as_slice(), found.as_slice()) {
+        let mut report = Report::of("inspect");
+        report.fail(ErrorReport::of(error).at(place.name().to_owned()));
+        return Ok(report);
     }
     Ok(report(&places, found))
 }
@@ -128,7 +127,7 @@ struct Share {
 fn one(place: &Place, options: &Options<'_>, share: Share, index: &Index) -> Result<Found, EngineError> {
     match place {
         Place::File { location, name } => {
-            let source = index.scan(location, name, Load::SmallValues)?;
+            let source = index.scan(location, name, Load::Labels)?;
             Ok(of_file(source, options, share))
         }
         Place::Zarr { path, name } => {
@@ -179,11 +178,6 @@ fn add_digest(
     name: &str,
 ) {
     let Some(number) = item.number else { return };
-    let dtype = boxes.dataset().variables.get(number).map(|variable| variable.dtype.clone());
-    if let Some(reason) = dtype.as_ref().and_then(digest::undigested) {
-        item.set("no_digest", reason);
-        return;
-    }
     match digest::digest(boxes, number, stored_bytes, share.slab_bytes) {
         Ok(digest) => item.set("digest", digest),
         Err(digest::Undigested::Reason(reason)) => item.unread(reason),

@@ -166,15 +166,19 @@ impl Sink for ZarrSink<'_> {
         let key = self.store.unit_key(array, at);
         if let Some(bytes) = bytes {
             self.folder.put(&key, bytes)?;
-            let mut folder = key.as_str();
-            let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
-            while let Some((parent, _)) = folder.rsplit_once('/') {
-                if !touched.insert(parent.to_owned()) {
-                    break;
-                }
-                folder = parent;
-            }
+            note_folders(&key, &mut self.touched.lock().unwrap_or_else(PoisonError::into_inner));
         }
         self.journal.note(&Line { key, bytes: bytes.map(Stored::of), read: read.to_vec() })
+    }
+}
+
+/// Adds the folders that a key lies in.
+pub(crate) fn note_folders(key: &str, folders: &mut BTreeSet<String>) {
+    let mut rest = key;
+    while let Some((parent, _)) = rest.rsplit_once('/') {
+        if !folders.insert(parent.to_owned()) {
+            break;
+        }
+        rest = parent;
     }
 }

@@ -1,6 +1,6 @@
 //! How the files become one dataset, and which differences the author allows.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::recipe::{
     amount::Interval,
@@ -74,7 +74,7 @@ pub enum Alignment {
 }
 
 /// What may differ from file to file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Differ {
     /// `scale_factor`, `add_offset`.
     pub packing: DifferPacking,
@@ -89,7 +89,7 @@ pub struct Differ {
 }
 
 /// Files that are packed differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum DifferPacking {
     /// Stop.
     #[default]
@@ -101,7 +101,7 @@ pub enum DifferPacking {
 }
 
 /// Files whose times count from different epochs or in different units.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum DifferTime {
     /// Count all as the first file does, where that is exact.
     #[default]
@@ -111,7 +111,7 @@ pub enum DifferTime {
 }
 
 /// Files whose `units` are not the same text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum DifferUnits {
     /// Stop.
     #[default]
@@ -121,7 +121,7 @@ pub enum DifferUnits {
 }
 
 /// Files whose descriptive attributes differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum DifferAttrs {
     /// Leave out those that differ, and list them.
     #[default]
@@ -133,7 +133,7 @@ pub enum DifferAttrs {
 }
 
 /// Files whose types differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum DifferDtype {
     /// Stop.
     #[default]
@@ -165,7 +165,7 @@ pub enum Otherwise {
 }
 
 /// What to do about a label that occurs twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Duplicates {
     /// Stop.
     #[default]

@@ -1,0 +1,185 @@
+//! A new store in the place of an old one, in one step.
+//!
+//! The new one is made beside the old one; then the two change places, and the old one is removed. It promises that
+//! the old store stays as it was until the new one is whole, and that nothing but a Zarr store or frazil's own
+//! unfinished work is ever removed.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+};
+
+use frazil_model::location::Location;
+use frazil_store::{
+    StoreError,
+    folder::{Folder, exchange, remove_tree},
+    lock::{Lock, Sharing},
+};
+
+use crate::{
+    error::EngineError,
+    prepare::{Prepared, Request},
+    progress::Progress,
+    publish::{
+        DAMAGED_STORE, LOCK, OTHERS_STORE, Outcome, Standing, create, foreign, lock, standing, sweep, tidy, write,
+    },
+    receipt::Receipt,
+    unchanged,
+};
+
+/// Writes a store in the place of whatever store is there.
+///
+/// # Errors
+/// As for [`create`]; the old store stays as it was until the new one is whole.
+pub fn replace(
+    request: &Request,
+    prepared: &Prepared,
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Result<Outcome, EngineError> {
+    let request = &on_the_ground(request)?;
+    let folder = Folder::new(request.target.clone());
+    match standing(&folder)? {
+        Standing::Published(receipt) if is_this(prepared, &receipt)? => {
+            sweep(&folder)?;
+            return Ok(Outcome::AlreadyThere);
+        }
+        Standing::Foreign { what } if ![OTHERS_STORE, DAMAGED_STORE].contains(&what) => {
+            return Err(foreign(&folder, what));
+        }
+        Standing::Nothing => return create(request, prepared, progress, stop),
+        Standing::Unfinished { plan } if plan == prepared.hash => return create(request, prepared, progress, stop),
+        Standing::Unfinished { .. } => {
+            discard_work(&folder)?;
+            return create(request, prepared, progress, stop);
+        }
+        Standing::Published(_) | Standing::Foreign { .. } => {}
+    }
+    check_no_source_inside(request)?;
+    let held = lock(&folder, Sharing::Alone)?;
+    match make_beside(request, prepared, progress, stop) {
+        Ok(beside) => {
+            exchange(beside.root(), folder.root())?;
+            let held = held.moved_to(&beside.path_of(LOCK)?);
+            remove_old(&beside, held)?;
+            Ok(Outcome::Written)
+        }
+        Err(error) => {
+            // The old store is left as it was found, if that can still be done.
+            let _ = held.remove();
+            let _ = std::fs::remove_dir(folder.root().join(".frazil"));
+            Err(error)
+        }
+    }
+}
+
+/// The request with its target's links followed: what changes places must be the store, not a link to it.
+fn on_the_ground(request: &Request) -> Result<Request, EngineError> {
+    let mut request = request.clone();
+    match std::fs::canonicalize(&request.target) {
+        Ok(path) => request.target = path,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(StoreError::writing(&request.target, 0, error).into()),
+    }
+    Ok(request)
+}
+
+/// Where the new store is made while the old one is still there.
+pub(crate) fn beside(target: &Path) -> PathBuf {
+    let target = std::fs::canonicalize(target).unwrap_or_else(|_| target.to_owned());
+    let mut name = std::ffi::OsString::from(".");
+    name.push(target.file_name().unwrap_or_default());
+    name.push(".frazil-new");
+    target.with_file_name(name)
+}
+
+/// Whether a finished store is the one that the plan makes, of the same bytes.
+fn is_this(prepared: &Prepared, receipt: &Receipt) -> Result<bool, EngineError> {
+    Ok(receipt.plan == prepared.hash && !unchanged::differs(prepared, receipt)?)
+}
+
+/// Replacing a store by one that is made of files in it would remove those files.
+fn check_no_source_inside(request: &Request) -> Result<(), EngineError> {
+    for (location, _) in &request.sources {
+        let Location::File(path) = location else { continue };
+        if std::fs::canonicalize(path).is_ok_and(|path| path.starts_with(&request.target)) {
+            let what = format!("the source {location} lies in it");
+            return Err(EngineError::NotAStore { path: request.target.clone(), what });
+        }
+    }
+    Ok(())
+}
+
+/// Makes the new store; what is left of an earlier try is used if it is of this plan and of these bytes.
+fn make_beside(
+    request: &Request,
+    prepared: &Prepared,
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Result<Folder, EngineError> {
+    let folder = Folder::new(beside(&request.target));
+    let lock = lock(&folder, Sharing::Alone)?;
+    let is_whole = match standing(&folder)? {
+        Standing::Published(receipt) => is_this(prepared, &receipt)?,
+        _ => false,
+    };
+    if !is_whole {
+        if !matches!(standing(&folder)?, Standing::Unfinished { plan } if plan == prepared.hash) {
+            clear(&folder)?;
+        }
+        write(request, prepared, &folder, progress, stop)?;
+    }
+    tidy(&folder, lock)?;
+    Ok(folder)
+}
+
+/// Discards the unfinished work of another plan.
+fn discard_work(folder: &Folder) -> Result<(), EngineError> {
+    let lock = lock(folder, Sharing::Alone)?;
+    // Its owner may have finished it between the look and the lock.
+    if let Standing::Unfinished { .. } = standing(folder)? {
+        clear(folder)?;
+    }
+    Ok(lock.remove()?)
+}
+
+/// Removes all that is in a folder but its lock. The plan goes last but one, so that the rest is known as ours for as
+/// long as any of it is there.
+fn clear(folder: &Folder) -> Result<(), EngineError> {
+    for path in entries(folder.root())?.iter().filter(|path| !path.ends_with(".frazil")) {
+        remove_tree(path)?;
+    }
+    let ours = entries(&folder.path_of(".frazil")?)?;
+    let is_plan = |path: &&PathBuf| path.ends_with("plan.json");
+    let rest = ours.iter().filter(|path| !path.ends_with("lock"));
+    for path in rest.clone().filter(|path| !is_plan(path)).chain(rest.filter(is_plan)) {
+        remove_tree(path)?;
+    }
+    Ok(())
+}
+
+/// Removes the old store. Its lock goes last, so that nobody makes another one in its place meanwhile.
+fn remove_old(old: &Folder, lock: Lock) -> Result<(), EngineError> {
+    clear(old)?;
+    lock.remove()?;
+    for path in [old.path_of(".frazil")?, old.root().to_owned()] {
+        match std::fs::remove_dir(&path) {
+            // Somebody has begun the next replacement.
+            Err(error) if matches!(error.kind(), std::io::ErrorKind::DirectoryNotEmpty) => return Ok(()),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::writing(&path, 0, error).into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn entries(folder: &Path) -> Result<Vec<PathBuf>, EngineError> {
+    let failed = |error| StoreError::writing(folder, 0, error);
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(failed)? {
+        found.push(entry.map_err(failed)?.path());
+    }
+    Ok(found)
+}
