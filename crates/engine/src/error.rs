@@ -130,6 +130,9 @@ impl Problem for EngineError {
                     variable.trim_start_matches('/')
                 )
             }
+            Self::Value { source: RuleError::DoesNotFit { .. }, .. } => {
+                "choose a type that holds every value; NaN fits no integer, and `mask` makes values missing".into()
+            }
             Self::Value { .. } => "choose `differ: {packing: decode}` (`--differ packing=decode`)".into(),
             Self::StaticDiffers { variable, .. } => {
                 format!("leave it out with `drop: [{}]`, or build the files apart", variable.trim_start_matches('/'))

@@ -1,6 +1,9 @@
 //! From files to a plan: scan, combine, lay out, cut into tasks. Nothing is written.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    path::PathBuf,
+};
 
 use frazil_formats::codecs::{most_encoded_bytes, working_bytes};
 use frazil_model::{
@@ -314,8 +317,8 @@ pub(crate) fn check_equal(combined: &Combined, sources: &[Source]) -> Result<(),
     let mut reader = ChunkReader::default();
     for MustEqual { path, along, first, other } in &combined.must_equal {
         for (file, view) in [first, other] {
-            if !known.contains_key(&(*file, path)) {
-                known.insert((*file, path), digest(&whole_view(&mut reader, &sources[*file], view)?));
+            if let Entry::Vacant(unknown) = known.entry((*file, path)) {
+                unknown.insert(digest(&whole_view(&mut reader, &sources[*file], view)?));
             }
         }
         if known.get(&(first.0, path)) != known.get(&(other.0, path)) {
