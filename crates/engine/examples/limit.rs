@@ -5,7 +5,13 @@
 //! `LIMIT_THREADS=1` takes one thread instead of two. A bare loop over files of one source chunk a day and variable: no
 //! journal, no digest, no sync, no budget, no metadata. It shares the codecs and the scan with the engine and nothing
 //! else; what the scan costs is printed, too. It promises no store that opens.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, clippy::expect_used, clippy::cast_possible_truncation)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    clippy::expect_used,
+    clippy::cast_possible_truncation
+)]
 
 use std::{
     fs::{self, File},
@@ -122,7 +128,8 @@ fn main() {
     let files: Vec<(Location, String)> = words.map(|path| (Location::parse(&path).unwrap(), path)).collect();
     let n_threads: usize = std::env::var("LIMIT_THREADS").map_or(2, |text| text.parse().unwrap());
     let start = Instant::now();
-    let sources: Vec<Source> = scan_all(&files, Load::Nothing, n_threads).into_iter().map(|found| found.unwrap()).collect();
+    let sources: Vec<Source> =
+        scan_all(&files, Load::Nothing, n_threads).into_iter().map(|found| found.unwrap()).collect();
     let (scan_wall, scan_cpu) = (start.elapsed().as_secs_f64(), cpu_seconds());
     let names = sources[0].decoded.dataset.variables.iter().filter(|variable| variable.shape.len() == 3);
     let n_days = sources.len();

@@ -327,6 +327,7 @@ pub(crate) fn show(
     };
     folder.put(INVENTORY, inventory.as_bytes())?;
     folder.put(RECEIPT, receipt.to_text()?.as_bytes())?;
+    folder.sync_all()?;
     let of_documents = documents.iter().filter_map(|(key, _)| key.rsplit_once('/')).map(|(parent, _)| parent.to_owned());
     for key in touched.iter().cloned().chain(of_documents).collect::<BTreeSet<_>>() {
         folder.sync(Some(&key))?;

@@ -108,7 +108,9 @@ impl Order<'_> {
     fn too_large(&self) -> EngineError {
         let limit_bytes = self.room.most_bytes() as u64;
         let target = self.target();
-        let needed_bytes = count(target.unit_shape()).saturating_mul(target.dtype.size_bytes().unwrap_or(16).into());
+        let unit_bytes = count(target.unit_shape()).saturating_mul(target.dtype.size_bytes().unwrap_or(16).into());
+        // A quarter of the memory is for filling it, and the program takes some, too.
+        let needed_bytes = most_encoded_bytes(unit_bytes).saturating_mul(3) / 2;
         let why = format!("an encoded shard of it is larger than the {limit_bytes} bytes that are left for it");
         PlanError::Memory { variable: target.path.clone(), needed_bytes, limit_bytes, why }.into()
     }
@@ -205,12 +207,7 @@ impl Encoder {
         }
     }
 
-    fn append(
-        &mut self,
-        order: Order<'_>,
-        elements: Option<&BytesMut>,
-        grant: &mut Grant,
-    ) -> Result<Fit, EngineError> {
+    fn append(&mut self, order: Order<'_>, elements: Option<&BytesMut>, grant: &mut Grant) -> Result<Fit, EngineError> {
         let Some(elements) = elements else { return Ok(Fit::Whole) };
         let target = order.target();
         // Texts carry their own lengths: there is no number to turn round.
@@ -249,12 +246,7 @@ impl Encoder {
     }
 
     /// The index of a shard, with its checksum.
-    fn append_index(
-        &mut self,
-        order: Order<'_>,
-        index: &[(u64, u64)],
-        grant: &mut Grant,
-    ) -> Result<Fit, EngineError> {
+    fn append_index(&mut self, order: Order<'_>, index: &[(u64, u64)], grant: &mut Grant) -> Result<Fit, EngineError> {
         let plain: Vec<u8> =
             index.iter().flat_map(|(offset, length)| [offset.to_le_bytes(), length.to_le_bytes()]).flatten().collect();
         let chain = CodecChain { byte_order: ByteOrder::Little, steps: vec![Codec::Crc32c] };

@@ -186,9 +186,7 @@ impl Work {
             places.set(cell, number);
         }
         let reads = match content {
-            Content::Pieces(pieces) => {
-                gather::reads(pieces, along, &box_of(&regions, target.shape.len()), job.sources)
-            }
+            Content::Pieces(pieces) => gather::reads(pieces, along, &box_of(&regions, target.shape.len()), job.sources),
             _ => Vec::new(),
         };
         // What fills each chunk: how many elements, and the read if it is a single one.

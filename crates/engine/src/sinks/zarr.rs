@@ -21,6 +21,10 @@ use crate::{
     run::Sink,
 };
 
+/// Smaller units are synced together before the store is shown. Until then the journal may list one that a power cut
+/// takes away, so whoever goes on compares each with its digest.
+const SMALL_UNIT_BYTES: usize = 1 << 20;
+
 /// The description of a store: all that its metadata says.
 #[derive(Debug, Clone)]
 pub struct ZarrStore {
@@ -165,7 +169,11 @@ impl Sink for ZarrSink<'_> {
     ) -> Result<(), EngineError> {
         let key = self.store.unit_key(array, at);
         if let Some(bytes) = bytes {
-            self.folder.put(&key, bytes)?;
+            if bytes.len() < SMALL_UNIT_BYTES {
+                self.folder.put_for_later(&key, bytes)?;
+            } else {
+                self.folder.put(&key, bytes)?;
+            }
             let mut folder = key.as_str();
             let mut touched = self.touched.lock().unwrap_or_else(PoisonError::into_inner);
             while let Some((parent, _)) = folder.rsplit_once('/') {
