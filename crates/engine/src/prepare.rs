@@ -430,7 +430,7 @@ fn try_plan(
         let index = count(target.unit_shape()) / count(&target.chunk_shape).max(1) * 16;
         (unit, most_encoded_bytes(unit).saturating_add(index))
     };
-    // A shard that does not fit is kept encoded until it is whole, in one half, and filled by and by in the other.
+    // A shard that does not fit is kept encoded until it is whole, and filled by and by in a quarter of the room.
     let is_cut = |target: &TargetArray| {
         let (unit, worst) = worst_of(target);
         target.shard_shape.is_some() && unit.saturating_add(worst) > room
@@ -448,7 +448,7 @@ fn try_plan(
     for target in targets {
         let (_, worst) = worst_of(target);
         let wanted = match is_cut(target) {
-            true => room / 2,
+            true => room - (room / 4).max(target.chunk_bytes()).min(room),
             false => worst.max(worst.saturating_mul(n_encoders as u64).saturating_mul(hundredths) / 100),
         };
         encoded_bytes = wanted.max(encoded_bytes);

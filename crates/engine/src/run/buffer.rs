@@ -40,6 +40,22 @@ impl Pool {
         BytesMut::zeroed(n_bytes)
     }
 
+    /// Sees to it that `n_buffers` of `n_bytes` each are there. What is missing is one allocation: thousands of small
+    /// ones would stay with the allocator of the thread that made them when the next array needs other sizes.
+    pub fn stock(&self, n_buffers: usize, n_bytes: usize) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.retain(|buffer| buffer.len() == n_bytes);
+        let n_missing = n_buffers.saturating_sub(spare.len());
+        let (Some(total), true) = (n_bytes.checked_mul(n_missing), n_missing > 0 && n_bytes > 0) else { return };
+        let mut block = BytesMut::zeroed(total);
+        while block.len() > n_bytes {
+            let rest = block.split_off(n_bytes);
+            spare.push(block);
+            block = rest;
+        }
+        spare.push(block);
+    }
+
     /// Takes a buffer back.
     pub fn give(&self, buffer: BytesMut) {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(buffer);
