@@ -4,16 +4,17 @@ use std::sync::atomic::AtomicBool;
 
 use frazil_engine::{
     EngineError,
+    find::typed,
     make::{How, Stage, make},
-    places::{Place, places},
-    prepare::{FileStep, Request},
+    prepare::Request,
     progress::Progress,
 };
 use frazil_model::{
-    combine::policy::Policies,
+    combine::{policy::Policies, steps::selection},
     layout::{Growth, LayoutRequest},
     location::Location,
     plan::Limits,
+    recipe::{Spanned, each::Step},
 };
 use serde_json::json;
 
@@ -39,14 +40,15 @@ pub fn run(words: &Convert, talk: &Talk, stop: &AtomicBool) -> Result<Answer, En
 /// What the words ask for.
 fn request(words: &Convert) -> Result<Request, EngineError> {
     let (sources, store) = words.sources_and_store();
-    let found = places(sources)?;
+    let found = typed(sources)?;
     let mut steps = Vec::new();
     if !words.vars.is_empty() {
-        steps.push(FileStep::Keep(words.vars.clone()));
+        steps.push(Spanned::unplaced(Step::Keep(words.vars.iter().cloned().map(Spanned::unplaced).collect())));
     }
     if !words.drop.is_empty() {
-        steps.push(FileStep::Drop(words.drop.clone()));
+        steps.push(Spanned::unplaced(Step::Drop(words.drop.iter().cloned().map(Spanned::unplaced).collect())));
     }
+    steps.extend(words.select.as_ref().and_then(selection));
     let policies = Policies {
         along: words.along.clone(),
         align: words.align.clone(),
@@ -63,11 +65,9 @@ fn request(words: &Convert) -> Result<Request, EngineError> {
         return Err(EngineError::NotWritable { place: store.to_owned() });
     };
     Ok(Request {
-        sources: made::named(found.into_iter().filter_map(|place| match place {
-            Place::File { location, .. } => Some(location),
-            Place::Zarr { .. } => None,
-        })),
+        sources: found.into_iter().map(|found| (found.location, found.name)).collect(),
         steps,
+        keys: Vec::new(),
         policies,
         layout: LayoutRequest {
             format: words.zarr_format,

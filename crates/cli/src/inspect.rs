@@ -44,13 +44,13 @@ pub fn run(words: &Inspect, talk: &Talk, stop: &AtomicBool) -> Result<Answer, En
 fn text(report: &Report) -> String {
     let sources = list(report.more.get("sources"));
     let mut text = String::new();
-    if let [one] = sources {
+    let n_sources = report.totals.get("n_sources").and_then(Value::as_u64).unwrap_or(0);
+    if let ([one], 1) = (sources, n_sources) {
         text.push_str(&one_source(one, &report.items));
         return text;
     }
     text.push_str(&format!(
-        "{} files and stores, {}\n",
-        sources.len(),
+        "{n_sources} files and stores, {}\n",
         bytes(report.totals.get("stored_bytes").and_then(Value::as_u64).unwrap_or(0))
     ));
     if let Some(eras) = report.more.get("eras") {
@@ -59,9 +59,6 @@ fn text(report: &Report) -> String {
     let unread = report.items.iter().filter(|item| item.get("unread").is_some());
     for item in unread.take(MOST_VARIABLES) {
         text.push_str(&format!("unread {} {}: {}\n", word(item, "source"), word(item, "path"), word(item, "unread")));
-    }
-    if list(report.more.get("sources")).is_empty() {
-        return text;
     }
     // The first file stands for those that are alike.
     if let Some(first) = sources.first() {

@@ -1,39 +1,10 @@
 //! What `convert` and `build` say of a store that they made.
 
 use frazil_engine::EngineError;
-use frazil_model::{location::Location, recipe::write::ZarrFormat, report::Report};
+use frazil_model::{recipe::write::ZarrFormat, report::Report};
 use serde_json::Value;
 
 use crate::output::bytes;
-
-/// Files with the names that messages and receipts use: below the folder that all local files share, so that a
-/// receipt does not depend on where that folder lies.
-pub fn named(locations: impl Iterator<Item = Location>) -> Vec<(Location, String)> {
-    let locations: Vec<Location> = locations.collect();
-    let folder_of = |path: &str| path.rfind('/').map_or(0, |at| at + 1);
-    let shared = locations
-        .iter()
-        .filter_map(|location| match location {
-            Location::File(path) => Some(path[..folder_of(path)].to_owned()),
-            Location::Http(_) => None,
-        })
-        .reduce(|a, b| {
-            let same = a.bytes().zip(b.bytes()).take_while(|(x, y)| x == y).count();
-            let cut = folder_of(a.get(..same).unwrap_or_default());
-            a[..cut].to_owned()
-        })
-        .unwrap_or_default();
-    locations
-        .into_iter()
-        .map(|location| {
-            let name = match &location {
-                Location::File(path) => path.strip_prefix(&shared).unwrap_or(path).to_owned(),
-                Location::Http(_) => location.to_string(),
-            };
-            (location, name)
-        })
-        .collect()
-}
 
 /// Adds the command to go on with to an interruption.
 pub fn with_resume_command(error: EngineError) -> EngineError {
@@ -86,19 +57,4 @@ fn snippet(store: &str) -> String {
     format!(
         "open it:\n    import xarray as xr\n    ds = xr.open_dataset({store:?}, engine=\"zarr\", consolidated=True)\n"
     )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn files_are_named_below_the_folder_they_share() {
-        let files = ["/data/a/x.nc", "/data/ab/y.nc"].map(|path| Location::File(path.into()));
-        let names: Vec<String> = named(files.into_iter()).into_iter().map(|(_, name)| name).collect();
-        assert_eq!(names, ["a/x.nc", "ab/y.nc"]);
-        let alone: Vec<_> =
-            named(std::iter::once(Location::File("/data/x.nc".into()))).into_iter().map(|(_, name)| name).collect();
-        assert_eq!(alone, ["x.nc"]);
-    }
 }

@@ -8,8 +8,8 @@ use std::{
 
 use frazil_engine::{
     EngineError,
-    compare::{compare, request},
-    places::{Place, places},
+    compare::{compare, needs_recipe, request},
+    find::typed,
     prepare::prepare,
     receipt::Receipt,
     verify::{Amount, Verified, verify},
@@ -24,7 +24,6 @@ use serde_json::json;
 
 use crate::{
     arguments::Verify,
-    made,
     output::{Answer, Talk, bytes},
 };
 
@@ -78,6 +77,10 @@ fn compare_with(
         let reason = "it has no receipt, so nothing says of what it was made".to_owned();
         return Err(EngineError::NotOurs { path: root.to_owned(), reason });
     };
+    if needs_recipe(&receipt) {
+        let reason = "its recipe did something to each file, which the receipt alone cannot repeat; build it again from the recipe beside it and compare the two with `frazil inspect --digest`".to_owned();
+        return Err(EngineError::NotOurs { path: root.to_owned(), reason });
+    }
     let sources = if sources.is_empty() {
         receipt
             .sources
@@ -85,10 +88,7 @@ fn compare_with(
             .map(|record| Ok((beside(root, &record.name)?, record.name.clone())))
             .collect::<Result<_, EngineError>>()?
     } else {
-        made::named(places(sources)?.into_iter().filter_map(|place| match place {
-            Place::File { location, .. } => Some(location),
-            Place::Zarr { .. } => None,
-        }))
+        typed(sources)?.into_iter().map(|found| (found.location, found.name)).collect()
     };
     let limits = Limits { memory_bytes: words.limits.memory.0, n_threads: words.limits.n_threads() };
     let prepared = prepare(&request(root, &receipt, sources, limits))?;

@@ -114,7 +114,7 @@ fn a_file_is_described() {
     folder.write("sst.nc", &netcdf3("K"));
     folder.check(
         &["inspect", "sst.nc"],
-        "sst.nc  netcdf3  196 B
+        "sst.nc  netcdf3  204 B
 dimensions /: time 3
 variables
   time  int32  (time 3)  in one piece  big-endian  12 B (1.0×)  days since 2000-01-01
@@ -147,7 +147,7 @@ fn files_that_differ_are_eras() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(
         text.starts_with(
-            "3 files and stores, 592 B\n2 eras\n  1  2 files  2.nc .. 3.nc  most files are like this\n  \
+            "3 files and stores, 612 B\n2 eras\n  1  2 files  2.nc .. 3.nc  most files are like this\n  \
              2  1 file   1.nc          sst: units degC (not K)\n"
         ),
         "{text}"

@@ -230,7 +230,7 @@ impl FileBoxes {
         {
             return Ok((reader, bytes));
         }
-        let reader = Reader::open(&self.source.location)?;
+        let reader = Reader::open_as(&self.source.location, &self.source.fingerprint)?;
         let bytes = SparseBytes::new(reader.size_bytes());
         Ok((reader, bytes))
     }

@@ -13,6 +13,7 @@ use std::{
     },
 };
 
+use frazil_formats::codecs::Loose;
 use frazil_model::{
     combine::{
         CombinedVariable, Content,
@@ -22,7 +23,9 @@ use frazil_model::{
     layout::{Growth, LayoutRequest},
     location::Location,
     plan::{Limits, Task},
-    recipe::{spec::CodecSpec, write::ZarrFormat},
+    recipe::{
+        Spanned,
+        each::Step,spec::CodecSpec, write::ZarrFormat},
     region::{Region, coordinates_of, count, number_of},
 };
 use frazil_store::folder::Folder;
@@ -31,7 +34,7 @@ use serde::Deserialize;
 use crate::{
     boxes::Boxes,
     error::EngineError,
-    prepare::{FileStep, Prepared, Request},
+    prepare::{Prepared, Request},
     receipt::Receipt,
     run::{
         buffer::{ChunkBuffer, Pool},
@@ -61,19 +64,47 @@ struct Asked {
     drop: Vec<String>,
 }
 
+impl Asked {
+    /// Reads what `convert` or `build` put into the receipt.
+    fn of(request: &str) -> Self {
+        let Ok(value) = serde_json::from_str::<serde_json::Value>(request) else { return Self::default() };
+        match value.pointer("/means/combine") {
+            Some(combine) => Self {
+                differ: serde_json::from_value(combine["differ"].clone()).unwrap_or_default(),
+                duplicates: serde_json::from_value(combine["duplicates"].clone()).unwrap_or_default(),
+                ..Self::default()
+            },
+            None => serde_json::from_value(value).unwrap_or_default(),
+        }
+    }
+}
+
+/// Whether a recipe did something to each file, which its receipt alone cannot repeat.
+#[must_use]
+pub fn needs_recipe(receipt: &Receipt) -> bool {
+    let request = serde_json::from_str::<serde_json::Value>(&receipt.request).unwrap_or_default();
+    let steps = request.pointer("/means/each").and_then(serde_json::Value::as_array);
+    steps.is_some_and(|steps| !steps.is_empty()) || request.get("select").is_some_and(|select| !select.is_null())
+}
+
 /// The request by which the sources are joined again as they were for the store.
 ///
 /// How the store is cut and packed is of no concern here: only values are compared.
 #[must_use]
 pub fn request(root: &Path, receipt: &Receipt, sources: Vec<(Location, String)>, limits: Limits) -> Request {
-    let asked: Asked = serde_json::from_str(&receipt.request).unwrap_or_default();
+    let asked = Asked::of(&receipt.request);
     let along = asked.along.or_else(|| receipt.along.clone());
-    let names = [(asked.vars, FileStep::Keep as fn(_) -> _), (asked.drop, FileStep::Drop)];
-    let steps = names.into_iter().filter(|(names, _)| !names.is_empty()).map(|(names, step)| step(names)).collect();
+    let names = [(asked.vars, Step::Keep as fn(_) -> _), (asked.drop, Step::Drop)];
+    let steps = names
+        .into_iter()
+        .filter(|(names, _)| !names.is_empty())
+        .map(|(names, step)| Spanned::unplaced(step(names.into_iter().map(Spanned::unplaced).collect())))
+        .collect();
     let is_v2 = root.join(".zgroup").exists();
     Request {
         sources,
         steps,
+        keys: Vec::new(),
         policies: Policies { along, differ: asked.differ, duplicates: asked.duplicates, ..Policies::default() },
         layout: LayoutRequest {
             format: if is_v2 { ZarrFormat::V2 } else { ZarrFormat::V3 },
@@ -301,7 +332,7 @@ impl Comparison<'_> {
             let source = &sources[piece.file];
             let elements = reader.elements(source, piece.variable, read.chunk, &mut |_, _| {})?;
             let fill = &source.variable(piece.variable).fill;
-            let elements = elements.map_or(Elements::Fill(fill), Elements::Chunk);
+            let elements = elements.map(Loose::Elements).map_or(Elements::Fill(fill), Elements::Chunk);
             scatter(&read, piece, source, elements, &[&buffer], &region.shape, &mut scratch)?;
         }
         Ok(buffer.take_whole().to_vec())

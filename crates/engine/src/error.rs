@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use frazil_formats::FormatError;
 use frazil_model::{
-    combine::error::CombineError,
+    combine::{error::CombineError, steps::StepError},
     layout::LayoutError,
     location::LocationError,
     plan::PlanError,
     problem::{Exit, Problem},
+    recipe::RecipeError,
     rule::RuleError,
 };
 use frazil_store::StoreError;
@@ -21,6 +22,8 @@ pub enum EngineError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Location(#[from] LocationError),
+    #[error(transparent)]
+    Step(#[from] StepError),
     #[error(transparent)]
     Combine(#[from] CombineError),
     #[error(transparent)]
@@ -53,6 +56,16 @@ pub enum EngineError {
     Changed { file: String, reason: String },
     #[error("`{pattern}` matches no file")]
     NoMatch { pattern: String },
+    #[error("nothing at `{place}` matches `{pattern}`")]
+    NoMatchIn { place: String, pattern: String },
+    #[error("source `{source_name}` has no files")]
+    NoFiles { source_name: String },
+    #[error("`{place}` names more than {limit} files")]
+    TooManyNames { place: String, limit: u64 },
+    #[error("`{}` is a Zarr store, which cannot be a source yet", path.display())]
+    StoreAsSource { path: PathBuf },
+    #[error(transparent)]
+    Recipe(#[from] RecipeError),
     #[error("the result could not be put into words: {reason}")]
     Document { reason: String },
     #[error("`{}` has no plan of which a part could be done: {reason}", path.display())]
@@ -72,6 +85,7 @@ impl Problem for EngineError {
         match self {
             Self::Store(error) => error.code(),
             Self::Location(error) => error.code(),
+            Self::Step(error) => error.code(),
             Self::Combine(error) => error.code(),
             Self::Layout(error) => error.code(),
             Self::Plan { problem, .. } => problem.code(),
@@ -87,7 +101,11 @@ impl Problem for EngineError {
             Self::OtherPlan { .. } => "target.other-plan",
             Self::NotOurs { .. } => "target.not-ours",
             Self::Changed { .. } => "source.changed",
-            Self::NoMatch { .. } => "source.no-match",
+            Self::NoMatch { .. } | Self::NoMatchIn { .. } => "source.no-match",
+            Self::NoFiles { .. } => "source.no-files",
+            Self::TooManyNames { .. } => "source.too-many",
+            Self::StoreAsSource { .. } => "source.store",
+            Self::Recipe(error) => error.code(),
             Self::Document { .. } => "run.document",
             Self::NoPlan { .. } => "run.no-plan",
             Self::Extend { .. } => "extend.refused",
@@ -101,6 +119,7 @@ impl Problem for EngineError {
         Some(match self {
             Self::Store(error) => return error.hint(),
             Self::Location(error) => return error.hint(),
+            Self::Step(error) => return error.hint(),
             Self::Combine(error) => return error.hint(),
             Self::Layout(error) => return error.hint(),
             Self::Plan { problem, .. } => return problem.hint(),
@@ -134,6 +153,12 @@ impl Problem for EngineError {
             Self::NoMatch { .. } => {
                 "patterns know `*`, `?`, `[…]` and `**`; quote them so that the shell leaves them alone".into()
             }
+            Self::NoMatchIn { .. } => {
+                "`match` stands for the end of a file's name; `(?P<year>\\d+)` captures a key".into()
+            }
+            Self::NoFiles { .. } => "see that its address and keys are right: each of its files is missing".into(),
+            Self::Recipe(error) => return error.hint(),
+            Self::TooManyNames { .. } | Self::StoreAsSource { .. } => return None,
             Self::NoPlan { .. } => "save one with `frazil build FEEDSTOCK --plan-only`".into(),
             Self::Extend { .. } => "build the store again with `mode: replace` if the new files should win".into(),
             Self::Missing { .. } => "run the parts that are not done, then `--finish` again".into(),
@@ -146,7 +171,9 @@ impl Problem for EngineError {
         match self {
             Self::Store(error) => error.exit(),
             Self::Location(error) => error.exit(),
+            Self::Step(error) => error.exit(),
             Self::Layout(error) => error.exit(),
+            Self::Recipe(error) => error.exit(),
             Self::Interrupted { .. } => Exit::Interrupted,
             _ => Exit::No,
         }

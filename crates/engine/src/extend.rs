@@ -67,9 +67,9 @@ pub fn prepare_extension(request: &Request) -> Result<Ready, EngineError> {
         Standing::Nothing | Standing::Unfinished { .. } => return Ok(Ready::Create(Box::new(prepare(&request)?))),
     };
     let (old, layouts) = store_source::open(folder.root())?;
-    let files = scanned(&request)?;
+    let mut files = scanned(&request)?;
     let mut left_out = Vec::new();
-    let file_views = views(&files, &request.steps, &mut left_out)?;
+    let file_views = views(&mut files, &request, &mut left_out)?;
     let old_view = FileView::of(&old.name, &old.decoded.dataset, &|number| old.values.get(&number).cloned());
     let along = along(&request, &receipt, &old_view, &file_views)?;
     let fresh = fresh(&along, &old_view, &file_views, &files, &receipt)?;

@@ -228,6 +228,7 @@ impl Folder {
             }
         }
         Some(Source {
+            derived: Vec::new(),
             location: location.clone(),
             name: name.to_owned(),
             fingerprint: fingerprint.clone(),

@@ -4,10 +4,13 @@
 //! terminal nor Python; it answers with a `Report`.
 
 pub mod boxes;
+pub mod build;
+pub mod derived;
 pub mod compare;
 pub mod elsewhere;
 pub mod error;
 pub mod extend;
+pub mod find;
 pub mod identity;
 pub mod index;
 pub mod inspect;
@@ -24,7 +27,6 @@ pub mod run;
 pub mod scan;
 pub mod sinks;
 pub mod source;
-pub mod steps;
 pub mod store;
 pub mod store_source;
 pub mod strided;

@@ -2,30 +2,41 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
+use frazil_formats::codecs::{most_encoded_bytes, working_bytes};
 use frazil_model::{
     attribute::AttributeValue,
-    combine::{Combined, Content, MustEqual, combine, policy::Policies, view::FileView},
+    combine::{
+        Combined, Content, MustEqual, combine,
+        policy::Policies,
+        steps::{self, StepError, StepFault},
+        view::FileView,
+    },
     dataset::Variable,
     dtype::DataType,
     layout::{LayoutRequest, TargetArray, lay_out},
     location::Location,
     manifest::ChunkTable,
-    plan::{ArrayPlan, Cuts, Limits, SourceSizes, Task, plan_array, task_room, tasks, thread_bytes},
+    plan::{ArrayPlan, Cuts, Limits, PlanError, SourceSizes, Task, plan_array, reading_bytes, room, tasks},
+    recipe::{each::Step, source::KeyValue, span::Spanned},
     region::count,
 };
 use serde::Serialize;
 
 use crate::{
+    derived::whole_view,
     error::EngineError,
     identity::digest,
     run::Pace,
-    scan::{Load, scan_all, whole},
+    scan::{Load, scan_all},
     sinks::zarr::ZarrStore,
     source::{ChunkReader, Source},
 };
 
 /// Edges of source chunks that an estimate looks at, per dimension.
 const MOST_EDGES: usize = 100_000;
+
+/// Workers that wait for web servers, on top of those that compute. Each server has a limit of its own.
+const WAITING_FOR_THE_WEB: usize = 8;
 
 /// Tasks below this size are not worth being made smaller.
 const SMALL_TASK_BYTES: u64 = 32 << 20;
@@ -35,8 +46,10 @@ const SMALL_TASK_BYTES: u64 = 32 << 20;
 pub struct Request {
     /// Files, each with the name used in messages and in the receipt.
     pub sources: Vec<(Location, String)>,
-    /// What is done to each file before files are joined.
-    pub steps: Vec<FileStep>,
+    /// What is done to each file before files are joined; a selection comes last.
+    pub steps: Vec<Spanned<Step>>,
+    /// The keys of each file, for the steps that ask for them; a file without a row has none.
+    pub keys: Vec<BTreeMap<String, KeyValue>>,
     /// Decisions about files that differ.
     pub policies: Policies,
     /// How the store is cut and packed.
@@ -47,22 +60,6 @@ pub struct Request {
     pub limits: Limits,
     /// What else makes this plan another one: the recipe's text without its comments.
     pub recipe: String,
-}
-
-/// What is done to a file's view before files are joined.
-#[derive(Debug, Clone, PartialEq)]
-pub enum FileStep {
-    /// Only these variables, and what they need.
-    Keep(Vec<String>),
-    /// All but these variables.
-    Drop(Vec<String>),
-}
-
-impl FileStep {
-    /// Whether the step asks for the variable at `path` by name.
-    fn names(&self, path: &str) -> bool {
-        matches!(self, Self::Keep(names) if names.iter().any(|name| crate::steps::is_named(path, name)))
-    }
 }
 
 /// A plan, and all that is needed to run it.
@@ -128,9 +125,9 @@ pub struct Summary {
 /// # Errors
 /// Whatever stands in the way, naming file, variable and rule.
 pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
-    let sources = scanned(request)?;
+    let mut sources = scanned(request)?;
     let mut left_out = Vec::new();
-    let views = views(&sources, &request.steps, &mut left_out)?;
+    let views = views(&mut sources, request, &mut left_out)?;
     let mut combined = combine(&views, &request.policies)?;
     check_equal(&combined, &sources)?;
     let mut targets = lay_out(&combined, &request.layout)?;
@@ -157,43 +154,52 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
 
 /// All files of a request, scanned.
 pub(crate) fn scanned(request: &Request) -> Result<Vec<Source>, EngineError> {
-    scan_all(&request.sources, Load::SmallValues, request.limits.n_threads).into_iter().collect()
+    let n_threads = request.limits.n_threads + n_waiting(request.sources.iter().map(|(location, _)| location));
+    scan_all(&request.sources, Load::SmallValues, n_threads).into_iter().collect()
 }
 
-/// The files as combining sees them, without what cannot be read in one of them.
+/// The files as combining sees them, without what cannot be read in one of them. What the steps make is added to the
+/// sources.
 pub(crate) fn views(
-    sources: &[Source],
-    steps: &[FileStep],
+    sources: &mut [Source],
+    request: &Request,
     left_out: &mut Vec<LeftOut>,
 ) -> Result<Vec<FileView>, EngineError> {
-    let mut views: Vec<FileView> = Vec::with_capacity(sources.len());
-    for source in sources {
-        let mut view =
-            FileView::of(&source.name, &source.decoded.dataset, &|number| source.values.get(&number).cloned());
-        for step in steps {
-            crate::steps::apply(&mut view, step);
-        }
-        // Nobody asked for the rest where variables were named.
-        if !steps.iter().any(|step| matches!(step, FileStep::Keep(_))) {
-            let unread = source.decoded.dataset.unread.iter();
-            left_out.extend(unread.map(|unread| LeftOut {
+    let view = |source: &Source| {
+        FileView::of(&source.name, &source.decoded.dataset, &|number| source.values.get(&number).cloned())
+    };
+    let mut views: Vec<FileView> = sources.iter().map(view).collect();
+    steps::apply_all(&mut views, &request.steps, &request.keys).map_err(|error| named_unread(sources, error))?;
+    for (source, view) in sources.iter_mut().zip(&mut views) {
+        source.derived = std::mem::take(&mut view.derived);
+    }
+    // Nobody asked for the rest where variables were named.
+    if !request.steps.iter().any(|step| matches!(step.value, Step::Keep(_))) {
+        for source in sources.iter() {
+            left_out.extend(source.decoded.dataset.unread.iter().map(|unread| LeftOut {
                 file: source.name.clone(),
                 path: unread.path.clone(),
                 attribute: None,
                 reason: unread.reason.clone(),
             }));
         }
-        views.push(view);
     }
     for (source, view) in sources.iter().zip(&views) {
         left_out.extend(unread_attributes(source, view));
     }
+    let is_wanted = |path: &str| {
+        request.steps.iter().any(|step| match &step.value {
+            Step::Keep(names) => names.iter().any(|name| !name.contains(['*', '?']) && steps::is_named(path, name)),
+            _ => false,
+        })
+    };
     let mut gone: Vec<String> = Vec::new();
     for (source, view) in sources.iter().zip(&views) {
         for variable in &view.variables {
             let Err(problem) = check_readable(source, variable.source) else { continue };
             let EngineError::Unreadable { file, variable: path, reason } = problem else { return Err(problem) };
-            if steps.iter().any(|step| step.names(&variable.path)) {
+            // What is computed was asked for as well.
+            if is_wanted(&path) || is_wanted(&variable.path) || source.derived(variable.source).is_some() {
                 return Err(EngineError::Unreadable { file, variable: path, reason });
             }
             gone.push(variable.path.clone());
@@ -204,6 +210,20 @@ pub(crate) fn views(
         view.variables.retain(|variable| !gone.contains(&variable.path));
     }
     Ok(views)
+}
+
+/// A name that no file has may be there and not be readable: that is what to say then.
+fn named_unread(sources: &[Source], error: StepError) -> EngineError {
+    if let StepFault::Unknown { name, .. } = &error.fault {
+        for source in sources {
+            if let Some(unread) =
+                source.decoded.dataset.unread.iter().find(|unread| steps::is_named(&unread.path, name))
+            {
+                return source.unreadable_as(&unread.path, &unread.reason);
+            }
+        }
+    }
+    error.into()
 }
 
 /// Attributes whose values have no place in JSON, or could not be read.
@@ -223,6 +243,9 @@ fn unread_attributes(source: &Source, view: &FileView) -> Vec<LeftOut> {
 
 /// What no chunk reader can read.
 fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
+    if let Some(derived) = source.derived(number) {
+        return derived.inputs().into_iter().try_for_each(|input| check_readable(source, input));
+    }
     let variable = source.variable(number);
     if let Some(reason) = frazil_formats::codecs::unreadable(&variable.codecs) {
         return Err(source.unreadable(number, &reason));
@@ -287,18 +310,15 @@ fn leave_out_untyped(
 
 /// Compares large variables that must be the same in every file.
 pub(crate) fn check_equal(combined: &Combined, sources: &[Source]) -> Result<(), EngineError> {
-    let mut known: BTreeMap<(usize, usize), String> = BTreeMap::new();
+    let mut known: BTreeMap<(usize, &str), String> = BTreeMap::new();
     let mut reader = ChunkReader::default();
-    let mut digest_of = |file: usize, variable: usize| -> Result<String, EngineError> {
-        if let Some(digest) = known.get(&(file, variable)) {
-            return Ok(digest.clone());
-        }
-        let digest = digest(&whole(&sources[file], variable, &mut reader)?);
-        known.insert((file, variable), digest.clone());
-        Ok(digest)
-    };
     for MustEqual { path, along, first, other } in &combined.must_equal {
-        if digest_of(first.0, first.1.source)? != digest_of(other.0, other.1.source)? {
+        for (file, view) in [first, other] {
+            if !known.contains_key(&(*file, path)) {
+                known.insert((*file, path), digest(&whole_view(&mut reader, &sources[*file], view)?));
+            }
+        }
+        if known.get(&(first.0, path)) != known.get(&(other.0, path)) {
             return Err(EngineError::StaticDiffers {
                 variable: path.clone(),
                 along: along.clone(),
@@ -317,6 +337,23 @@ pub(crate) struct Planned {
     pub peak_memory_bytes: u64,
 }
 
+/// How many workers wait while the others compute: one for the disk, and as many as a web server allows.
+fn n_waiting<'a>(mut locations: impl Iterator<Item = &'a Location>) -> usize {
+    match locations.any(|location| matches!(location, Location::Http(_))) {
+        true => WAITING_FOR_THE_WEB,
+        false => 1,
+    }
+}
+
+/// How many things are done at a time: worth trying, from the fastest to the most modest.
+struct Try {
+    n_workers: usize,
+    n_tasks: usize,
+    n_encoders: usize,
+    /// Each encoder has room for so many hundredths of what a unit becomes at worst.
+    hundredths: u64,
+}
+
 /// Cuts all arrays into tasks, with as many threads and tasks at a time as the memory allows.
 pub(crate) fn plan(
     sources: &[Source],
@@ -326,7 +363,9 @@ pub(crate) fn plan(
 ) -> Result<Planned, EngineError> {
     let metadata_bytes = held_bytes(sources, combined);
     let sizes: Vec<SourceSizes> = combined.variables.iter().map(|variable| sizes(sources, &variable.content)).collect();
-    let thread = targets.iter().zip(&sizes).map(|(target, size)| thread_bytes(target, *size)).max().unwrap_or(0);
+    let working = |target: &TargetArray| working_bytes(&target.codecs, target.dtype.swap_bytes(), target.chunk_bytes());
+    let reading = sizes.iter().map(|size| reading_bytes(*size)).max().unwrap_or(0);
+    let thread = reading + targets.iter().map(working).max().unwrap_or(0);
     let cuts: Vec<Cuts> = combined
         .variables
         .iter()
@@ -336,42 +375,31 @@ pub(crate) fn plan(
             Cuts::of(&variable.content, &variable.shape, &chunk_shape, MOST_EDGES)
         })
         .collect();
-    // One worker more than cores: while one waits for the disk, the others compute.
-    let paces = [(limits.n_threads + 1, 2), (limits.n_threads + 1, 1), (limits.n_threads, 1), (1, 1)];
+    let n = limits.n_threads.max(1);
+    let more = n + n_waiting(sources.iter().map(|source| &source.location));
+    let attempt = |n_workers, n_tasks, n_encoders, hundredths| Try { n_workers, n_tasks, n_encoders, hundredths };
+    // One worker more than cores: while one waits for the disk, the others compute. Most units become smaller when
+    // they are encoded, so room for four fifths of the worst case is seldom too little.
+    let tries = [
+        attempt(more, 2, more, 100),
+        attempt(more, 2, n, 80),
+        attempt(n + 1, 2, n, 80),
+        attempt(n, 2, n, 80),
+        attempt(n, 2, 1, 100),
+        attempt(n + 1, 1, n, 80),
+        attempt(n, 1, 1, 100),
+        attempt(1, 1, 1, 100),
+    ];
     let mut best: Option<(f64, Planned)> = None;
     let mut refused = None;
-    for (n_workers, n_tasks) in paces {
-        let room = task_room(Limits { n_threads: n_workers, ..limits }, metadata_bytes, thread);
-        let each = room / n_tasks as u64;
-        let planned: Result<Vec<ArrayPlan>, _> = targets
-            .iter()
-            .zip(&cuts)
-            .map(|(target, cuts)| plan_array(target, cuts, each, SMALL_TASK_BYTES, limits))
-            .collect();
-        let arrays = match planned {
-            Ok(arrays) => arrays,
-            Err(error) => {
-                refused = Some(error);
-                continue;
+    for attempt in tries {
+        let room = room(limits, metadata_bytes, thread, attempt.n_workers);
+        match try_plan(&attempt, room, targets, &cuts, limits) {
+            Ok((cost, planned)) if best.as_ref().is_none_or(|(least, _)| cost < least * 0.95) => {
+                best = Some((cost, planned));
             }
-        };
-        #[allow(clippy::cast_precision_loss)]
-        let work: f64 = arrays
-            .iter()
-            .zip(targets)
-            .map(|(array, target)| array.decodes_per_chunk * count(&target.shape) as f64)
-            .sum();
-        // Fewer threads only where that saves decoding: a tenth at least.
-        if best.as_ref().is_none_or(|(least, _)| work < least * 0.9) {
-            let largest = arrays.iter().map(|array| array.task_bytes).max().unwrap_or(0);
-            let peak_memory_bytes = limits.memory_bytes - room + largest * n_tasks as u64;
-            let tasks = targets
-                .iter()
-                .zip(&arrays)
-                .enumerate()
-                .flat_map(|(number, (target, array))| tasks(number, target, array))
-                .collect();
-            best = Some((work, Planned { arrays, tasks, pace: Pace { n_workers, n_tasks }, peak_memory_bytes }));
+            Ok(_) => {}
+            Err(error) => refused = Some(error),
         }
     }
     match (best, refused) {
@@ -383,6 +411,84 @@ pub(crate) fn plan(
         }
         (None, None) => Err(EngineError::Thread { reason: "no pace was tried".into() }),
     }
+}
+
+/// Plans all arrays for one pace; also says how long that takes, in no particular unit.
+fn try_plan(
+    attempt: &Try,
+    room: u64,
+    targets: &[TargetArray],
+    cuts: &[Cuts],
+    limits: Limits,
+) -> Result<(f64, Planned), PlanError> {
+    let &Try { n_workers, n_tasks, n_encoders, hundredths } = attempt;
+    let worst_of = |target: &TargetArray| {
+        let unit = count(target.unit_shape()).saturating_mul(target.dtype.size_bytes().unwrap_or(16).into());
+        let index = count(target.unit_shape()) / count(&target.chunk_shape).max(1) * 16;
+        (unit, most_encoded_bytes(unit).saturating_add(index))
+    };
+    // A shard that does not fit is kept encoded until it is whole, in one half, and filled by and by in the other.
+    let is_cut = |target: &TargetArray| {
+        let (unit, worst) = worst_of(target);
+        target.shard_shape.is_some() && unit.saturating_add(worst) > room
+    };
+    let cannot = |target: &TargetArray| {
+        let chunk = target.chunk_bytes();
+        let needed_bytes = (limits.memory_bytes - room.min(limits.memory_bytes))
+            .saturating_add(chunk)
+            .saturating_add(most_encoded_bytes(chunk));
+        let why = format!("one chunk has {chunk} bytes, and as much again at worst once it is encoded");
+        PlanError::Memory { variable: target.path.clone(), needed_bytes, limit_bytes: limits.memory_bytes, why }
+    };
+    let n_tasks = if targets.iter().any(is_cut) { 1 } else { n_tasks };
+    let mut encoded_bytes = 0;
+    for target in targets {
+        let (_, worst) = worst_of(target);
+        let wanted = match is_cut(target) {
+            true => room / 2,
+            false => worst.max(worst.saturating_mul(n_encoders as u64).saturating_mul(hundredths) / 100),
+        };
+        encoded_bytes = wanted.max(encoded_bytes);
+        if wanted > room || (is_cut(target) && most_encoded_bytes(target.chunk_bytes()) > wanted) {
+            return Err(cannot(target));
+        }
+    }
+    let each = (room - encoded_bytes) / n_tasks as u64;
+    let planned: Result<Vec<ArrayPlan>, _> = targets
+        .iter()
+        .zip(cuts)
+        .map(|(target, cuts)| {
+            if target.chunk_bytes() > each {
+                return Err(cannot(target));
+            }
+            plan_array(target, cuts, each, SMALL_TASK_BYTES, limits)
+        })
+        .collect();
+    let arrays = planned?;
+    #[allow(clippy::cast_precision_loss)]
+    let cost: f64 = arrays
+        .iter()
+        .zip(targets)
+        .map(|(array, target)| {
+            let in_flight = array.units_of_task.iter().product::<u64>().saturating_mul(n_tasks as u64);
+            let reading = n_workers.min(limits.n_threads).max(1) as f64;
+            let encoding = reading.min(n_encoders as f64).min(in_flight as f64);
+            // Packing a byte takes about three times as long as unpacking it.
+            let overlap = if n_tasks == 1 { 1.15 } else { 1.0 };
+            let elements = count(&target.shape) as f64;
+            elements * overlap * (array.decodes_per_chunk / reading + 3.0 / encoding)
+        })
+        .sum();
+    let largest = arrays.iter().map(|array| array.task_bytes).max().unwrap_or(0);
+    let peak_memory_bytes = limits.memory_bytes.saturating_sub(room) + encoded_bytes + largest * n_tasks as u64;
+    let tasks = targets
+        .iter()
+        .zip(&arrays)
+        .enumerate()
+        .flat_map(|(number, (target, array))| tasks(number, target, array))
+        .collect();
+    let pace = Pace { n_workers, n_tasks, task_bytes: each, n_encoders, encoded_bytes };
+    Ok((cost, Planned { arrays, tasks, pace, peak_memory_bytes }))
 }
 
 /// Bytes of the values and tables that are held while running.
@@ -413,15 +519,44 @@ fn sizes(sources: &[Source], content: &Content) -> SourceSizes {
     let Content::Pieces(pieces) = content else { return SourceSizes::default() };
     let mut largest = SourceSizes::default();
     for piece in pieces {
-        let source = &sources[piece.file];
-        let variable = source.variable(piece.variable);
-        let chunk = count(&variable.chunk_shape).saturating_mul(variable.dtype.size_bytes().unwrap_or(16).into());
-        largest.chunk_bytes = largest.chunk_bytes.max(chunk);
-        if let Some(ChunkTable::Ranges(ranges)) = source.decoded.manifest.tables.get(piece.variable) {
-            largest.stored_bytes = largest.stored_bytes.max(ranges.length.iter().copied().max().unwrap_or(0));
-        }
+        let one = sizes_of(&sources[piece.file], piece.variable);
+        largest.chunk_bytes = largest.chunk_bytes.max(one.chunk_bytes);
+        largest.stored_bytes = largest.stored_bytes.max(one.stored_bytes);
     }
     largest
+}
+
+/// What reading one chunk takes. A derived chunk is held along with all that it is made of.
+fn sizes_of(source: &Source, number: usize) -> SourceSizes {
+    let variable = source.variable(number);
+    let element_bytes = u64::from(variable.dtype.size_bytes().unwrap_or(16));
+    let mut size = SourceSizes {
+        chunk_bytes: count(&variable.chunk_shape).saturating_mul(element_bytes),
+        ..SourceSizes::default()
+    };
+    if let Some(ChunkTable::Ranges(ranges)) = source.decoded.manifest.tables.get(number) {
+        size.stored_bytes = ranges.length.iter().copied().max().unwrap_or(0);
+    }
+    if let Some(derived) = source.derived(number) {
+        // Once as read and once as float64, for each of its inputs.
+        let n_copies = derived.inputs().len() as u64 * 2 + 1;
+        let held = count(&variable.chunk_shape).saturating_mul(8).saturating_mul(n_copies);
+        size.chunk_bytes = size.chunk_bytes.saturating_add(held);
+        for input in derived.inputs() {
+            let input = sizes_of(source, input);
+            size.chunk_bytes = size.chunk_bytes.saturating_add(input.chunk_bytes);
+            size.stored_bytes = size.stored_bytes.max(input.stored_bytes);
+        }
+    }
+    size
+}
+
+/// The variables of the file that a variable is read from.
+fn read_for(source: &Source, number: usize) -> Vec<usize> {
+    match source.derived(number) {
+        Some(derived) => derived.inputs().into_iter().flat_map(|input| read_for(source, input)).collect(),
+        None => vec![number],
+    }
 }
 
 pub(crate) fn summary(sources: &[Source], combined: &Combined, targets: &[TargetArray], planned: &Planned) -> Summary {
@@ -431,7 +566,10 @@ pub(crate) fn summary(sources: &[Source], combined: &Combined, targets: &[Target
         .zip(&planned.arrays)
         .map(|(variable, array)| {
             let Content::Pieces(pieces) = &variable.content else { return 0 };
-            let mut once: Vec<(usize, usize)> = pieces.iter().map(|piece| (piece.file, piece.variable)).collect();
+            let read = |piece: &frazil_model::combine::Piece| {
+                read_for(&sources[piece.file], piece.variable).into_iter().map(|number| (piece.file, number)).collect()
+            };
+            let mut once: Vec<(usize, usize)> = pieces.iter().flat_map::<Vec<_>, _>(read).collect();
             once.sort_unstable();
             once.dedup();
             let bytes: u64 = once
@@ -480,6 +618,7 @@ fn hash_of(request: &Request, sources: &[Source], combined: &Combined, targets: 
             frazil_model::plan::PLAN_VERSION,
             request.layout.format,
             &request.recipe,
+            serde_json::to_string(&request.steps).unwrap_or_default(),
             targets,
             &combined.groups,
             contents,

@@ -92,7 +92,7 @@ pub fn scan_all(locations: &[(Location, String)], load: Load, n_threads: usize) 
 /// If it cannot be read or is of no known format.
 pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, EngineError> {
     let fingerprint = frazil_store::read::fingerprint(location)?;
-    let reader = Reader::open(location)?;
+    let reader = Reader::open_as(location, &fingerprint)?;
     let mut bytes = SparseBytes::new(reader.size_bytes());
     let failed = |source| EngineError::Format { file: name.to_owned(), source };
     let head_bytes = if reader.size_bytes() <= SMALL_FILE_BYTES { reader.size_bytes() } else { BLOCK_BYTES };
@@ -117,6 +117,7 @@ pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, Engin
         fingerprint,
         decoded,
         values: HashMap::new(),
+        derived: Vec::new(),
         store: None,
     };
     load_values(&mut source, load, &reader, &mut bytes).map_err(|error| match error {

@@ -6,16 +6,17 @@
 use std::{collections::HashMap, path::PathBuf, sync::Arc};
 
 use frazil_formats::{
-    Decoded,
-    codecs::{ChunkForm, Codecs},
+    Decoded, FormatError,
+    codecs::{ChunkForm, Codecs, Loose},
 };
 use frazil_model::{
-    combine::view::Values,
+    codec::{ByteOrder, Codec, CodecChain},
+    combine::{derived::Derived, view::Values},
     dataset::Variable,
     location::Location,
     manifest::{ChunkPlace, ChunkTable},
     range::ByteRange,
-    region::count,
+    region::{Region, coordinates_of, count},
 };
 use frazil_store::read::{Fingerprint, Reader};
 
@@ -34,6 +35,8 @@ pub struct Source {
     pub decoded: Arc<Decoded>,
     /// Values of its small variables, by the variable's number.
     pub values: HashMap<usize, Arc<Values>>,
+    /// Variables that the steps of a recipe made of it, numbered behind its own.
+    pub derived: Vec<Derived>,
     /// The folder of a Zarr store, if this is one that is read for its own extension.
     pub store: Option<PathBuf>,
 }
@@ -55,7 +58,16 @@ impl Source {
     /// The variable of number `variable`.
     #[must_use]
     pub fn variable(&self, variable: usize) -> &Variable {
-        &self.decoded.dataset.variables[variable]
+        match self.derived(variable) {
+            Some(derived) => &derived.variable,
+            None => &self.decoded.dataset.variables[variable],
+        }
+    }
+
+    /// The derived variable of number `variable`; `None` for those of the file.
+    #[must_use]
+    pub fn derived(&self, variable: usize) -> Option<&Derived> {
+        self.derived.get(variable.checked_sub(self.decoded.dataset.variables.len())?)
     }
 
     /// Where chunk `chunk` of `variable` is.
@@ -71,6 +83,7 @@ impl Source {
             Some(ChunkTable::Inline(_)) => Ok(ChunkAt::Inline),
             Some(ChunkTable::External(_)) => Err(self.unreadable(variable, "its values lie in external files")),
             Some(ChunkTable::Virtual(_)) => Err(self.unreadable(variable, "it is a virtual dataset over other files")),
+            None if self.derived(variable).is_some() => Ok(ChunkAt::Inline),
             None => Err(self.unreadable(variable, "the file does not say where its values are")),
         }
     }
@@ -84,11 +97,13 @@ impl Source {
     /// The error for a variable that cannot be read.
     #[must_use]
     pub fn unreadable(&self, variable: usize, reason: &str) -> EngineError {
-        EngineError::Unreadable {
-            file: self.name.clone(),
-            variable: self.variable(variable).path.clone(),
-            reason: reason.to_owned(),
-        }
+        self.unreadable_as(&self.variable(variable).path, reason)
+    }
+
+    /// The error for something of the file that cannot be read.
+    #[must_use]
+    pub fn unreadable_as(&self, path: &str, reason: &str) -> EngineError {
+        EngineError::Unreadable { file: self.name.clone(), variable: path.to_owned(), reason: reason.to_owned() }
     }
 }
 
@@ -96,13 +111,21 @@ impl Source {
 pub struct ChunkReader {
     codecs: Codecs,
     stored: Vec<u8>,
+    /// Elements of the last chunk of a derived variable.
+    made: Vec<u8>,
     open: Option<(Location, Reader)>,
     objects: StoreReader,
 }
 
 impl Default for ChunkReader {
     fn default() -> Self {
-        Self { codecs: Codecs::new(), stored: Vec::new(), open: None, objects: StoreReader::default() }
+        Self {
+            codecs: Codecs::new(),
+            stored: Vec::new(),
+            made: Vec::new(),
+            open: None,
+            objects: StoreReader::default(),
+        }
     }
 }
 
@@ -116,10 +139,36 @@ impl ChunkReader {
         Ok(&self.stored)
     }
 
+    /// The stored bytes of a chunk, decoded once to see that they are whole. How the elements are shuffled does not
+    /// matter for that.
+    ///
+    /// # Errors
+    /// If the chunk cannot be read or decoded.
+    pub fn checked(
+        &mut self,
+        source: &Source,
+        variable: usize,
+        chunk: u64,
+        place: ChunkPlace,
+    ) -> Result<&[u8], EngineError> {
+        let about = source.variable(variable);
+        let steps = &about.codecs.steps;
+        let n_moves = steps.iter().take_while(|step| matches!(step, Codec::Shuffle { .. })).count();
+        let chain = CodecChain { byte_order: ByteOrder::Little, steps: steps[n_moves..].to_vec() };
+        let decoded_bytes = count(&about.chunk_shape).saturating_mul(about.dtype.size_bytes().unwrap_or(1).into());
+        let decoded_bytes = usize::try_from(decoded_bytes).unwrap_or(usize::MAX);
+        let form = ChunkForm { chain: &chain, swap_bytes: 1, decoded_bytes };
+        self.fetch(source, place)?;
+        self.codecs.decode(&form, &self.stored, place.skipped_steps >> n_moves).map_err(|error| {
+            EngineError::Chunk { file: source.name.clone(), variable: about.path.clone(), chunk, source: error }
+        })?;
+        Ok(&self.stored)
+    }
+
     fn fetch(&mut self, source: &Source, place: ChunkPlace) -> Result<(), EngineError> {
         let is_open = self.open.as_ref().is_some_and(|(location, _)| *location == source.location);
         if !is_open {
-            self.open = Some((source.location.clone(), Reader::open(&source.location)?));
+            self.open = Some((source.location.clone(), Reader::open_as(&source.location, &source.fingerprint)?));
         }
         match (&self.open, ByteRange::new(place.offset, place.length)) {
             (Some((_, reader)), Some(range)) => reader.read_into(range, &mut self.stored)?,
@@ -140,6 +189,41 @@ impl ChunkReader {
         chunk: u64,
         seen: &mut dyn FnMut(ChunkPlace, &[u8]),
     ) -> Result<Option<&'a [u8]>, EngineError> {
+        if let Some(derived) = source.derived(variable) {
+            self.made = crate::derived::elements(self, source, derived, chunk, seen)?;
+            return Ok(Some(&self.made));
+        }
+        if source.store.is_some() {
+            return self.objects.chunk(source, variable, chunk).map(Some);
+        }
+        self.decoded(source, variable, chunk, seen, Codecs::decode)
+    }
+
+    /// As [`Self::elements`], with the last step of decoding left to whoever copies them.
+    ///
+    /// # Errors
+    /// As for [`Self::elements`].
+    pub fn loose_elements<'a>(
+        &'a mut self,
+        source: &'a Source,
+        variable: usize,
+        chunk: u64,
+        seen: &mut dyn FnMut(ChunkPlace, &[u8]),
+    ) -> Result<Option<Loose<'a>>, EngineError> {
+        if source.store.is_some() || source.derived(variable).is_some() {
+            return Ok(self.elements(source, variable, chunk, seen)?.map(Loose::Elements));
+        }
+        self.decoded(source, variable, chunk, seen, Codecs::decode_loosely)
+    }
+
+    fn decoded<'a, T>(
+        &'a mut self,
+        source: &'a Source,
+        variable: usize,
+        chunk: u64,
+        seen: &mut dyn FnMut(ChunkPlace, &[u8]),
+        decode: impl Fn(&'a mut Codecs, &ChunkForm<'_>, &'a [u8], u32) -> Result<T, FormatError>,
+    ) -> Result<Option<T>, EngineError> {
         let about = source.variable(variable);
         let Some(element_bytes) = about.dtype.size_bytes() else {
             return Err(source.unreadable(variable, &format!("{} has no elements of fixed size", about.dtype)));
@@ -155,18 +239,25 @@ impl ChunkReader {
             source: error,
         };
         match source.chunk(variable, chunk)? {
-            ChunkAt::Unwritten => Ok(None),
-            ChunkAt::Object => self.objects.chunk(source, variable, chunk, decoded_bytes).map(Some),
+            ChunkAt::Unwritten | ChunkAt::Object => Ok(None),
             ChunkAt::Inline => {
                 let Some(ChunkTable::Inline(bytes)) = source.decoded.manifest.tables.get(variable) else {
                     return Ok(None);
                 };
-                self.codecs.decode(&form, bytes, 0).map(Some).map_err(failed)
+                decode(&mut self.codecs, &form, bytes, 0).map(Some).map_err(failed)
             }
             ChunkAt::File(place) => {
                 self.fetch(source, place)?;
                 seen(place, &self.stored);
-                self.codecs.decode(&form, &self.stored, place.skipped_steps).map(Some).map_err(failed)
+                // The last piece of an uncompressed variable is cut where the variable ends.
+                let is_cut = about.codecs.steps.is_empty() && !about.is_chunked;
+                let of_piece = Region::of_cell(&coordinates_of(chunk, &about.grid()), &about.chunk_shape, &about.shape);
+                let piece_bytes = of_piece.n_elements().saturating_mul(element_bytes.into());
+                let form = match usize::try_from(piece_bytes) {
+                    Ok(n_bytes) if is_cut && n_bytes < decoded_bytes => ChunkForm { decoded_bytes: n_bytes, ..form },
+                    _ => form,
+                };
+                decode(&mut self.codecs, &form, &self.stored, place.skipped_steps).map(Some).map_err(failed)
             }
         }
     }

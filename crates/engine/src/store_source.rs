@@ -8,7 +8,7 @@ use frazil_model::{
     dtype::DataType,
     location::Location,
     manifest::ChunkManifest,
-    region::{Region, coordinates_of},
+    region::{Region, coordinates_of, count},
     zarr::ArrayLayout,
 };
 use frazil_store::read::Fingerprint;
@@ -56,6 +56,7 @@ pub fn open(root: &Path) -> Result<(Source, Vec<ArrayLayout>), EngineError> {
         fingerprint,
         decoded,
         values,
+        derived: Vec::new(),
         store: Some(root.to_owned()),
     };
     Ok((source, layouts))
@@ -79,7 +80,6 @@ impl StoreReader {
         source: &Source,
         number: usize,
         chunk: u64,
-        decoded_bytes: usize,
     ) -> Result<&[u8], EngineError> {
         let Some(root) = &source.store else { return Err(source.unreadable(number, "it is no store")) };
         if self.open.as_ref().is_none_or(|(name, _)| *name != source.name) {
@@ -96,7 +96,7 @@ impl StoreReader {
             return Ok(&self.part);
         }
         self.whole.clear();
-        self.whole.resize(decoded_bytes, 0);
+        self.whole.resize(usize::try_from(count(&variable.chunk_shape)).unwrap_or(0) * element_bytes, 0);
         let extents: Vec<usize> = region.shape.iter().map(|length| usize::try_from(*length).unwrap_or(0)).collect();
         let from = Walk { offset: 0, strides: c_strides(&region.shape) };
         let to = Walk { offset: 0, strides: c_strides(&variable.chunk_shape) };

@@ -1,5 +1,7 @@
 //! Copying a box of elements between two arrays whose dimensions run differently.
 
+use frazil_formats::codecs::Planes;
+
 /// One array's side of a copy: where the box begins, and how far apart its elements are, all in elements.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Walk {
@@ -42,10 +44,38 @@ pub fn runs(
     })
 }
 
+/// Where elements are copied from.
+#[derive(Debug, Clone, Copy)]
+pub enum From<'a> {
+    /// Elements as they are.
+    Elements(&'a [u8]),
+    /// Elements whose bytes are still shuffled; slow where they do not lie in runs.
+    Planes(Planes<'a>),
+}
+
+/// How many elements of a box of `extents` lie in one run on both sides.
+#[must_use]
+pub fn run_length(from: &[isize], to: &[isize], extents: &[u64]) -> u64 {
+    let mut run = 1;
+    for axis in (0..extents.len()).rev() {
+        let is_next = |stride: isize| u64::try_from(stride) == Ok(run);
+        if !is_next(from[axis]) || !is_next(to[axis]) {
+            break;
+        }
+        run *= extents[axis];
+    }
+    run
+}
+
 /// Copies a box of `extents` elements of `element_bytes` each.
 ///
 /// Trailing dimensions that lie in one run on both sides are copied as one.
 pub fn copy(source: &[u8], from: &Walk, target: &mut [u8], to: &Walk, extents: &[usize], element_bytes: usize) {
+    copy_from(From::Elements(source), from, target, to, extents, element_bytes);
+}
+
+/// As [`copy`], of elements that may still be shuffled.
+pub fn copy_from(source: From<'_>, from: &Walk, target: &mut [u8], to: &Walk, extents: &[usize], element_bytes: usize) {
     if extents.contains(&0) {
         return;
     }
@@ -56,11 +86,12 @@ pub fn copy(source: &[u8], from: &Walk, target: &mut [u8], to: &Walk, extents: &
         n_outer -= 1;
     }
     // Without a common run the innermost dimension is walked element by element.
-    let inner = if run == 1 && n_outer > 0 {
-        n_outer -= 1;
-        Some((extents[n_outer], from.strides[n_outer], to.strides[n_outer]))
-    } else {
-        None
+    let inner = match source {
+        From::Elements(elements) if run == 1 && n_outer > 0 => {
+            n_outer -= 1;
+            Some((elements, (extents[n_outer], from.strides[n_outer], to.strides[n_outer])))
+        }
+        _ => None,
     };
     let mut at = vec![0_usize; n_outer];
     let (mut source_at, mut target_at) = (from.offset, to.offset);
@@ -68,9 +99,12 @@ pub fn copy(source: &[u8], from: &Walk, target: &mut [u8], to: &Walk, extents: &
         match inner {
             None => {
                 let (a, b, n) = (source_at * element_bytes, target_at * element_bytes, run * element_bytes);
-                target[b..b + n].copy_from_slice(&source[a..a + n]);
+                match source {
+                    From::Elements(source) => target[b..b + n].copy_from_slice(&source[a..a + n]),
+                    From::Planes(planes) => planes.copy_run(source_at, &mut target[b..b + n]),
+                }
             }
-            Some(line) => copy_line(source, source_at, target, target_at, line, element_bytes),
+            Some((source, line)) => copy_line(source, source_at, target, target_at, line, element_bytes),
         }
         let mut axis = n_outer;
         loop {

@@ -71,7 +71,7 @@ impl Numbers {
     /// The values as `f64`; integers beyond 2^53 round.
     #[must_use]
     pub fn to_f64(&self) -> Vec<f64> {
-        #[allow(clippy::cast_lossless, clippy::cast_precision_loss)]
+        #[allow(clippy::cast_lossless, clippy::cast_precision_loss, clippy::unnecessary_cast)]
         {
             each_type!(self, values => values.iter().map(|value| *value as f64).collect())
         }

@@ -40,7 +40,7 @@ pub fn float_of(float: FloatType, bytes: &[u8]) -> Option<f64> {
 #[must_use]
 pub fn numbers_of(dtype: &DataType, bytes: &[u8]) -> Option<Vec<Number>> {
     let size = dtype.size_bytes()? as usize;
-    if size == 0 || bytes.len() % size != 0 {
+    if size == 0 || !bytes.len().is_multiple_of(size) {
         return None;
     }
     bytes.chunks_exact(size).map(|cell| number_of(dtype, cell)).collect()

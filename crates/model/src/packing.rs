@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     attribute::{Attributes, Numbers},
     dtype::{DataType, FloatType, IntType},
+    recipe::each::MaskRule,
 };
 
 /// The attributes that say how stored counts become values.
@@ -188,6 +189,26 @@ pub enum ValueRule {
         /// The store's type, at least as wide.
         to: FloatType,
     },
+    /// Numbers in another type because the author asked for it: integers exactly, floats rounded to the nearest.
+    Cast {
+        /// The type before.
+        from: DataType,
+        /// The type after.
+        to: DataType,
+    },
+    /// Some numbers become missing.
+    Mask {
+        /// The type before and after.
+        dtype: DataType,
+        /// How its counts become values.
+        packing: Packing,
+        /// Which values mean "missing".
+        masked: MaskRule,
+        /// What is written for them, little-endian.
+        missing: Vec<u8>,
+    },
+    /// One rule after another.
+    Chain(Vec<Self>),
     /// Counts of one packing as counts of another: `count * numerator / denominator + addend`.
     Repack {
         /// The file's type.
@@ -205,6 +226,22 @@ pub enum ValueRule {
         /// The count of the store that means "missing".
         fill: Option<i128>,
     },
+}
+
+impl ValueRule {
+    /// This rule, then `next`.
+    #[must_use]
+    pub fn then(&self, next: &Self) -> Self {
+        match (self, next) {
+            (Self::Verbatim, next) => next.clone(),
+            (first, Self::Verbatim) => first.clone(),
+            (first, next) => {
+                let parts =
+                    |rule: &Self| if let Self::Chain(rules) = rule { rules.clone() } else { vec![rule.clone()] };
+                Self::Chain(parts(first).into_iter().chain(parts(next)).collect())
+            }
+        }
+    }
 }
 
 #[cfg(test)]

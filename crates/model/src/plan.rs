@@ -16,7 +16,7 @@ use crate::{
 pub const PLAN_VERSION: u32 = 1;
 
 /// Memory that the process takes before any chunk is read: program, buffers of the system, metadata in flight.
-const BASE_BYTES: u64 = 48 << 20;
+const BASE_BYTES: u64 = 32 << 20;
 
 /// Chunks or shards of one array; each is at least an entry in the journal and a file.
 const MOST_UNITS: u64 = 20_000_000;
@@ -92,22 +92,16 @@ impl Problem for PlanError {
     }
 }
 
-/// Bytes that each thread works in, for one array: the stored chunk, two buffers it goes through, and the encoded unit.
+/// Bytes that reading takes in each thread: the stored chunk, and two buffers it goes through.
 #[must_use]
-pub fn thread_bytes(target: &TargetArray, source: SourceSizes) -> u64 {
-    let unit = count(target.unit_shape()).saturating_mul(target.dtype.size_bytes().unwrap_or(16).into());
-    let decoding = source.stored_bytes.saturating_add(source.chunk_bytes.saturating_mul(5) / 2);
-    // An encoded chunk can be a little larger than the chunk; a shard is kept encoded until it is whole.
-    let chunk = target.chunk_bytes();
-    let shard = if target.shard_shape.is_some() { unit } else { 0 };
-    let encoding = chunk.saturating_mul(2).saturating_add(chunk / 16).saturating_add(shard);
-    decoding.max(encoding)
+pub const fn reading_bytes(source: SourceSizes) -> u64 {
+    source.stored_bytes.saturating_add(source.chunk_bytes.saturating_mul(5) / 2)
 }
 
-/// Bytes that tasks may fill, once base and threads have theirs.
+/// Bytes that tasks may fill and encoded units may take, once base and threads have theirs.
 #[must_use]
-pub fn task_room(limits: Limits, metadata_bytes: u64, thread_bytes: u64) -> u64 {
-    let threads = thread_bytes.saturating_mul(limits.n_threads as u64);
+pub const fn room(limits: Limits, metadata_bytes: u64, thread_bytes: u64, n_workers: usize) -> u64 {
+    let threads = thread_bytes.saturating_mul(n_workers as u64);
     let taken = BASE_BYTES.saturating_add(metadata_bytes).saturating_add(threads);
     limits.memory_bytes.saturating_sub(taken)
 }
@@ -164,8 +158,10 @@ impl Cuts {
 /// Of the boxes that fit in `room_bytes`, the one that decodes source chunks least; of those the smallest, down to
 /// about `least_bytes`, since small tasks start early and fail small.
 ///
+/// A shard that does not fit is made alone, a part of its chunks at a time.
+///
 /// # Errors
-/// [`PlanError::Memory`] if not even one unit fits.
+/// [`PlanError::Memory`] if not even one chunk fits.
 pub fn plan_array(
     target: &TargetArray,
     cuts: &Cuts,
@@ -181,17 +177,18 @@ pub fn plan_array(
         let (variable, n_units) = (target.path.clone(), count(&grid));
         return Err(PlanError::TooManyUnits { variable, n_units, limit: MOST_UNITS });
     }
-    if unit_bytes > room_bytes {
-        let needed_bytes = limits.memory_bytes.saturating_sub(room_bytes).saturating_add(unit_bytes);
-        let what = if target.shard_shape.is_some() { "shard" } else { "chunk" };
-        let why =
-            format!("one {what} has {unit_bytes} bytes, and each of {} threads works in as much", limits.n_threads);
+    if target.chunk_bytes() > room_bytes {
+        let chunk_bytes = target.chunk_bytes();
+        let needed_bytes = limits.memory_bytes.saturating_sub(room_bytes).saturating_add(chunk_bytes);
         return Err(PlanError::Memory {
             variable: target.path.clone(),
             needed_bytes,
             limit_bytes: limits.memory_bytes,
-            why,
+            why: format!("one chunk has {chunk_bytes} bytes, and as much again once it is encoded"),
         });
+    }
+    if unit_bytes > room_bytes {
+        return Ok(in_rounds(target, cuts, room_bytes));
     }
     let candidates: Vec<Vec<u64>> =
         (0..unit.len()).map(|axis| candidates(grid[axis], unit[axis], &cuts.0[axis])).collect();
@@ -219,6 +216,35 @@ pub fn plan_array(
     let (decodes_per_chunk, _, units_of_task) = best.unwrap_or((1.0, unit_bytes, vec![1; unit.len()]));
     let task_bytes = units_of_task.iter().fold(unit_bytes, |bytes, n_units| bytes.saturating_mul(*n_units));
     Ok(ArrayPlan { units_of_task, task_bytes, decodes_per_chunk })
+}
+
+/// The plan of shards that do not fit: each is filled some chunks at a time, in C order.
+fn in_rounds(target: &TargetArray, cuts: &Cuts, room_bytes: u64) -> ArrayPlan {
+    let chunk = &target.chunk_shape;
+    let n_chunks = round_chunks(target, room_bytes);
+    // A run of chunks in C order is about this box.
+    let inner = grid_of(target.unit_shape(), chunk);
+    let (mut left, mut covers) = (n_chunks, vec![1; chunk.len()]);
+    for axis in (0..chunk.len()).rev() {
+        covers[axis] = left.clamp(1, inner[axis].max(1));
+        left /= inner[axis].max(1);
+    }
+    #[allow(clippy::cast_precision_loss)]
+    let decodes = (0..chunk.len())
+        .map(|axis| cuts.touches(axis, covers[axis] * chunk[axis]) as f64 / cuts.stretches(axis) as f64)
+        .product();
+    ArrayPlan {
+        units_of_task: vec![1; chunk.len()],
+        task_bytes: n_chunks * target.chunk_bytes(),
+        decodes_per_chunk: decodes,
+    }
+}
+
+/// How many chunks of a shard are filled at a time where a task may fill `room_bytes`.
+#[must_use]
+pub fn round_chunks(target: &TargetArray, room_bytes: u64) -> u64 {
+    let of_unit = count(&grid_of(target.unit_shape(), &target.chunk_shape)).max(1);
+    (room_bytes / target.chunk_bytes().max(1)).clamp(1, of_unit)
 }
 
 /// Numbers of units worth trying along a dimension: one, all, halves of all, and those that cover source chunks.

@@ -3,8 +3,12 @@
 use crate::{
     dtype::{DataType, FloatType, IntType},
     numbers::{Number, number_of, push_float, push_integer},
-    packing::{Fill, Packing, Signedness, ValueRule},
+    packing::{Fill, Packing, Signedness, ValueRule, decoded_type},
+    recipe::each::MaskRule,
 };
+
+/// Bytes that go through several rules at a time: a multiple of every element's size.
+const CHAIN_BYTES: usize = 1 << 14;
 
 /// A stored value that a rule cannot turn into what the store holds.
 #[derive(Debug, Clone, thiserror::Error, PartialEq)]
@@ -27,7 +31,9 @@ pub enum RuleError {
 pub fn target_bytes(rule: &ValueRule, source_bytes: usize) -> usize {
     match rule {
         ValueRule::Verbatim => source_bytes,
-        ValueRule::Widen { to, .. } => to.size_bytes().unwrap_or(0) as usize,
+        ValueRule::Widen { to, .. } | ValueRule::Cast { to, .. } => to.size_bytes().unwrap_or(0) as usize,
+        ValueRule::Mask { .. } => source_bytes,
+        ValueRule::Chain(rules) => rules.iter().fold(source_bytes, |bytes, rule| target_bytes(rule, bytes)),
         ValueRule::Decode { to, .. } => to.size_bytes() as usize,
         ValueRule::Repack { to, .. } => to.size_bytes() as usize,
     }
@@ -44,6 +50,12 @@ pub fn apply(rule: &ValueRule, stored: &[u8], out: &mut Vec<u8>) -> Result<(), R
             Ok(())
         }
         ValueRule::Widen { from, to } => widen(from, to, stored, out),
+        ValueRule::Cast { from, to } => cast(from, to, stored, out),
+        ValueRule::Mask { dtype, packing, masked, missing } => {
+            mask(dtype, packing, masked, missing, stored, out);
+            Ok(())
+        }
+        ValueRule::Chain(rules) => chain(rules, stored, out),
         ValueRule::Decode { from, packing, compute, to } => {
             decode(from, packing, (*compute, *to), stored, out);
             Ok(())
@@ -80,6 +92,89 @@ fn widen(from: &DataType, to: &DataType, stored: &[u8], out: &mut Vec<u8>) -> Re
         })?;
     }
     Ok(())
+}
+
+/// Rules one after another, over a bounded number of elements at a time.
+fn chain(rules: &[ValueRule], stored: &[u8], out: &mut Vec<u8>) -> Result<(), RuleError> {
+    let Some((last, before)) = rules.split_last() else {
+        out.extend_from_slice(stored);
+        return Ok(());
+    };
+    if before.is_empty() {
+        return apply(last, stored, out);
+    }
+    // Elements of a whole number of bytes of every type there is.
+    for part in stored.chunks(CHAIN_BYTES) {
+        let mut between = part.to_vec();
+        for rule in before {
+            let mut next = Vec::with_capacity(between.len());
+            apply(rule, &between, &mut next)?;
+            between = next;
+        }
+        apply(last, &between, out)?;
+    }
+    Ok(())
+}
+
+fn cast(from: &DataType, to: &DataType, stored: &[u8], out: &mut Vec<u8>) -> Result<(), RuleError> {
+    let size = from.size_bytes().unwrap_or(1).max(1) as usize;
+    for cell in stored.chunks_exact(size) {
+        let number = number_of(from, cell);
+        let fits = match (number, to) {
+            (Some(Number::Integer(value)), DataType::Int(int)) => push_integer(*int, value, out),
+            (Some(Number::Integer(value)), DataType::Float(float)) => push_exact(*float, value, out),
+            (Some(Number::Float(value)), DataType::Float(float)) => push_near(*float, value, out),
+            // `-0.0` would lose its sign, which no reader of integers misses.
+            #[allow(clippy::cast_possible_truncation)] // it is whole, and below 2^100
+            (Some(Number::Float(value)), DataType::Int(int)) if value.fract() == 0.0 && value.abs() < 1e30 => {
+                push_integer(*int, value as i128, out)
+            }
+            _ => None,
+        };
+        fits.ok_or_else(|| RuleError::DoesNotFit { value: shown(number), to: to.to_string() })?;
+    }
+    Ok(())
+}
+
+fn shown(number: Option<Number>) -> String {
+    match number {
+        Some(Number::Integer(value)) => value.to_string(),
+        Some(Number::Float(value)) => value.to_string(),
+        None => "a value that is no number".to_owned(),
+    }
+}
+
+/// Appends the nearest float, unless it would become infinite.
+#[allow(clippy::cast_possible_truncation)] // rounding is what it is for
+fn push_near(float: FloatType, value: f64, out: &mut Vec<u8>) -> Option<()> {
+    let most = match float {
+        FloatType::F16 => 65_519.999,
+        FloatType::F32 => {
+            return (value.is_infinite() || !(value as f32).is_infinite()).then(|| push_float(float, value, out));
+        }
+        FloatType::F64 => f64::INFINITY,
+    };
+    (value.is_infinite() || value.is_nan() || value.abs() <= most).then(|| push_float(float, value, out))
+}
+
+/// Writes `missing` for the elements whose decoded value `masked` names.
+fn mask(dtype: &DataType, packing: &Packing, masked: &MaskRule, missing: &[u8], stored: &[u8], out: &mut Vec<u8>) {
+    let size = dtype.size_bytes().unwrap_or(1).max(1) as usize;
+    let to = decoded_type(dtype, packing).unwrap_or(match dtype {
+        DataType::Float(float) => *float,
+        _ => FloatType::F64,
+    });
+    // numpy compares in the type of the array: 1e20 means the float32 nearest to it.
+    let masked = masked.rounded(to);
+    let mut values = Vec::new();
+    for part in stored.chunks(CHAIN_BYTES / size * size) {
+        values.clear();
+        decode(dtype, packing, (to, FloatType::F64), part, &mut values);
+        for (cell, value) in part.chunks_exact(size).zip(values.chunks_exact(8)) {
+            let value = value.try_into().map_or(f64::NAN, f64::from_le_bytes);
+            out.extend_from_slice(if masked.masks(value) { missing } else { cell });
+        }
+    }
 }
 
 /// Appends an integer as a float if the float holds it exactly.

@@ -33,6 +33,18 @@ pub enum StoreError {
     UnsafeKey { key: String, reason: &'static str },
     #[error("the server of `{location}` ignores byte ranges")]
     RangeIgnored { location: Location },
+    #[error("there is no `{location}`: the server answered {status}")]
+    Absent { location: Location, status: u16 },
+    #[error("access to `{location}` was refused: the server answered {status}")]
+    Denied { location: Location, status: u16 },
+    #[error("`{location}` changed while it was read: {reason}")]
+    Changed { location: Location, reason: String },
+    #[error("the server of `{location}` answered with a web page in place of the file")]
+    WebPage { location: Location },
+    #[error("the server of `{location}` answered with bytes `{got}` where {wanted} were asked for")]
+    WrongRange { location: Location, wanted: String, got: String },
+    #[error("`{location}` is larger than {limit_bytes} bytes, too large for a page of links")]
+    TooLarge { location: Location, limit_bytes: u64 },
     #[error("`{location}` could not be fetched: {reason}")]
     Fetch { location: Location, reason: String, is_temporary: bool },
 }
@@ -69,8 +81,12 @@ impl StoreError {
 impl Problem for StoreError {
     fn code(&self) -> &'static str {
         match self {
-            Self::NotFound { .. } => "store.not-found",
-            Self::Refused { .. } => "store.refused",
+            Self::NotFound { .. } | Self::Absent { .. } => "store.not-found",
+            Self::Refused { .. } | Self::Denied { .. } => "store.refused",
+            Self::Changed { .. } => "store.changed",
+            Self::WebPage { .. } => "store.web-page",
+            Self::WrongRange { .. } => "store.wrong-range",
+            Self::TooLarge { .. } => "store.too-large",
             Self::Read { .. } => "store.read",
             Self::Short { .. } => "store.short",
             Self::IsFolder { .. } => "store.is-folder",
@@ -96,6 +112,14 @@ impl Problem for StoreError {
             Self::RangeIgnored { .. } => {
                 "its files cannot be read in parts; download them first and use the copies".into()
             }
+            Self::Denied { .. } => {
+                "frazil sends no password or key; if you may read it, download it and use the copy".into()
+            }
+            Self::Changed { .. } => "run the command again: it starts from the file as it is now".into(),
+            Self::WebPage { .. } => {
+                "open the address in a browser: it may ask you to sign in, or the file may have moved".into()
+            }
+            Self::WrongRange { .. } => "download the file first and use the copy".into(),
             Self::Fetch { is_temporary: true, .. } => "try again later: what is done is kept".into(),
             _ => return None,
         })
@@ -104,6 +128,7 @@ impl Problem for StoreError {
     fn exit(&self) -> Exit {
         match self {
             Self::Locked { .. } | Self::Fetch { is_temporary: true, .. } => Exit::Later,
+            Self::Denied { .. } => Exit::SignIn,
             _ => Exit::No,
         }
     }

@@ -3,9 +3,13 @@
 //! It knows files and web servers: sizes, fingerprints, ranges, listings, safe writes, locks. It does not know what
 //! the bytes mean.
 
+pub mod address;
 pub mod error;
 pub mod folder;
 pub mod lock;
+pub mod manners;
+mod open;
 pub mod read;
+pub mod web;
 
 pub use error::StoreError;

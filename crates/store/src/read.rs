@@ -1,9 +1,9 @@
-//! Reading: sizes, fingerprints and ranges of files.
+//! Reading: sizes, fingerprints and ranges of files, on this machine and on web servers.
 //!
 //! It promises that a range yields exactly the bytes asked for, or an error.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     os::unix::fs::{FileExt, MetadataExt},
 };
 
@@ -11,7 +11,10 @@ use bytes::Bytes;
 use frazil_model::{location::Location, range::ByteRange};
 use serde::{Deserialize, Serialize};
 
-use crate::error::StoreError;
+use crate::{
+    error::StoreError,
+    web::{self, WebFile},
+};
 
 /// What tells one state of a file from another without reading it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -27,11 +30,15 @@ pub struct Fingerprint {
 /// # Errors
 /// If it is not there or cannot be read.
 pub fn fingerprint(location: &Location) -> Result<Fingerprint, StoreError> {
-    let path = path_of(location)?;
+    let Location::File(path) = location else { return web::fingerprint(location) };
     let about = std::fs::metadata(path).map_err(|error| StoreError::reading(location, error))?;
     if about.is_dir() {
         return Err(StoreError::IsFolder { location: location.clone() });
     }
+    Ok(fingerprint_of(&about))
+}
+
+fn fingerprint_of(about: &Metadata) -> Fingerprint {
     // The change time moves even when a program sets the modification time back.
     let state = format!(
         "{}.{:09}/{}.{:09}/{}",
@@ -41,30 +48,66 @@ pub fn fingerprint(location: &Location) -> Result<Fingerprint, StoreError> {
         about.ctime_nsec(),
         about.ino()
     );
-    Ok(Fingerprint { size_bytes: about.len(), state })
+    Fingerprint { size_bytes: about.len(), state }
+}
+
+impl Fingerprint {
+    /// Whether a change would show in it. Some servers say nothing that tells one state from another.
+    #[must_use]
+    pub const fn tells_changes(&self) -> bool {
+        !self.state.is_empty()
+    }
 }
 
 /// A file that is open for reading ranges.
 #[derive(Debug)]
 pub struct Reader {
     location: Location,
-    file: File,
+    place: Place,
     size_bytes: u64,
 }
 
+#[derive(Debug)]
+enum Place {
+    File(File),
+    Web(Box<WebFile>),
+}
+
 impl Reader {
-    /// Opens the file at `location`.
+    /// Opens the file at `location` as it is now.
     ///
     /// # Errors
     /// If it is not there or cannot be read.
     pub fn open(location: &Location) -> Result<Self, StoreError> {
-        let reading = |error| StoreError::reading(location, error);
-        let file = File::open(path_of(location)?).map_err(reading)?;
-        let about = file.metadata().map_err(reading)?;
-        if about.is_dir() {
-            return Err(StoreError::IsFolder { location: location.clone() });
+        match location {
+            Location::File(path) => Ok(open_file(location, path)?.0),
+            Location::Http(_) => Self::open_as(location, &web::fingerprint(location)?),
         }
-        Ok(Self { location: location.clone(), file, size_bytes: about.len() })
+    }
+
+    /// Opens the file at `location`, which must still be as it was when its fingerprint was taken. A web server is not
+    /// asked for that now; every answer of it is compared.
+    ///
+    /// # Errors
+    /// [`StoreError::Changed`], or if it cannot be read.
+    pub fn open_as(location: &Location, fingerprint: &Fingerprint) -> Result<Self, StoreError> {
+        let Location::File(path) = location else {
+            let file = WebFile::open(location, fingerprint)?;
+            return Ok(Self {
+                location: location.clone(),
+                size_bytes: file.size_bytes(),
+                place: Place::Web(Box::new(file)),
+            });
+        };
+        let (reader, now) = open_file(location, path)?;
+        if now == *fingerprint {
+            return Ok(reader);
+        }
+        let reason = match now.size_bytes == fingerprint.size_bytes {
+            true => "its times are others now".to_owned(),
+            false => format!("it had {} bytes and has {} now", fingerprint.size_bytes, now.size_bytes),
+        };
+        Err(StoreError::Changed { location: location.clone(), reason })
     }
 
     /// The file's size when it was opened.
@@ -88,8 +131,12 @@ impl Reader {
         if range.end() > self.size_bytes {
             return Err(short());
         }
+        let file = match &self.place {
+            Place::File(file) => file,
+            Place::Web(file) => return file.read_into(range, buffer),
+        };
         buffer.resize(usize::try_from(range.n_bytes()).map_err(|_| short())?, 0);
-        self.file.read_exact_at(buffer, range.offset()).map_err(|error| match error.kind() {
+        file.read_exact_at(buffer, range.offset()).map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => short(),
             _ => StoreError::reading(&self.location, error),
         })
@@ -106,13 +153,13 @@ impl Reader {
     }
 }
 
-fn path_of(location: &Location) -> Result<&str, StoreError> {
-    match location {
-        Location::File(path) => Ok(path),
-        Location::Http(_) => Err(StoreError::Fetch {
-            location: location.clone(),
-            reason: "this place is not a file".into(),
-            is_temporary: false,
-        }),
+fn open_file(location: &Location, path: &str) -> Result<(Reader, Fingerprint), StoreError> {
+    let reading = |error| StoreError::reading(location, error);
+    let file = File::open(path).map_err(reading)?;
+    let about = file.metadata().map_err(reading)?;
+    if about.is_dir() {
+        return Err(StoreError::IsFolder { location: location.clone() });
     }
+    let size_bytes = about.len();
+    Ok((Reader { location: location.clone(), place: Place::File(file), size_bytes }, fingerprint_of(&about)))
 }

@@ -306,12 +306,14 @@ fn the_pure_floors_hold_no_files_network_clock_or_async() {
 }
 
 #[test]
-fn object_store_is_called_in_one_file_only() {
+fn the_network_is_called_in_one_file_only() {
     for path in files(&root().join("crates"), ".rs") {
         if path.ends_with("store/src/open.rs") || path.ends_with("testkit/tests/walls.rs") {
             continue;
         }
         let source = std::fs::read_to_string(&path).unwrap();
-        assert!(!source.contains("object_store::"), "{} calls object_store; store/open.rs does that", path.display());
+        for library in ["object_store::", "ureq::"] {
+            assert!(!source.contains(library), "{} calls {library}; store/open.rs does that", path.display());
+        }
     }
 }

@@ -1,13 +1,18 @@
 //! From the elements of a unit to its stored bytes: a chunk, or a shard of chunks.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, atomic::Ordering};
 
-use frazil_formats::codecs::{ChunkForm, Codecs};
+use bytes::BytesMut;
+use frazil_formats::{
+    FormatError,
+    codecs::{Codecs, Fit, most_encoded_bytes},
+};
 use frazil_model::{
     codec::{ByteOrder, Codec, CodecChain},
     combine::{Content, Piece},
     dtype::DataType,
     layout::TargetArray,
+    plan::PlanError,
     region::{Region, cells_touching, coordinates_of, count, grid_of, number_of},
 };
 
@@ -17,7 +22,8 @@ use crate::{
     run::{
         Job,
         buffer::{ChunkBuffer, Pool},
-        work::{ChunkKind, Unit, Work, WorkChunk},
+        room::{Grant, Room},
+        work::{ChunkKind, Round, ShardSoFar, Unit, Work, WorkChunk},
     },
     source::{ChunkAt, ChunkReader},
     strided::{self, Walk, c_strides},
@@ -30,156 +36,255 @@ const NOT_IN_SHARD: u64 = u64::MAX;
 #[derive(Default)]
 pub struct Encoder {
     codecs: Codecs,
-    checker: Codecs,
-    unit: Vec<u8>,
+}
+
+/// What became of a unit.
+#[derive(Debug)]
+pub enum Encoded<'a> {
+    /// No element of it was ever written in a source.
+    Nothing,
+    /// The stored bytes of a source chunk.
+    Passed(&'a [u8]),
+    /// Its bytes.
+    Whole(Grant),
+    /// The chunks of a shard so far: more rounds follow.
+    Part(ShardSoFar),
+}
+
+/// One unit and all that encoding it needs.
+#[derive(Clone, Copy)]
+pub struct Order<'a> {
+    /// What is run.
+    pub job: &'a Job<'a>,
+    /// The task under way.
+    pub work: &'a Work,
+    /// The unit.
+    pub unit: &'a Unit,
+    /// Takes the memory of chunks back.
+    pub pool: &'a Pool,
+    /// Gives memory for encoded bytes.
+    pub room: &'a Arc<Room>,
+}
+
+impl Order<'_> {
+    fn target(&self) -> &TargetArray {
+        &self.job.targets[self.work.task.array]
+    }
+
+    fn content(&self) -> &Content {
+        &self.job.combined.variables[self.work.task.array].content
+    }
+
+    fn chunks(&self) -> impl Iterator<Item = &WorkChunk> {
+        self.unit.chunks.iter().filter_map(|number| self.work.chunks.get(*number))
+    }
+
+    /// The elements of each chunk, ready to be encoded; `None` for those that stay out of the store.
+    fn elements(&self) -> Vec<Option<BytesMut>> {
+        let (target, content) = (self.target(), self.content());
+        self.chunks()
+            .map(|chunk| match &chunk.kind {
+                ChunkKind::Texts => Some(texts_of(target, content, &chunk.region).as_slice().into()),
+                ChunkKind::Filled { buffer, is_written } => {
+                    if let Content::Inline(all) = content {
+                        copy_inline(all, target, buffer);
+                    } else if target.leaves_out_unwritten && !is_written.load(Ordering::Relaxed) {
+                        self.pool.give(buffer.take_whole());
+                        return None;
+                    }
+                    Some(buffer.take_whole())
+                }
+                ChunkKind::Passed { .. } => None,
+            })
+            .collect()
+    }
+
+    fn failed(&self, source: FormatError) -> EngineError {
+        let variable = self.target().path.clone();
+        EngineError::Chunk { file: "the store".into(), variable, chunk: 0, source }
+    }
+
+    /// A unit that takes more memory than there is.
+    fn too_large(&self) -> EngineError {
+        let limit_bytes = self.room.most_bytes() as u64;
+        let target = self.target();
+        let needed_bytes = count(target.unit_shape()).saturating_mul(target.dtype.size_bytes().unwrap_or(16).into());
+        let why = format!("an encoded shard of it is larger than the {limit_bytes} bytes that are left for it");
+        let problem = PlanError::Memory { variable: target.path.clone(), needed_bytes, limit_bytes, why };
+        EngineError::Plan { problem, file: "the sources".into() }
+    }
 }
 
 impl Encoder {
-    /// The bytes of a unit; `None` if nothing of it was ever written in a source.
+    /// The bytes of a unit.
     ///
     /// # Errors
     /// If a chunk cannot be encoded, or a chunk that is passed on is damaged.
-    pub fn unit<'a>(
-        &'a mut self,
-        job: &Job<'_>,
-        work: &Work,
-        unit: &Unit,
-        reader: &'a mut ChunkReader,
-        pool: &Pool,
-    ) -> Result<Option<&'a [u8]>, EngineError> {
-        let target = &job.targets[work.task.array];
-        let content = &job.combined.variables[work.task.array].content;
-        if target.shard_shape.is_some() {
-            return self.shard(target, content, work, unit, pool);
+    pub fn unit<'a>(&mut self, order: Order<'_>, reader: &'a mut ChunkReader) -> Result<Encoded<'a>, EngineError> {
+        let first = order.chunks().next().map(|chunk| &chunk.kind);
+        if let (Some(ChunkKind::Passed { piece, chunk }), Content::Pieces(pieces)) = (first, order.content()) {
+            return pass(order.job, &pieces[*piece], *chunk, reader, order.unit).map(Encoded::Passed);
         }
-        let Some(chunk) = unit.chunks.first().map(|number| &work.chunks[*number]) else { return Ok(None) };
-        if let (ChunkKind::Passed { piece, chunk }, Content::Pieces(pieces)) = (&chunk.kind, content) {
-            return self.pass(job, &pieces[*piece], *chunk, reader, unit).map(Some);
-        }
-        if !self.chunk(target, content, chunk, pool)? {
-            return Ok(None);
-        }
-        Ok(Some(&self.unit))
-    }
-
-    /// Encodes one chunk into `self.unit`; false if nothing of it was ever written.
-    fn chunk(
-        &mut self,
-        target: &TargetArray,
-        content: &Content,
-        chunk: &WorkChunk,
-        pool: &Pool,
-    ) -> Result<bool, EngineError> {
-        self.unit.clear();
-        self.append_chunk(target, content, chunk, pool)
-    }
-
-    fn append_chunk(
-        &mut self,
-        target: &TargetArray,
-        content: &Content,
-        chunk: &WorkChunk,
-        pool: &Pool,
-    ) -> Result<bool, EngineError> {
-        let failed =
-            |source| EngineError::Chunk { file: "the store".into(), variable: target.path.clone(), chunk: 0, source };
-        let swap_bytes = target.dtype.swap_bytes();
-        match &chunk.kind {
-            ChunkKind::Texts => {
-                let plain = texts_of(target, content, &chunk.region);
-                self.unit.extend_from_slice(self.codecs.encode(&target.codecs, 1, &plain).map_err(failed)?);
-            }
-            ChunkKind::Filled { buffer, is_written } => {
-                if let Content::Inline(all) = content {
-                    copy_inline(all, target, buffer);
-                } else if target.leaves_out_unwritten && !is_written.load(Ordering::Relaxed) {
-                    pool.give(buffer.take_whole());
-                    return Ok(false);
+        let elements = order.elements();
+        let encoded = match (&order.work.round, order.target().shard_shape.is_some()) {
+            (Some(round), _) => self.part(order, round, &elements),
+            (None, is_shard) => {
+                if elements.iter().all(Option::is_none) {
+                    return Ok(Encoded::Nothing);
                 }
-                let elements = buffer.take_whole();
-                self.unit.extend_from_slice(self.codecs.encode(&target.codecs, swap_bytes, &elements).map_err(failed)?);
-                pool.give(elements);
+                let worst = elements.iter().flatten().map(|chunk| worst_bytes(chunk.len())).sum::<usize>();
+                let worst = worst + if is_shard { worst_bytes(16 * n_chunks_of(order.target())) } else { 0 };
+                self.whole(order, &elements, worst)
             }
-            ChunkKind::Passed { .. } => return Ok(false),
-        }
-        Ok(true)
+        };
+        elements.into_iter().flatten().for_each(|chunk| order.pool.give(chunk));
+        encoded
     }
 
-    /// A shard: its chunks one after another, then the index with its checksum.
-    fn shard(
+    /// A chunk, or a shard in one go: with a share of the memory if it fits there, else with all that it may need.
+    fn whole<'a>(
         &mut self,
-        target: &TargetArray,
-        content: &Content,
-        work: &Work,
-        unit: &Unit,
-        pool: &Pool,
-    ) -> Result<Option<&[u8]>, EngineError> {
-        self.unit.clear();
+        order: Order<'_>,
+        elements: &[Option<BytesMut>],
+        worst: usize,
+    ) -> Result<Encoded<'a>, EngineError> {
+        let array = order.work.task.array;
+        let mut n_bytes = order.room.first_try(array, worst);
+        loop {
+            let mut grant = order.room.take(n_bytes);
+            let fit = match order.target().shard_shape {
+                None => self.append(order, elements.first().and_then(Option::as_ref), &mut grant)?,
+                Some(_) => {
+                    let mut index = empty_index(order.target());
+                    match self.append_chunks(order, elements, &mut grant, &mut index)? {
+                        Fit::Whole => self.append_index(order, &index, &mut grant)?,
+                        Fit::TooLarge => Fit::TooLarge,
+                    }
+                }
+            };
+            match fit {
+                Fit::Whole => return Ok(Encoded::Whole(grant)),
+                Fit::TooLarge if n_bytes < worst.min(order.room.most_bytes()) => {
+                    order.room.note_outgrown(array);
+                    n_bytes = worst;
+                }
+                Fit::TooLarge => return Err(order.too_large()),
+            }
+        }
+    }
+
+    /// The next chunks of a shard that is made in rounds.
+    fn part<'a>(
+        &mut self,
+        order: Order<'_>,
+        round: &Round,
+        elements: &[Option<BytesMut>],
+    ) -> Result<Encoded<'a>, EngineError> {
+        let so_far = round.so_far.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let mut so_far = so_far.unwrap_or_else(|| ShardSoFar {
+            encoded: order.room.take(order.room.most_bytes()),
+            index: empty_index(order.target()),
+            read: Vec::new(),
+        });
+        let mut fit = self.append_chunks(order, elements, &mut so_far.encoded, &mut so_far.index)?;
+        for (file, sum) in so_far.read.drain(..) {
+            order.unit.note(file, sum);
+        }
+        if fit == Fit::Whole && round.is_last {
+            if so_far.encoded.bytes.is_empty() {
+                return Ok(Encoded::Nothing);
+            }
+            fit = self.append_index(order, &so_far.index, &mut so_far.encoded)?;
+        }
+        match fit {
+            Fit::TooLarge => Err(order.too_large()),
+            Fit::Whole if round.is_last => Ok(Encoded::Whole(so_far.encoded)),
+            Fit::Whole => {
+                so_far.read = order.unit.read.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                Ok(Encoded::Part(so_far))
+            }
+        }
+    }
+
+    fn append(&mut self, order: Order<'_>, elements: Option<&BytesMut>, grant: &mut Grant) -> Result<Fit, EngineError> {
+        let Some(elements) = elements else { return Ok(Fit::Whole) };
+        let target = order.target();
+        // Texts carry their own lengths: there is no number to turn round.
+        let swap_bytes = if target.dtype == DataType::String { 1 } else { target.dtype.swap_bytes() };
+        self.codecs
+            .encode_into(&target.codecs, swap_bytes, elements, grant.n_bytes, &mut grant.bytes)
+            .map_err(|error| order.failed(error))
+    }
+
+    /// The chunks of a shard, one after another.
+    fn append_chunks(
+        &mut self,
+        order: Order<'_>,
+        elements: &[Option<BytesMut>],
+        grant: &mut Grant,
+        index: &mut [(u64, u64)],
+    ) -> Result<Fit, EngineError> {
+        let target = order.target();
         let grid = grid_of(target.unit_shape(), &target.chunk_shape);
-        let n_chunks = usize::try_from(count(&grid)).unwrap_or(0);
-        let mut index = vec![(NOT_IN_SHARD, NOT_IN_SHARD); n_chunks];
-        let mut is_empty = true;
-        for number in &unit.chunks {
-            let chunk = &work.chunks[*number];
-            let begin = self.unit.len();
-            if !self.append_chunk(target, content, chunk, pool)? {
+        for (chunk, elements) in order.chunks().zip(elements) {
+            if elements.is_none() {
                 continue;
             }
-            is_empty = false;
+            let begin = grant.bytes.len();
+            if self.append(order, elements.as_ref(), grant)? == Fit::TooLarge {
+                return Ok(Fit::TooLarge);
+            }
             let at: Vec<u64> = (0..grid.len())
-                .map(|axis| chunk.region.start[axis] / target.chunk_shape[axis] - unit.at[axis] * grid[axis])
+                .map(|axis| chunk.region.start[axis] / target.chunk_shape[axis] - order.unit.at[axis] * grid[axis])
                 .collect();
             if let Some(entry) = usize::try_from(number_of(&at, &grid)).ok().and_then(|place| index.get_mut(place)) {
-                *entry = (begin as u64, (self.unit.len() - begin) as u64);
+                *entry = (begin as u64, (grant.bytes.len() - begin) as u64);
             }
         }
-        if is_empty {
-            return Ok(None);
-        }
+        Ok(Fit::Whole)
+    }
+
+    /// The index of a shard, with its checksum.
+    fn append_index(&mut self, order: Order<'_>, index: &[(u64, u64)], grant: &mut Grant) -> Result<Fit, EngineError> {
         let plain: Vec<u8> =
             index.iter().flat_map(|(offset, length)| [offset.to_le_bytes(), length.to_le_bytes()]).flatten().collect();
         let chain = CodecChain { byte_order: ByteOrder::Little, steps: vec![Codec::Crc32c] };
-        let failed =
-            |source| EngineError::Chunk { file: "the store".into(), variable: target.path.clone(), chunk: 0, source };
-        self.unit.extend_from_slice(self.codecs.encode(&chain, 8, &plain).map_err(failed)?);
-        Ok(Some(&self.unit))
+        let encoded = self.codecs.encode_into(&chain, 8, &plain, grant.n_bytes, &mut grant.bytes);
+        encoded.map_err(|error| order.failed(error))
     }
+}
 
-    /// The stored bytes of a source chunk, inflated once to see that they are whole.
-    fn pass<'a>(
-        &mut self,
-        job: &Job<'_>,
-        piece: &Piece,
-        chunk: u64,
-        reader: &'a mut ChunkReader,
-        unit: &Unit,
-    ) -> Result<&'a [u8], EngineError> {
-        let source = &job.sources[piece.file];
-        let variable = source.variable(piece.variable);
-        let ChunkAt::File(place) = source.chunk(piece.variable, chunk)? else {
-            return Err(source.unreadable(piece.variable, "its chunk went away"));
-        };
-        let stored = reader.stored(source, place)?;
-        let decoded_bytes = count(&variable.chunk_shape) * u64::from(variable.dtype.size_bytes().unwrap_or(1));
-        let form = ChunkForm {
-            chain: &variable.codecs,
-            swap_bytes: variable.dtype.swap_bytes(),
-            decoded_bytes: usize::try_from(decoded_bytes).unwrap_or(usize::MAX),
-        };
-        let failed = |error| EngineError::Chunk {
-            file: source.name.clone(),
-            variable: variable.path.clone(),
-            chunk,
-            source: error,
-        };
-        self.checker.decode(&form, stored, place.skipped_steps).map_err(failed)?;
-        let mut sum = RangeSum::default();
-        sum.add(place.offset, stored);
-        unit.note(piece.file, sum);
-        // Its checksum has done its work; Zarr has no place for it.
-        let trailer = if variable.codecs.steps.last() == Some(&Codec::Fletcher32) { 4 } else { 0 };
-        Ok(&stored[..stored.len().saturating_sub(trailer)])
-    }
+fn worst_bytes(n_bytes: usize) -> usize {
+    usize::try_from(most_encoded_bytes(n_bytes as u64)).unwrap_or(usize::MAX)
+}
+
+fn n_chunks_of(target: &TargetArray) -> usize {
+    usize::try_from(count(&grid_of(target.unit_shape(), &target.chunk_shape))).unwrap_or(0)
+}
+
+fn empty_index(target: &TargetArray) -> Vec<(u64, u64)> {
+    vec![(NOT_IN_SHARD, NOT_IN_SHARD); n_chunks_of(target)]
+}
+
+/// The stored bytes of a source chunk, inflated once to see that they are whole.
+fn pass<'a>(
+    job: &Job<'_>,
+    piece: &Piece,
+    chunk: u64,
+    reader: &'a mut ChunkReader,
+    unit: &Unit,
+) -> Result<&'a [u8], EngineError> {
+    let source = &job.sources[piece.file];
+    let ChunkAt::File(place) = source.chunk(piece.variable, chunk)? else {
+        return Err(source.unreadable(piece.variable, "its chunk went away"));
+    };
+    let stored = reader.checked(source, piece.variable, chunk, place)?;
+    let mut sum = RangeSum::default();
+    sum.add(place.offset, stored);
+    unit.note(piece.file, sum);
+    // Its checksum has done its work; Zarr has no place for it.
+    let is_summed = source.variable(piece.variable).codecs.steps.last() == Some(&Codec::Fletcher32);
+    Ok(&stored[..stored.len().saturating_sub(if is_summed { 4 } else { 0 })])
 }
 
 /// Copies the chunk's part of values that are held in memory.

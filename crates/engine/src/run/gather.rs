@@ -1,5 +1,6 @@
 //! Which source chunks a box needs, and where their elements go.
 
+use frazil_formats::codecs::{Loose, Planes};
 use frazil_model::{
     combine::{Piece, view::ViewAxis},
     packing::ValueRule,
@@ -13,6 +14,9 @@ use crate::{
     source::Source,
     strided::{self, Walk, c_strides},
 };
+
+/// Elements in one run from which on it pays to unshuffle them on their way.
+const LONG_RUN: u64 = 256;
 
 /// A source chunk that fills a box of the array.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,7 +98,7 @@ fn target_region(piece: &Piece, part: &Region) -> Region {
 /// Elements of one source chunk, or the value of those that were never written.
 pub enum Elements<'a> {
     /// Of the full chunk shape, in the file's type.
-    Chunk(&'a [u8]),
+    Chunk(Loose<'a>),
     /// One element, in the file's type.
     Fill(&'a [u8]),
 }
@@ -118,7 +122,12 @@ pub fn scatter(
     let source_bytes = variable.dtype.size_bytes().unwrap_or(1) as usize;
     let element_bytes = rule::target_bytes(&piece.rule, source_bytes);
     let (mut elements, is_fill) = match elements {
-        Elements::Chunk(bytes) => (bytes, false),
+        Elements::Chunk(Loose::Elements(bytes)) => (bytes, false),
+        Elements::Chunk(Loose::Planes(planes)) => {
+            debug_assert_eq!(piece.rule, ValueRule::Verbatim, "a rule needs the elements themselves");
+            scatter_planes(read, piece, source, planes, targets, chunk_shape, scratch);
+            return Ok(());
+        }
         Elements::Fill(bytes) => (bytes, true),
     };
     if piece.rule != ValueRule::Verbatim {
@@ -146,9 +155,40 @@ pub fn scatter(
     for target in targets {
         let Some(shared) = target.region.intersect(&read.fills) else { continue };
         let from = walk_of_source(read, piece, &shared, &source_strides);
-        copy_to_chunk(elements, &from, target, &shared, chunk_shape, element_bytes);
+        copy_to_chunk(strided::From::Elements(elements), &from, target, &shared, chunk_shape, element_bytes);
     }
     Ok(())
+}
+
+/// Writes elements whose bytes are still shuffled: straight to their places where they lie in long runs there.
+fn scatter_planes(
+    read: &ChunkRead,
+    piece: &Piece,
+    source: &Source,
+    planes: Planes<'_>,
+    targets: &[&ChunkBuffer],
+    chunk_shape: &[u64],
+    scratch: &mut Vec<u8>,
+) {
+    let variable = source.variable(piece.variable);
+    let element_bytes = variable.dtype.size_bytes().unwrap_or(1) as usize;
+    let source_strides = c_strides(&variable.chunk_shape);
+    let target_strides = c_strides(chunk_shape);
+    let mut is_plain = false;
+    for target in targets {
+        let Some(shared) = target.region.intersect(&read.fills) else { continue };
+        let from = walk_of_source(read, piece, &shared, &source_strides);
+        if strided::run_length(&from.strides, &target_strides, &shared.shape) >= LONG_RUN {
+            copy_to_chunk(strided::From::Planes(planes), &from, target, &shared, chunk_shape, element_bytes);
+            continue;
+        }
+        if !is_plain {
+            scratch.resize(planes.n_bytes(), 0);
+            planes.copy_run(0, scratch);
+            is_plain = true;
+        }
+        copy_to_chunk(strided::From::Elements(scratch), &from, target, &shared, chunk_shape, element_bytes);
+    }
 }
 
 /// The box of the chunk, counted from its own first element, that is wanted of it.
@@ -217,7 +257,7 @@ fn walk_of_source(read: &ChunkRead, piece: &Piece, shared: &Region, source_strid
 
 /// Copies box `shared` of the array into the target chunk, slab by slab.
 fn copy_to_chunk(
-    elements: &[u8],
+    elements: strided::From<'_>,
     from: &Walk,
     target: &ChunkBuffer,
     shared: &Region,
@@ -232,7 +272,7 @@ fn copy_to_chunk(
         .sum();
     let Some(n_rows) = extents.first().copied() else {
         target
-            .rows(0, 1, &mut |bytes, _, _| strided::copy(elements, from, bytes, &Walk::default(), &[], element_bytes));
+            .rows(0, 1, &mut |bytes, _, _| strided::copy_from(elements, from, bytes, &Walk::default(), &[], element_bytes));
         return;
     };
     let first_row = size(shared.start[0] - target.region.start[0]);
@@ -244,7 +284,7 @@ fn copy_to_chunk(
             Walk { offset: from.offset.wrapping_add_signed(from.strides[0] * skipped), strides: from.strides.clone() };
         let to =
             Walk { offset: (rows.start - slab_first) * strides[0].unsigned_abs() + inner, strides: strides.clone() };
-        strided::copy(elements, &from, bytes, &to, &part, element_bytes);
+        strided::copy_from(elements, &from, bytes, &to, &part, element_bytes);
     });
 }
 

@@ -8,6 +8,7 @@
 pub mod buffer;
 pub mod encode;
 pub mod gather;
+pub mod room;
 pub mod work;
 
 use std::{
@@ -18,9 +19,12 @@ use std::{
     },
 };
 
+use frazil_formats::codecs::Loose;
 use frazil_model::{
     combine::{Combined, Content, fill_after},
     layout::TargetArray,
+    manifest::ChunkPlace,
+    packing::ValueRule,
     plan::Task,
 };
 
@@ -30,9 +34,10 @@ use crate::{
     progress::Progress,
     run::{
         buffer::Pool,
-        encode::Encoder,
+        encode::{Encoded, Encoder, Order},
         gather::{Elements, scatter},
-        work::{ChunkKind, Work},
+        room::Room,
+        work::Work,
     },
     source::{ChunkReader, Source},
 };
@@ -58,6 +63,12 @@ pub struct Pace {
     pub n_workers: usize,
     /// Tasks whose memory may be taken at a time.
     pub n_tasks: usize,
+    /// Bytes that each of them may fill.
+    pub task_bytes: u64,
+    /// Threads that share the memory of encoded units.
+    pub n_encoders: usize,
+    /// Bytes of encoded units.
+    pub encoded_bytes: u64,
 }
 
 /// Where units go. Called from several threads.
@@ -95,6 +106,7 @@ struct Shared<'a> {
     progress: &'a Progress,
     stop: &'a AtomicBool,
     pool: Pool,
+    room: Arc<Room>,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -105,8 +117,9 @@ struct Shared<'a> {
 /// The first error of any task; [`EngineError::Interrupted`] once `stop` is set.
 pub fn run(job: &Job<'_>, sink: &dyn Sink, progress: &Progress, stop: &AtomicBool) -> Result<(), EngineError> {
     let state = State { next_task: 0, n_under_way: 0, steps: VecDeque::new(), error: None };
-    let shared =
-        Shared { job, sink, progress, stop, pool: Pool::default(), state: Mutex::new(state), changed: Condvar::new() };
+    let room = Room::new(job.pace.encoded_bytes, job.pace.n_encoders, job.targets.len());
+    let (pool, state) = (Pool::default(), Mutex::new(state));
+    let shared = Shared { job, sink, progress, stop, pool, room, state, changed: Condvar::new() };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..job.pace.n_workers.max(1)).map(|_| scope.spawn(|| shared.work())).collect();
         for worker in workers {
@@ -213,28 +226,29 @@ impl Shared<'_> {
         let piece = &pieces[read.piece];
         let source = &self.job.sources[piece.file];
         let target = &self.job.targets[work.task.array];
-        let owner = work.unit_of(&read.first, target);
+        let owner = work.owner(read, target);
         let mut n_read = 0;
-        let elements = reader.elements(source, piece.variable, read.chunk, &mut |place, bytes| {
+        let mut seen = |place: ChunkPlace, bytes: &[u8]| {
             n_read = place.length;
             if let Some(unit) = owner {
                 let mut sum = RangeSum::default();
                 sum.add(place.offset, bytes);
                 unit.note(piece.file, sum);
             }
-        })?;
+        };
+        let elements = match piece.rule {
+            ValueRule::Verbatim => reader.loose_elements(source, piece.variable, read.chunk, &mut seen)?,
+            _ => reader.elements(source, piece.variable, read.chunk, &mut seen)?.map(Loose::Elements),
+        };
         let fill = &source.variable(piece.variable).fill;
         // Readers of the store see the array's fill value in place of a chunk that is not there.
         let is_left_out = target.leaves_out_unwritten && fill_after(&piece.rule, fill) == target.fill;
         let mut touched = Vec::new();
-        for chunk in &work.chunks {
-            let ChunkKind::Filled { buffer, is_written } = &chunk.kind else { continue };
-            if chunk.region.intersect(&read.fills).is_some() {
-                if elements.is_some() || !is_left_out {
-                    is_written.store(true, Ordering::Relaxed);
-                }
-                touched.push(buffer);
+        for (buffer, is_written) in work.filled_by(read, target) {
+            if elements.is_some() || !is_left_out {
+                is_written.store(true, Ordering::Relaxed);
             }
+            touched.push(buffer);
         }
         let elements = elements.map_or(Elements::Fill(fill), Elements::Chunk);
         scatter(read, piece, source, elements, &touched, &target.chunk_shape, scratch)?;
@@ -253,7 +267,20 @@ impl Shared<'_> {
         encoder: &mut Encoder,
     ) -> Result<(), EngineError> {
         let unit = &work.units[number];
-        let bytes = encoder.unit(self.job, work, unit, reader, &self.pool)?;
+        let order = Order { job: self.job, work, unit, pool: &self.pool, room: &self.room };
+        let encoded = encoder.unit(order, reader)?;
+        let bytes = match &encoded {
+            Encoded::Nothing => None,
+            Encoded::Passed(bytes) => Some(*bytes),
+            Encoded::Whole(grant) => Some(grant.bytes.as_slice()),
+            Encoded::Part(_) => {
+                let Encoded::Part(so_far) = encoded else { return Ok(()) };
+                let n_before = work.round.as_ref().map_or(0, |round| round.n_before) + work.chunks.len();
+                let next = Work::begin_round(self.job, &work.task, &self.pool, n_before, Some(so_far))?;
+                self.begin(&Arc::new(next));
+                return Ok(());
+            }
+        };
         let read = unit.read.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.sink.put(work.task.array, &unit.at, bytes, &read)?;
         self.progress.written(bytes.map_or(0, |bytes| bytes.len() as u64));

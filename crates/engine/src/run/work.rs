@@ -9,8 +9,8 @@ use frazil_model::{
     combine::{Content, Piece, view::ViewAxis},
     layout::TargetArray,
     packing::ValueRule,
-    plan::Task,
-    region::{Region, cells_touching},
+    plan::{Task, round_chunks},
+    region::{Region, cells_touching, count},
 };
 
 use crate::{
@@ -20,11 +20,12 @@ use crate::{
         Job,
         buffer::{ChunkBuffer, Pool},
         gather::{self, ChunkRead},
+        room::Grant,
     },
     source::ChunkAt,
 };
 
-/// A task under way.
+/// A task under way, or one round of it: a shard that does not fit in memory is filled some chunks at a time.
 pub struct Work {
     /// The task.
     pub task: Task,
@@ -38,6 +39,66 @@ pub struct Work {
     pub reads_left: AtomicUsize,
     /// Units that are not written.
     pub units_left: AtomicUsize,
+    /// Which part of a shard this is, if it is not all of it.
+    pub round: Option<Round>,
+    /// Which chunk lies in which cell of the array's chunk grid.
+    places: Places,
+}
+
+/// Some chunks of a shard, in C order.
+#[derive(Debug)]
+pub struct Round {
+    /// Chunks of the shard that earlier rounds did.
+    pub n_before: usize,
+    /// Whether no chunk is left after this round.
+    pub is_last: bool,
+    /// What earlier rounds made of the shard; whoever encodes this one takes it.
+    pub so_far: Mutex<Option<ShardSoFar>>,
+}
+
+/// A shard that is not finished.
+#[derive(Debug)]
+pub struct ShardSoFar {
+    /// Its chunks, encoded, one after another.
+    pub encoded: Grant,
+    /// Where each of its chunks begins, and its length.
+    pub index: Vec<(u64, u64)>,
+    /// What was read of each file and counts for the shard.
+    pub read: Vec<(usize, RangeSum)>,
+}
+
+/// Chunk numbers by cell of a box of the array's chunk grid.
+#[derive(Debug, Default)]
+struct Places {
+    first: Vec<u64>,
+    grid: Vec<u64>,
+    numbers: Vec<Option<usize>>,
+}
+
+impl Places {
+    fn of(box_of_cells: Region) -> Self {
+        let n_cells = usize::try_from(box_of_cells.n_elements()).unwrap_or(0);
+        Self { first: box_of_cells.start, grid: box_of_cells.shape, numbers: vec![None; n_cells] }
+    }
+
+    fn place(&self, cell: &[u64]) -> Option<usize> {
+        let mut at = 0;
+        for ((cell, first), length) in cell.iter().zip(&self.first).zip(&self.grid) {
+            let from = cell.checked_sub(*first).filter(|from| from < length)?;
+            at = at * length + from;
+        }
+        usize::try_from(at).ok()
+    }
+
+    fn number(&self, cell: &[u64]) -> Option<usize> {
+        *self.numbers.get(self.place(cell)?)?
+    }
+
+    fn set(&mut self, cell: &[u64], number: usize) {
+        if let Some(entry) = self.place(cell).and_then(|place| self.numbers.get_mut(place)) {
+            *entry = Some(number);
+        }
+    }
 }
 
 /// What is written in one put.
@@ -96,84 +157,146 @@ impl Work {
     /// # Errors
     /// If a source chunk has no place.
     pub fn begin(job: &Job<'_>, task: &Task, pool: &Pool) -> Result<Self, EngineError> {
+        Self::begin_round(job, task, pool, 0, None)
+    }
+
+    /// The next round of a shard, after the `n_before` chunks that are done.
+    ///
+    /// # Errors
+    /// If a source chunk has no place.
+    pub fn begin_round(
+        job: &Job<'_>,
+        task: &Task,
+        pool: &Pool,
+        n_before: usize,
+        so_far: Option<ShardSoFar>,
+    ) -> Result<Self, EngineError> {
         let target = &job.targets[task.array];
         let content = &job.combined.variables[task.array].content;
         let along = job.combined.variables[task.array].along;
-        let units = unit_places(task);
+        let unit_bytes = count(target.unit_shape()).saturating_mul(target.dtype.size_bytes().unwrap_or(16).into());
+        let is_cut = target.shard_shape.is_some() && unit_bytes > job.pace.task_bytes;
+        let most = if is_cut { round_chunks(target, job.pace.task_bytes) } else { u64::MAX };
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let (units, cells, n_all) = cells_of(task, target, n_before, most);
+        let regions: Vec<Region> =
+            cells.iter().map(|cell| Region::of_cell(cell, &target.chunk_shape, &target.shape)).collect();
+        let mut places = Places::of(bounds(&cells, target.shape.len()));
+        for (number, cell) in cells.iter().enumerate() {
+            places.set(cell, number);
+        }
+        let reads = match content {
+            Content::Pieces(pieces) => gather::reads(pieces, along, &box_of(&regions, target.shape.len()), job.sources),
+            _ => Vec::new(),
+        };
+        // What fills each chunk: how many elements, and the read if it is a single one.
+        let mut fillers: Vec<(u64, usize, Option<usize>)> = vec![(0, 0, None); cells.len()];
+        for (number, read) in reads.iter().enumerate() {
+            for cell in cells_touching(&read.fills, &target.chunk_shape) {
+                let Some(chunk) = places.number(&cell) else { continue };
+                let covered = regions[chunk].intersect(&read.fills).map_or(0, |shared| shared.n_elements());
+                let filler = &mut fillers[chunk];
+                *filler = (filler.0 + covered, filler.1 + 1, Some(number));
+            }
+        }
+        let mut chunks = Vec::with_capacity(regions.len());
+        for (region, (covered, n_reads, read)) in regions.into_iter().zip(fillers) {
+            let single = read.filter(|_| n_reads == 1).and_then(|number| reads.get(number));
+            let kind = match content {
+                Content::Texts(_) => ChunkKind::Texts,
+                Content::Inline(_) => filled(target, &region, pool, true),
+                Content::Pieces(pieces) => match passed(job, target, pieces, &region, single)? {
+                    Some(kind) => kind,
+                    None => filled(target, &region, pool, covered < region.n_elements()),
+                },
+            };
+            chunks.push(WorkChunk { region, kind });
+        }
+        let n_done = n_before + chunks.len();
+        let round = is_cut.then(|| Round { n_before, is_last: n_done >= n_all, so_far: Mutex::new(so_far) });
         let mut work = Self {
             task: task.clone(),
             reads: Vec::new(),
-            chunks: Vec::new(),
-            units: Vec::new(),
+            chunks,
             reads_left: AtomicUsize::new(0),
             units_left: AtomicUsize::new(units.len()),
+            units,
+            round,
+            places,
         };
-        for at in units {
-            let of_unit = Region::of_cell(&at, target.unit_shape(), &target.shape);
-            let mut chunks = Vec::new();
-            for cell in cells_touching(&of_unit, &target.chunk_shape) {
-                let region = Region::of_cell(&cell, &target.chunk_shape, &target.shape);
-                chunks.push(work.chunks.len());
-                let chunk = work.chunk(job, target, content, along, region, pool)?;
-                work.chunks.push(chunk);
-            }
-            work.units.push(Unit { at, chunks, read: Mutex::default() });
-        }
-        if let (Content::Pieces(pieces), true) =
-            (content, work.chunks.iter().any(|chunk| matches!(chunk.kind, ChunkKind::Filled { .. })))
-        {
-            let unit = target.unit_shape();
-            let start: Vec<u64> = task.first.iter().zip(unit).map(|(first, length)| first * length).collect();
-            let shape = (0..start.len())
-                .map(|axis| (task.n_units[axis] * unit[axis]).min(target.shape[axis].saturating_sub(start[axis])))
-                .collect();
-            let all = gather::reads(pieces, along, &Region { start, shape }, job.sources);
-            // Chunks that are passed on need no element.
-            work.reads = all.into_iter().filter(|read| work.fills_any(read)).collect();
-        }
+        // Chunks that are passed on need no element.
+        work.reads = reads.into_iter().filter(|read| work.filled_by(read, target).next().is_some()).collect();
         work.reads_left = AtomicUsize::new(work.reads.len());
         Ok(work)
     }
 
-    /// The unit that holds element `at` of the array.
+    /// The unit that counts a source chunk as read: the one with its first element, and of a shard in rounds the round
+    /// with that element.
     #[must_use]
-    pub fn unit_of(&self, at: &[u64], target: &TargetArray) -> Option<&Unit> {
-        let place: Vec<u64> = at.iter().zip(target.unit_shape()).map(|(at, length)| at / length).collect();
-        self.units.iter().find(|unit| unit.at == place)
+    pub fn owner(&self, read: &ChunkRead, target: &TargetArray) -> Option<&Unit> {
+        let cell: Vec<u64> = read.first.iter().zip(&target.chunk_shape).map(|(at, length)| at / length).collect();
+        self.places.number(&cell)?;
+        let mut number = 0;
+        for (axis, at) in read.first.iter().enumerate() {
+            let place = (at / target.unit_shape()[axis]).checked_sub(self.task.first[axis])?;
+            number = number * self.task.n_units[axis] + place;
+        }
+        self.units.get(usize::try_from(number).ok()?)
     }
 
-    fn fills_any(&self, read: &ChunkRead) -> bool {
-        self.chunks.iter().any(|chunk| {
-            matches!(chunk.kind, ChunkKind::Filled { .. })
-                && (chunk.region.intersect(&read.fills).is_some() || chunk.region.shape.is_empty())
+    /// The chunks that a read fills.
+    pub fn filled_by<'a>(
+        &'a self,
+        read: &'a ChunkRead,
+        target: &'a TargetArray,
+    ) -> impl Iterator<Item = (&'a ChunkBuffer, &'a AtomicBool)> {
+        cells_touching(&read.fills, &target.chunk_shape).filter_map(|cell| {
+            match &self.chunks.get(self.places.number(&cell)?)?.kind {
+                ChunkKind::Filled { buffer, is_written } => Some((buffer, is_written)),
+                _ => None,
+            }
         })
     }
+}
 
-    fn chunk(
-        &self,
-        job: &Job<'_>,
-        target: &TargetArray,
-        content: &Content,
-        along: Option<usize>,
-        region: Region,
-        pool: &Pool,
-    ) -> Result<WorkChunk, EngineError> {
-        let kind = match content {
-            Content::Texts(_) => ChunkKind::Texts,
-            Content::Inline(_) => filled(target, &region, pool, true),
-            Content::Pieces(pieces) => {
-                let reads = gather::reads(pieces, along, &region, job.sources);
-                match passed(job, target, pieces, &region, &reads)? {
-                    Some(kind) => kind,
-                    None => {
-                        let covered: u64 = reads.iter().map(|read| read.fills.n_elements()).sum();
-                        filled(target, &region, pool, covered < region.n_elements())
-                    }
-                }
+/// The units of a task and the cells of their chunks: of all, or of one shard `most` cells after the first `n_before`.
+/// The last answer is how many there are in all.
+fn cells_of(task: &Task, target: &TargetArray, n_before: usize, most: usize) -> (Vec<Unit>, Vec<Vec<u64>>, usize) {
+    let (mut units, mut cells, mut n_all) = (Vec::new(), Vec::new(), 0);
+    for at in unit_places(task) {
+        let of_unit = Region::of_cell(&at, target.unit_shape(), &target.shape);
+        let first = cells.len();
+        for cell in cells_touching(&of_unit, &target.chunk_shape) {
+            if n_all >= n_before && n_all - n_before < most {
+                cells.push(cell);
             }
-        };
-        Ok(WorkChunk { region, kind })
+            n_all += 1;
+        }
+        units.push(Unit { at, chunks: (first..cells.len()).collect(), read: Mutex::default() });
     }
+    (units, cells, n_all)
+}
+
+/// The smallest box of cells that holds them all.
+fn bounds(cells: &[Vec<u64>], n_axes: usize) -> Region {
+    let mut region = Region { start: vec![0; n_axes], shape: vec![0; n_axes] };
+    for axis in 0..n_axes {
+        let first = cells.iter().map(|cell| cell[axis]).min().unwrap_or(0);
+        let end = cells.iter().map(|cell| cell[axis] + 1).max().unwrap_or(first);
+        (region.start[axis], region.shape[axis]) = (first, end - first);
+    }
+    region
+}
+
+/// The smallest box that holds all of these.
+fn box_of(regions: &[Region], n_axes: usize) -> Region {
+    let mut all = Region { start: vec![0; n_axes], shape: vec![0; n_axes] };
+    for axis in 0..n_axes {
+        let first = regions.iter().map(|region| region.start[axis]).min().unwrap_or(0);
+        let end = regions.iter().map(|region| region.end(axis)).max().unwrap_or(first);
+        (all.start[axis], all.shape[axis]) = (first, end - first);
+    }
+    all
 }
 
 fn filled(target: &TargetArray, region: &Region, pool: &Pool, has_holes: bool) -> ChunkKind {
@@ -191,9 +314,9 @@ fn passed(
     target: &TargetArray,
     pieces: &[Piece],
     region: &Region,
-    reads: &[ChunkRead],
+    read: Option<&ChunkRead>,
 ) -> Result<Option<ChunkKind>, EngineError> {
-    let ([read], true) = (reads, target.keeps_chunks && target.shard_shape.is_none()) else { return Ok(None) };
+    let (Some(read), true) = (read, target.keeps_chunks && target.shard_shape.is_none()) else { return Ok(None) };
     let piece = &pieces[read.piece];
     let source = &job.sources[piece.file];
     let variable = source.variable(piece.variable);

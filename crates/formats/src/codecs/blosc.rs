@@ -13,7 +13,7 @@ use super::lz::decode_blosclz;
 use super::shuffle::{shuffle, unshuffle_ordered};
 use super::zip::{self, Deflater};
 use super::zstandard::Zstd;
-use super::{Scratch, bad, room};
+use super::{Fit, Scratch, bad, room};
 
 const HEADER_BYTES: usize = 16;
 const FORMAT_VERSION: u8 = 2;
@@ -241,6 +241,19 @@ pub(crate) fn encode(
     elements: &[u8],
     to: &mut Scratch,
 ) -> Result<usize, FormatError> {
+    to.clear();
+    append(inside, how, elements, usize::MAX, to)?;
+    Ok(to.len())
+}
+
+/// Appends the container of `elements` to `out`, which does not grow beyond `most_bytes`.
+pub(crate) fn append(
+    inside: &mut Inside<'_>,
+    how: &Writing<'_>,
+    elements: &[u8],
+    most_bytes: usize,
+    out: &mut Vec<u8>,
+) -> Result<Fit, FormatError> {
     let width = how.width();
     let n_bytes = u32::try_from(elements.len()).ok().filter(|n_bytes| i32::try_from(*n_bytes).is_ok());
     let n_bytes = n_bytes.ok_or_else(|| odd("a chunk of 2 GiB or more does not fit"))?;
@@ -252,47 +265,66 @@ pub(crate) fn encode(
     let n_blocks = elements.len().div_ceil(block_bytes);
     let may_split = shuffled && width <= MAX_SPLITS && block_bytes / width >= MIN_SPLIT_BYTES;
     let splits = if may_split && block_bytes.is_multiple_of(width) { width } else { 1 };
-    let index_bytes = HEADER_BYTES + 4 * n_blocks;
-    let slack = zstd_safe::compress_bound(block_bytes) * 2 + 1024;
-    let output = room(to, index_bytes + elements.len() + n_blocks * 4 * splits + slack);
-
     let mut flags = how.format()? << 5 | if shuffled { BYTE_SHUFFLE } else { 0 };
     if splits == 1 {
         flags |= NOT_SPLIT;
     }
-    let mut at = index_bytes;
-    if how.clevel > 0 {
+
+    let begin = out.len();
+    // A container is never larger than its elements behind a header.
+    let most_container = (HEADER_BYTES + elements.len()).min(most_bytes.saturating_sub(begin));
+    out.reserve_exact(most_container);
+    let index_bytes = HEADER_BYTES + 4 * n_blocks;
+    let mut is_stored = how.clevel == 0 || index_bytes > most_container;
+    if !is_stored {
+        out.resize(begin + index_bytes, 0);
         for (number, from) in elements.chunks(block_bytes).enumerate() {
-            #[allow(clippy::cast_possible_truncation)] // bounded by the check of n_bytes and the slack
-            output[HEADER_BYTES + 4 * number..][..4].copy_from_slice(&(at as u32).to_le_bytes());
+            #[allow(clippy::cast_possible_truncation)] // bounded by the check of n_bytes
+            let start = (out.len() - begin) as u32;
+            out[begin + HEADER_BYTES + 4 * number..][..4].copy_from_slice(&start.to_le_bytes());
             let n_splits = if from.len() == block_bytes { splits } else { 1 };
+            let (block, packed) = halves(inside.block, from.len());
             let block = if shuffled {
-                let block = room(inside.block, from.len());
                 shuffle(from, width, block);
                 &*block
             } else {
                 from
             };
             for stream in block.chunks_exact(from.len() / n_splits) {
-                at += encode_stream(inside.deflater, inside.zstd, how, stream, &mut output[at..])?;
+                let n_packed = encode_stream(inside.deflater, inside.zstd, how, stream, packed)?;
+                is_stored |= out.len() - begin + n_packed > most_container;
+                if !is_stored {
+                    out.extend_from_slice(&packed[..n_packed]);
+                }
             }
-            if at >= HEADER_BYTES + elements.len() {
+            if is_stored {
                 break;
             }
         }
     }
-    if how.clevel == 0 || at >= HEADER_BYTES + elements.len() {
+    if is_stored {
+        if most_container < HEADER_BYTES + elements.len() {
+            return Ok(Fit::TooLarge);
+        }
         flags |= STORED;
-        at = HEADER_BYTES + elements.len();
-        output[HEADER_BYTES..at].copy_from_slice(elements);
+        out.truncate(begin);
+        out.resize(begin + HEADER_BYTES, 0);
+        out.extend_from_slice(elements);
     }
     #[allow(clippy::cast_possible_truncation)] // all below 2 GiB
-    let (block_bytes, container_bytes, width) = (block_bytes as u32, at as u32, width as u8);
-    output[..4].copy_from_slice(&[FORMAT_VERSION, 1, flags, width]);
-    output[4..8].copy_from_slice(&n_bytes.to_le_bytes());
-    output[8..12].copy_from_slice(&block_bytes.to_le_bytes());
-    output[12..16].copy_from_slice(&container_bytes.to_le_bytes());
-    Ok(at)
+    let (block_bytes, container_bytes, width) = (block_bytes as u32, (out.len() - begin) as u32, width as u8);
+    let head = &mut out[begin..begin + HEADER_BYTES];
+    head[..4].copy_from_slice(&[FORMAT_VERSION, 1, flags, width]);
+    head[4..8].copy_from_slice(&n_bytes.to_le_bytes());
+    head[8..12].copy_from_slice(&block_bytes.to_le_bytes());
+    head[12..16].copy_from_slice(&container_bytes.to_le_bytes());
+    Ok(Fit::Whole)
+}
+
+/// Room for a shuffled block and for one of its streams after packing.
+fn halves(scratch: &mut Scratch, block_bytes: usize) -> (&mut [u8], &mut [u8]) {
+    let packed = 4 + zstd_safe::compress_bound(block_bytes).max(block_bytes * 9 / 8 + 1024);
+    room(scratch, block_bytes + packed).split_at_mut(block_bytes)
 }
 
 /// Writes a stream behind its size; returns the bytes of both.

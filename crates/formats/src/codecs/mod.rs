@@ -32,7 +32,7 @@ use crate::{
 };
 
 pub use filters::{from_hdf5_filter, name_of_hdf5_filter, unreadable};
-pub use shuffle::{shuffle, unshuffle};
+pub use shuffle::{Planes, shuffle, unshuffle};
 
 use blosc::Inside;
 use zip::Deflater;
@@ -136,9 +136,48 @@ impl Codecs {
         stored: &'a [u8],
         skipped_steps: u32,
     ) -> Result<&'a [u8], FormatError> {
+        let (place, order) = self.decode_steps(form, stored, skipped_steps, 0)?;
+        self.finish(form, stored, place, order)
+    }
+
+    /// As [`Self::decode`], but elements whose last step is an ordinary shuffle are left so: whoever copies them
+    /// elsewhere can undo it on the way.
+    ///
+    /// # Errors
+    /// As for [`Self::decode`].
+    pub fn decode_loosely<'a>(
+        &'a mut self,
+        form: &ChunkForm<'_>,
+        stored: &'a [u8],
+        skipped_steps: u32,
+    ) -> Result<Loose<'a>, FormatError> {
+        let width = match form.chain.steps.first() {
+            Some(Codec::Shuffle { element_bytes }) if !is_skipped(skipped_steps, 0) => *element_bytes,
+            _ => 0,
+        };
+        let is_usual = matches!(width, 2 | 4 | 8) && form.swap_bytes == width;
+        if !is_usual || !form.decoded_bytes.is_multiple_of(width as usize) {
+            return self.decode(form, stored, skipped_steps).map(Loose::Elements);
+        }
+        let (place, order) = self.decode_steps(form, stored, skipped_steps, 1)?;
+        let shuffled = self.finish(form, stored, place, ByteOrder::Little)?;
+        match Planes::new(shuffled, width as usize, order) {
+            Some(planes) => Ok(Loose::Planes(planes)),
+            None => Err(bad("shuffle", "its elements are of an odd size")),
+        }
+    }
+
+    /// Undoes all steps but the first `n_left`.
+    fn decode_steps(
+        &mut self,
+        form: &ChunkForm<'_>,
+        stored: &[u8],
+        skipped_steps: u32,
+        n_left: usize,
+    ) -> Result<(Place, ByteOrder), FormatError> {
         let mut place = Place::Stored(0..stored.len());
         let mut order = if form.swap_bytes > 1 { form.chain.byte_order } else { ByteOrder::Little };
-        for (number, step) in form.chain.steps.iter().enumerate().rev() {
+        for (number, step) in form.chain.steps.iter().enumerate().skip(n_left).rev() {
             if is_skipped(skipped_steps, number) {
                 continue;
             }
@@ -170,7 +209,7 @@ impl Codecs {
             std::mem::swap(&mut self.front, &mut self.back);
             place = Place::Front(0..n_bytes.n_bytes);
         }
-        self.finish(form, stored, place, order)
+        Ok((place, order))
     }
 
     /// Checks the size and turns numbers round where no step did.
@@ -214,12 +253,74 @@ impl Codecs {
         swap_bytes: u32,
         elements: &'a [u8],
     ) -> Result<&'a [u8], FormatError> {
+        let place = self.encode_steps(chain, &chain.steps, swap_bytes, elements)?;
+        Ok(match place {
+            Place::Stored(range) => &elements[range],
+            Place::Front(range) => &self.front[range],
+        })
+    }
+
+    /// Appends the stored bytes of a chunk's little-endian elements to `out`, of which no more than `most_bytes` are
+    /// touched. If they do not fit, `out` is as it was.
+    ///
+    /// # Errors
+    /// As for [`Self::encode`].
+    pub fn encode_into(
+        &mut self,
+        chain: &CodecChain,
+        swap_bytes: u32,
+        elements: &[u8],
+        most_bytes: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<Fit, FormatError> {
+        // Only the last step knows how to stop in time; of those before it, the memory is planned.
+        let steps: &[Codec] = match chain.steps.iter().rposition(|step| !is_empty(step)) {
+            Some(last) => &chain.steps[..=last],
+            None => &[],
+        };
+        let (last, earlier) = match steps.split_last() {
+            Some((last, earlier)) if ends_in_time(last) => (Some(last), earlier),
+            _ => (None, steps),
+        };
+        let place = self.encode_steps(chain, earlier, swap_bytes, elements)?;
+        let Self { front, engines, .. } = self;
+        let input = match &place {
+            Place::Stored(range) => &elements[range.clone()],
+            Place::Front(range) => &front[range.clone()],
+        };
+        let begin = out.len();
+        let fit = match last {
+            Some(Codec::Zstd { level }) => engines.zstd.append(*level, input, most_bytes, out)?,
+            Some(Codec::Blosc { cname, clevel, shuffle, element_bytes }) => {
+                let (shuffle, element_bytes) = (*shuffle, *element_bytes);
+                let how = blosc::Writing { cname, clevel: *clevel, shuffle, element_bytes };
+                blosc::append(&mut engines.inside(), &how, input, most_bytes, out)?
+            }
+            _ if begin.saturating_add(input.len()) > most_bytes => Fit::TooLarge,
+            _ => {
+                out.extend_from_slice(input);
+                Fit::Whole
+            }
+        };
+        if fit == Fit::TooLarge {
+            out.truncate(begin);
+        }
+        Ok(fit)
+    }
+
+    fn encode_steps(
+        &mut self,
+        chain: &CodecChain,
+        steps: &[Codec],
+        swap_bytes: u32,
+        elements: &[u8],
+    ) -> Result<Place, FormatError> {
         let mut place = Place::Stored(0..elements.len());
         if chain.byte_order == ByteOrder::Big && swap_bytes > 1 {
             shuffle::swap_into(elements, swap_bytes as usize, room(&mut self.front, elements.len()));
             place = Place::Front(0..elements.len());
         }
-        for step in &chain.steps {
+        for step in steps {
             let input = match &place {
                 Place::Stored(range) => &elements[range.clone()],
                 Place::Front(range) => &self.front[range.clone()],
@@ -231,11 +332,48 @@ impl Codecs {
             std::mem::swap(&mut self.front, &mut self.back);
             place = Place::Front(0..n_bytes);
         }
-        Ok(match place {
-            Place::Stored(range) => &elements[range],
-            Place::Front(range) => &self.front[range],
-        })
+        Ok(place)
     }
+}
+
+/// Decoded elements, or those whose bytes are still shuffled.
+#[derive(Debug, Clone, Copy)]
+pub enum Loose<'a> {
+    /// Little-endian elements.
+    Elements(&'a [u8]),
+    /// Their bytes, plane by plane.
+    Planes(Planes<'a>),
+}
+
+/// Whether encoded bytes had room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fit {
+    /// They are all there.
+    Whole,
+    /// They are more than may be.
+    TooLarge,
+}
+
+/// Whether a step appends what it encodes, and stops where there is no room.
+const fn ends_in_time(step: &Codec) -> bool {
+    matches!(step, Codec::Zstd { .. } | Codec::Blosc { .. })
+}
+
+/// Bytes that encoding a chunk of `chunk_bytes` works in, besides the elements and the encoded bytes.
+#[must_use]
+pub fn working_bytes(chain: &CodecChain, swap_bytes: u32, chunk_bytes: u64) -> u64 {
+    let turns = u64::from(chain.byte_order == ByteOrder::Big && swap_bytes > 1);
+    let mut steps: Vec<&Codec> = chain.steps.iter().filter(|step| !is_empty(step)).collect();
+    steps.pop_if(|step| ends_in_time(step));
+    let n_buffers = (turns + steps.len() as u64).min(2);
+    n_buffers.saturating_mul(most_encoded_bytes(chunk_bytes))
+}
+
+/// Most bytes that a chunk of `chunk_bytes` can be encoded to.
+#[must_use]
+pub const fn most_encoded_bytes(chunk_bytes: u64) -> u64 {
+    // Each of our compressors adds less than a 256th to what it cannot pack, and a header.
+    chunk_bytes.saturating_add(chunk_bytes / 128).saturating_add(4096)
 }
 
 /// What a step gave.
@@ -447,6 +585,15 @@ mod tests {
             let full = chain(order, &steps);
             let form = ChunkForm { chain: &full, swap_bytes, decoded_bytes: elements.len() };
             prop_assert_eq!(codecs.decode(&form, &stored, skipped).unwrap(), &elements[..]);
+            let loose = match codecs.decode_loosely(&form, &stored, skipped).unwrap() {
+                Loose::Elements(elements) => elements.to_vec(),
+                Loose::Planes(planes) => {
+                    let mut all = vec![0; planes.n_bytes()];
+                    planes.copy_run(0, &mut all);
+                    all
+                }
+            };
+            prop_assert_eq!(&loose, &elements);
             let short = ChunkForm { decoded_bytes: elements.len() + 4, ..form };
             prop_assert!(codecs.decode(&short, &stored, skipped).is_err());
         }

@@ -66,6 +66,43 @@ pub(crate) fn unshuffle_ordered(input: &[u8], element_bytes: usize, order: ByteO
     }
 }
 
+/// Elements whose bytes are still shuffled: what is wanted of them goes to its place in one step.
+#[derive(Debug, Clone, Copy)]
+pub struct Planes<'a> {
+    bytes: &'a [u8],
+    element_bytes: usize,
+    order: ByteOrder,
+}
+
+impl<'a> Planes<'a> {
+    /// Planes of elements of 2, 4 or 8 bytes, in `order`.
+    pub(crate) fn new(bytes: &'a [u8], element_bytes: usize, order: ByteOrder) -> Option<Self> {
+        let is_usual = matches!(element_bytes, 2 | 4 | 8) && bytes.len().is_multiple_of(element_bytes);
+        is_usual.then_some(Self { bytes, element_bytes, order })
+    }
+
+    /// Bytes of all elements.
+    #[must_use]
+    pub const fn n_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Writes the elements from number `first` on to `output`, little-endian, as many as have room there.
+    pub fn copy_run(&self, first: usize, output: &mut [u8]) {
+        let n_elements = self.bytes.len() / self.element_bytes;
+        let wanted = output.len() / self.element_bytes;
+        let plane = |k: usize| {
+            let k = if self.order == ByteOrder::Big { self.element_bytes - 1 - k } else { k };
+            &self.bytes[k * n_elements + first..k * n_elements + first + wanted]
+        };
+        match self.element_bytes {
+            2 => unshuffle_2([plane(0), plane(1)], output),
+            4 => unshuffle_4(std::array::from_fn(plane), output),
+            _ => unshuffle_8(std::array::from_fn(plane), output),
+        }
+    }
+}
+
 fn unshuffle_2(planes: [&[u8]; 2], elements: &mut [u8]) {
     for (to, (a, b)) in elements.chunks_exact_mut(2).zip(planes[0].iter().zip(planes[1])) {
         to.copy_from_slice(&(u16::from(*a) | u16::from(*b) << 8).to_le_bytes());
@@ -241,6 +278,21 @@ mod tests {
             let mut back = vec![0; input.len()];
             unshuffle(&shuffled, element_bytes, &mut back);
             prop_assert_eq!(&back, &input);
+        }
+
+        #[test]
+        fn a_run_of_planes_is_that_run_of_the_elements(
+            words in proptest::collection::vec(any::<u64>(), 1..300),
+            element_bytes in prop_oneof![Just(2_usize), Just(4), Just(8)],
+            from in any::<prop::sample::Index>(),
+        ) {
+            let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+            let mut shuffled = vec![0; bytes.len()];
+            shuffle(&bytes, element_bytes, &mut shuffled);
+            let first = from.index(bytes.len() / element_bytes);
+            let mut run = vec![0; bytes.len() - first * element_bytes];
+            Planes::new(&shuffled, element_bytes, ByteOrder::Little).unwrap().copy_run(first, &mut run);
+            prop_assert_eq!(&run[..], &bytes[first * element_bytes..]);
         }
 
         #[test]

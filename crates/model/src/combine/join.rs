@@ -226,7 +226,10 @@ impl Joining<'_> {
             path: path.to_owned(),
             dimensions: first.variable.dimensions.clone(),
             shape,
-            fill: fill_after(plan.rules.first().unwrap_or(&ValueRule::Verbatim), &first.variable.fill),
+            fill: fill_after(
+                &first.variable.rule.then(plan.rules.first().unwrap_or(&ValueRule::Verbatim)),
+                &first.variable.fill,
+            ),
             dtype: plan.dtype,
             attributes,
             source_chunk_shape: first.variable.chunk_shape.clone(),
@@ -408,7 +411,7 @@ impl Joining<'_> {
 }
 
 /// Whether two times are one step apart.
-fn keeps_step(before: Instant, after: Instant, calendar: Calendar, step: Interval) -> bool {
+pub(super) fn keeps_step(before: Instant, after: Instant, calendar: Calendar, step: Interval) -> bool {
     match step {
         Interval::Milliseconds(length) => {
             (after.nanoseconds() - before.nanoseconds()).abs() == i128::from(length) * 1_000_000

@@ -5,12 +5,14 @@
 use std::{cmp::Ordering, fmt};
 
 use crate::{
+    attribute::Attributes,
     combine::{
         error::CombineError,
         view::{FileView, Values, ViewVariable},
     },
     dtype::DataType,
     numbers::{Number, numbers_of},
+    packing::Packing,
     time::{Calendar, Instant, TimeUnits},
 };
 
@@ -73,11 +75,15 @@ impl fmt::Display for Label {
 /// The units and calendar of a variable that holds times; `None` if it does not.
 #[must_use]
 pub fn time_units(variable: &ViewVariable) -> Option<(TimeUnits, Calendar)> {
-    if !variable.dtype.is_number() {
+    time_units_of(&variable.dtype, &variable.attributes)
+}
+
+fn time_units_of(dtype: &DataType, attributes: &Attributes) -> Option<(TimeUnits, Calendar)> {
+    if !dtype.is_number() {
         return None;
     }
-    let calendar = Calendar::parse(variable.attributes.text("calendar"))?;
-    let units = TimeUnits::parse(variable.attributes.text("units")?, calendar).ok()?;
+    let calendar = Calendar::parse(attributes.text("calendar"))?;
+    let units = TimeUnits::parse(attributes.text("units")?, calendar).ok()?;
     Some((units, calendar))
 }
 
@@ -93,33 +99,36 @@ pub fn labels_of(file: &FileView, dimension: &str) -> Result<Option<Vec<Label>>,
     };
     let fail =
         |reason: String| CombineError::Labels { dimension: dimension.to_owned(), file: file.name.clone(), reason };
-    let Some(values) = coordinate.values.as_deref() else {
-        return Err(fail("the values could not be read".into()));
-    };
-    match values {
-        Values::Texts(texts) => texts
+    labels_in(coordinate).map(Some).map_err(fail)
+}
+
+/// The labels that a one-dimensional variable holds, or why they are none.
+pub(crate) fn labels_in(coordinate: &ViewVariable) -> Result<Vec<Label>, String> {
+    match coordinate.values.as_deref() {
+        None => Err("the values could not be read".into()),
+        Some(Values::Texts(texts)) => texts
             .iter()
-            .map(|text| text.clone().map(Label::Text).ok_or_else(|| fail("a text is missing".into())))
-            .collect::<Result<Vec<_>, _>>()
-            .map(Some),
-        Values::Fixed(bytes) => fixed_labels(coordinate, bytes).map(Some).map_err(fail),
+            .map(|text| text.clone().map(Label::Text).ok_or_else(|| "a text is missing".to_owned()))
+            .collect(),
+        Some(Values::Fixed(bytes)) => fixed_labels(&coordinate.dtype, &coordinate.attributes, bytes),
     }
 }
 
-fn fixed_labels(coordinate: &ViewVariable, bytes: &[u8]) -> Result<Vec<Label>, String> {
-    if let DataType::FixedString { .. } | DataType::Char = coordinate.dtype {
-        let size = coordinate.dtype.size_bytes().unwrap_or(1) as usize;
+/// The labels that stored elements stand for, or why they are none.
+pub(crate) fn fixed_labels(dtype: &DataType, attributes: &Attributes, bytes: &[u8]) -> Result<Vec<Label>, String> {
+    if let DataType::FixedString { .. } | DataType::Char = dtype {
+        let size = dtype.size_bytes().unwrap_or(1) as usize;
         return Ok(bytes
             .chunks(size.max(1))
             .map(|cell| Label::Text(String::from_utf8_lossy(cell).trim_end_matches('\0').to_owned()))
             .collect());
     }
-    let numbers = numbers_of(&coordinate.dtype, bytes).ok_or_else(|| format!("{} has no order", coordinate.dtype))?;
-    let packing = coordinate.packing();
+    let numbers = numbers_of(dtype, bytes).ok_or_else(|| format!("{dtype} has no order"))?;
+    let packing = Packing::of(attributes);
     if packing.scales() {
         return Err("they are packed".into());
     }
-    let units = time_units(coordinate);
+    let units = time_units_of(dtype, attributes);
     numbers
         .into_iter()
         .map(|number| match (number, &units) {

@@ -5,11 +5,14 @@
 //! small values were loaded before, large ones are described as pieces that the engine reads later.
 
 pub mod attributes;
+pub mod derived;
 pub mod error;
+pub mod expect;
 pub mod join;
 pub mod labels;
 pub mod policy;
 pub mod statics;
+pub mod steps;
 pub mod times;
 pub mod values;
 pub mod view;
@@ -156,7 +159,7 @@ fn single(file: &FileView) -> Result<Combined, CombineError> {
                 path: variable.path.clone(),
                 dimensions: variable.dimensions.clone(),
                 shape: variable.shape.clone(),
-                fill: fill_after(&rule, &variable.fill),
+                fill: fill_after(&variable.rule.then(&rule), &variable.fill),
                 dtype: plan.dtype,
                 attributes,
                 source_chunk_shape: variable.chunk_shape.clone(),
@@ -177,7 +180,7 @@ fn single(file: &FileView) -> Result<Combined, CombineError> {
     })
 }
 
-/// The piece that fills `at` with all of `variable`.
+/// The piece that fills `at` with all of `variable`; `rule` follows the variable's own.
 pub(crate) fn piece(file: usize, variable: &ViewVariable, at: &Region, rule: &ValueRule) -> Piece {
     Piece {
         file,
@@ -185,7 +188,7 @@ pub(crate) fn piece(file: usize, variable: &ViewVariable, at: &Region, rule: &Va
         at: at.clone(),
         axes: variable.axes.clone(),
         fixed: variable.fixed.clone(),
-        rule: rule.clone(),
+        rule: variable.rule.then(rule),
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use crate::{
     attribute::Attributes,
     codec::CodecChain,
+    combine::derived::Derived,
     dataset::{Dataset, Group, Role, Variable},
     dtype::DataType,
     packing::{Packing, ValueRule},
@@ -32,12 +33,16 @@ pub struct FileView {
     pub groups: Vec<Group>,
     /// Variables that readers see.
     pub variables: Vec<ViewVariable>,
+    /// How many variables the file's `Dataset` has: variables that steps make are numbered from there.
+    pub n_sources: usize,
+    /// Variables that steps made.
+    pub derived: Vec<Derived>,
 }
 
 /// One variable of a file.
 #[derive(Debug, Clone)]
 pub struct ViewVariable {
-    /// Its number in the file's `Dataset`.
+    /// Its number in the file's `Dataset`, or behind those among the variables that steps made.
     pub source: usize,
     /// Its name in the output, absolute.
     pub path: String,
@@ -63,7 +68,7 @@ pub struct ViewVariable {
     pub codecs: CodecChain,
     /// What happens to each value.
     pub rule: ValueRule,
-    /// The values, where they are small.
+    /// The values after `rule`, where they are small.
     pub values: Option<Arc<Values>>,
 }
 
@@ -94,7 +99,13 @@ impl FileView {
             .filter(|(_, variable)| variable.role == Role::Variable)
             .map(|(source, variable)| ViewVariable::of(source, variable, values(source)))
             .collect();
-        Self { name: name.to_owned(), groups: dataset.groups.clone(), variables }
+        Self {
+            name: name.to_owned(),
+            groups: dataset.groups.clone(),
+            variables,
+            n_sources: dataset.variables.len(),
+            derived: Vec::new(),
+        }
     }
 
     /// The variable at `path`.
@@ -187,6 +198,24 @@ impl Values {
         match self {
             Self::Fixed(bytes) => bytes.len() / element_bytes.max(1),
             Self::Texts(texts) => texts.len(),
+        }
+    }
+
+    /// The elements `indexes` along dimension `axis` of an array of `shape`.
+    #[must_use]
+    pub fn picked(&self, shape: &[u64], axis: usize, indexes: &[u64]) -> Self {
+        let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        let rows = size(crate::region::count(&shape[..axis]));
+        let (length, inner) = (size(shape[axis]), size(crate::region::count(&shape[axis + 1..])));
+        let starts = (0..rows).flat_map(|row| indexes.iter().map(move |index| (row * length + size(*index)) * inner));
+        match self {
+            Self::Fixed(bytes) => {
+                let element = bytes.len() / (rows * length * inner).max(1);
+                let mut picked = Vec::with_capacity(rows * indexes.len() * inner * element);
+                starts.for_each(|at| picked.extend_from_slice(&bytes[at * element..(at + inner) * element]));
+                Self::Fixed(picked.into())
+            }
+            Self::Texts(texts) => Self::Texts(starts.flat_map(|at| texts[at..at + inner].to_vec()).collect()),
         }
     }
 

@@ -2,11 +2,11 @@
 //!
 //! Steps run in the order in which they are written, and each sees names as the steps before left them.
 
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{
     attribute::AttributeValue,
-    dtype::DataType,
+    dtype::{DataType, FloatType},
     recipe::{
         calc::Expression,
         combine::Duplicates,
@@ -53,7 +53,7 @@ pub enum Step {
     Sort(Vec<(Spanned<String>, Order)>),
     /// Labels of a dimension that occur twice.
     Dedup(Vec<(Spanned<String>, Duplicates)>),
-    /// Values in another type, refused where one does not fit.
+    /// Values in another type, refused where one does not fit. A float becomes the nearest of a narrower float type.
     Cast(Vec<(Spanned<String>, DataType)>),
     /// Values that mean "missing".
     Mask(Vec<(Spanned<String>, MaskRule)>),
@@ -111,7 +111,7 @@ pub enum Order {
 }
 
 /// Values that mean "missing": any that one of the conditions holds for. In units of the decoded values.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct MaskRule {
     /// Equal to one of these.
     pub values: Vec<f64>,
@@ -122,6 +122,18 @@ pub struct MaskRule {
 }
 
 impl MaskRule {
+    /// The rule with its numbers as a float type holds them.
+    #[must_use]
+    #[allow(clippy::cast_possible_truncation)] // rounding is what it is for
+    pub fn rounded(&self, float: FloatType) -> Self {
+        let round = |value: f64| if float == FloatType::F64 { value } else { f64::from(value as f32) };
+        Self {
+            values: self.values.iter().map(|value| round(*value)).collect(),
+            below: self.below.map(round),
+            above: self.above.map(round),
+        }
+    }
+
     /// Whether `value` means "missing".
     #[must_use]
     pub fn masks(&self, value: f64) -> bool {

@@ -7,7 +7,7 @@
 pub mod amount;
 pub mod calc;
 mod canonical;
-mod check;
+pub(crate) mod check;
 pub mod combine;
 pub mod date;
 pub mod each;

@@ -1,0 +1,113 @@
+//! From a recipe to the request that makes its store.
+
+use std::path::{Path, PathBuf};
+
+use frazil_model::{
+    combine::policy::Policies,
+    dataset::Role,
+    layout::{Growth, LayoutRequest},
+    plan::Limits,
+    recipe::{
+        self, Recipe,
+        write::{Mode, Write},
+    },
+};
+
+use crate::{
+    error::EngineError,
+    find::{self, Pick},
+    make::How,
+    prepare::Request,
+    scan::{Load, scan},
+};
+
+/// How a recipe is run.
+#[derive(Debug, Clone)]
+pub struct Running {
+    /// The folder that relative paths of the recipe lie in.
+    pub folder: PathBuf,
+    /// Where the store is written.
+    pub target: PathBuf,
+    /// Which files are taken.
+    pub pick: Pick,
+    /// Memory and threads.
+    pub limits: Limits,
+}
+
+/// What a recipe asks for, and the places of files that are not there and need not be.
+///
+/// The names that the author wrote are checked against the first file.
+///
+/// # Errors
+/// If a file is not there, or a name is not in the files.
+pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<String>), EngineError> {
+    let files = find::find(&recipe.sources, &running.folder, running.pick)?;
+    if let Some(first) = files.found.first() {
+        let source = scan(&first.location, &first.name, Load::Nothing)?;
+        let dataset = &source.decoded.dataset;
+        let visible = dataset.variables.iter().filter(|variable| variable.role == Role::Variable);
+        let variables: Vec<String> = visible.map(|variable| variable.path.clone()).collect();
+        let mut dimensions: Vec<String> =
+            dataset.variables.iter().flat_map(|variable| variable.dimensions.clone()).collect();
+        dimensions.sort_unstable();
+        dimensions.dedup();
+        if let Some(wrong) = recipe::check_names(recipe, &variables, &dimensions).into_iter().next() {
+            return Err(wrong.into());
+        }
+    }
+    let Write::Zarr(write) = &recipe.write;
+    let how = match write.mode {
+        Mode::Create => How::Create,
+        Mode::Extend => How::Extend,
+        Mode::Replace => How::Replace,
+    };
+    let combine = &recipe.combine;
+    let request = Request {
+        sources: files.found.iter().map(|found| (found.location.clone(), found.name.clone())).collect(),
+        steps: recipe.each.clone(),
+        keys: files.found.into_iter().map(|found| found.keys).collect(),
+        policies: Policies {
+            along: combine.along.first().map(|along| along.dimension.value.clone()),
+            align: combine.align.clone(),
+            differ: combine.differ,
+            gaps: combine.gaps.clone(),
+            duplicates: combine.duplicates,
+            follows_store: false,
+        },
+        layout: LayoutRequest {
+            format: write.format,
+            chunks: Some(write.chunks.clone()),
+            shards: write.shards.clone(),
+            codec: write.codec.clone(),
+            grows: if how == How::Extend { Growth::Extended } else { Growth::Never },
+        },
+        target: running.target.clone(),
+        limits: running.limits,
+        recipe: recipe::canonical(recipe),
+    };
+    Ok((request, how, files.absent))
+}
+
+/// Where the store of recipe `id` goes. `TO/` and several recipes mean a folder of stores, `TO` the store itself.
+#[must_use]
+pub fn target(to: Option<&str>, id: &str, n_recipes: usize) -> PathBuf {
+    let file = format!("{id}.zarr");
+    match to {
+        None => PathBuf::from(file),
+        Some(to) if to.ends_with('/') || n_recipes > 1 => Path::new(to).join(file),
+        Some(to) => PathBuf::from(to),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slash_at_the_end_means_inside() {
+        assert_eq!(target(Some("out"), "sst", 1), Path::new("out"));
+        assert_eq!(target(Some("out/"), "sst", 1), Path::new("out/sst.zarr"));
+        assert_eq!(target(Some("out"), "sst", 2), Path::new("out/sst.zarr"));
+        assert_eq!(target(None, "sst", 1), Path::new("sst.zarr"));
+    }
+}

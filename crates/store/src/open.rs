@@ -1,0 +1,138 @@
+//! One request to a web server, one answer.
+//!
+//! The only file that knows the library for HTTP. It follows no redirect, repeats nothing and judges nothing; it
+//! promises that a request ends: there is a time for the connection, for every silence and for the whole.
+//!
+//! Servers are known by the certificates of this machine (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured); where there
+//! are none, by those that Mozilla trusts. No credentials and no cookies are ever sent.
+
+use std::{
+    io::Read,
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use frazil_model::range::ByteRange;
+use ureq::{
+    Agent,
+    tls::{Certificate, RootCerts, TlsConfig},
+};
+
+use crate::{address::Address, manners::Manners};
+
+/// An answer may come as slowly as this, in bytes a second, on top of the silence that is allowed.
+const LEAST_BYTES_PER_SECOND: u64 = 16 << 10;
+
+/// Connections kept open to one host.
+const MOST_IDLE: usize = 16;
+
+/// What is asked of a server.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ask {
+    /// About the object, not its bytes.
+    Head,
+    /// This part of it.
+    Range(ByteRange),
+    /// All of it; it is cut off after so many bytes.
+    Whole { limit_bytes: u64 },
+}
+
+/// What a server answered; its body may still be under way.
+pub(crate) struct Answer {
+    pub status: u16,
+    headers: ureq::http::HeaderMap,
+    pub body: Box<dyn Read + Send>,
+}
+
+impl Answer {
+    /// The text of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok().map(str::trim)
+    }
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoAnswer {
+    /// Trying again may help.
+    Passing(String),
+    /// Trying again once may help: a name that was not found.
+    NoHost,
+    /// Trying again does not help.
+    Lasting(String),
+}
+
+static AGENT: LazyLock<Agent> = LazyLock::new(|| {
+    let config = Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .user_agent(concat!("frazil/", env!("CARGO_PKG_VERSION")))
+        // A packed answer has no byte ranges of the object.
+        .accept_encoding("identity")
+        .max_idle_connections(4 * MOST_IDLE)
+        .max_idle_connections_per_host(MOST_IDLE)
+        .tls_config(TlsConfig::builder().root_certs(roots()).build())
+        .build();
+    Agent::new_with_config(config)
+});
+
+fn roots() -> RootCerts {
+    let found = rustls_native_certs::load_native_certs().certs;
+    if found.is_empty() {
+        return RootCerts::WebPki;
+    }
+    let found: Vec<Certificate<'static>> = found.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+    RootCerts::Specific(Arc::new(found))
+}
+
+/// Sends one request.
+pub(crate) fn send(address: &Address, ask: Ask, manners: &Manners) -> Result<Answer, NoAnswer> {
+    let text = address.to_string();
+    let n_bytes = match ask {
+        Ask::Head => 0,
+        Ask::Range(range) => range.n_bytes(),
+        Ask::Whole { limit_bytes } => limit_bytes,
+    };
+    let body_within = manners.silence_within + Duration::from_secs(n_bytes / LEAST_BYTES_PER_SECOND);
+    let mut request = match ask {
+        Ask::Head => AGENT.head(&text),
+        Ask::Range(_) | Ask::Whole { .. } => AGENT.get(&text),
+    };
+    if let Ask::Range(range) = ask {
+        request = request.header("Range", format!("bytes={}-{}", range.offset(), range.end() - 1));
+    }
+    let request = request
+        .config()
+        .timeout_resolve(Some(manners.connect_within))
+        .timeout_connect(Some(manners.connect_within))
+        .timeout_per_read(Some(manners.silence_within))
+        .timeout_per_write(Some(manners.silence_within))
+        .timeout_send_request(Some(manners.silence_within))
+        .timeout_recv_response(Some(manners.silence_within))
+        .timeout_recv_body(Some(body_within))
+        .build();
+    let (parts, body) = request.call().map_err(no_answer)?.into_parts();
+    Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: Box::new(body.into_reader()) })
+}
+
+/// No message of the library is repeated where it may hold the address: signed addresses carry their key there.
+fn no_answer(error: ureq::Error) -> NoAnswer {
+    use ureq::Error;
+    match error {
+        Error::HostNotFound => NoAnswer::NoHost,
+        Error::Timeout(_) => NoAnswer::Passing("the server was silent for too long".into()),
+        Error::ConnectionFailed => NoAnswer::Passing("there is no connection to the server".into()),
+        Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            NoAnswer::Lasting(format!("the connection is not safe: {error}"))
+        }
+        Error::Io(error) => NoAnswer::Passing(format!("the connection broke off: {error}")),
+        Error::Protocol(error) => NoAnswer::Passing(format!("the server does not speak HTTP: {error}")),
+        Error::Http(_) | Error::BadUri(_) => NoAnswer::Lasting("its address cannot be sent".into()),
+        Error::Tls(reason) => NoAnswer::Lasting(format!("the connection is not safe: {reason}")),
+        Error::Rustls(error) => NoAnswer::Lasting(format!("the connection is not safe: {error}")),
+        Error::InvalidProxyUrl => NoAnswer::Lasting("the address of the proxy is wrong".into()),
+        Error::ConnectProxyFailed(reason) => NoAnswer::Lasting(format!("the proxy refused: {reason}")),
+        _ => NoAnswer::Lasting("the request could not be made".into()),
+    }
+}

@@ -1,0 +1,496 @@
+//! Files of web servers: what they are now, and ranges of their bytes.
+//!
+//! It promises that a range yields exactly the bytes asked for, of the file in the state that was asked for, or an
+//! error that names the address without its query; and that every question ends, however the server behaves. It does
+//! not trust a server: HTTP allows the whole body where a part was asked for (RFC 9110, section 14.2), so status,
+//! range and length of every answer are looked at.
+
+use std::{
+    io::Read,
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use frazil_model::{location::Location, range::ByteRange};
+
+use crate::{
+    address::{Address, Scheme},
+    error::StoreError,
+    manners::{Manners, count_received, count_retry, manners_of, turn},
+    open::{Answer, Ask, NoAnswer, send},
+    read::Fingerprint,
+};
+
+/// A file up to this size may be fetched whole: one request costs less than many.
+const SMALL_FILE_BYTES: u64 = 256 << 10;
+
+/// A small file is fetched whole when a part of it is asked for that is at least this share of it.
+const WHOLE_FROM_SHARE: u64 = 8;
+
+/// A file up to this size is fetched whole in any case.
+const TINY_FILE_BYTES: u64 = 16 << 10;
+
+/// How often one question may be sent elsewhere.
+const MOST_REDIRECTS: usize = 5;
+
+/// The first wait before a question is asked again; each is twice the one before.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// The longest wait, also if a server asks for more.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// No question is asked again after so much time.
+const MOST_TIME: Duration = Duration::from_secs(15 * 60);
+
+/// How often a host that is not known is looked for again.
+const NAME_TRIES: u32 = 1;
+
+/// Why one try gave nothing.
+enum Fault {
+    /// Asked again, it may give something, after so much time if the server said when.
+    Again { reason: String, after: Option<Duration> },
+    /// It will not.
+    Final(StoreError),
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Final(error)
+    }
+}
+
+fn again(reason: impl Into<String>) -> Fault {
+    Fault::Again { reason: reason.into(), after: None }
+}
+
+/// A file of a web server in one state.
+#[derive(Debug)]
+pub(crate) struct WebFile {
+    location: Location,
+    address: Address,
+    size_bytes: u64,
+    marks: Marks,
+    /// All of it, if it is small.
+    whole: OnceLock<Bytes>,
+}
+
+/// What a server says to tell one state of a file from another.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Marks {
+    etag: Option<String>,
+    modified: Option<String>,
+}
+
+impl Marks {
+    fn of(answer: &Answer) -> Self {
+        let text = |name| answer.header(name).filter(|text| !text.is_empty()).map(str::to_owned);
+        Self { etag: text("etag"), modified: text("last-modified") }
+    }
+
+    /// As the state of a fingerprint. A header holds no line break.
+    fn to_state(&self) -> String {
+        let line = |name, value: &Option<String>| value.as_ref().map(|value| format!("{name} {value}"));
+        [line("etag", &self.etag), line("modified", &self.modified)]
+            .into_iter()
+            .flatten()
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    fn from_state(state: &str) -> Self {
+        let find = |name| state.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
+        Self { etag: find("etag "), modified: find("modified ") }
+    }
+
+    /// Whether two answers are about different states. What one of them does not say tells nothing.
+    fn differ(&self, other: &Self) -> bool {
+        let differ = |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if a != b);
+        differ(&self.etag, &other.etag) || differ(&self.modified, &other.modified)
+    }
+}
+
+/// The address of a location.
+fn address_of(location: &Location) -> Result<Address, StoreError> {
+    let Location::Http(text) = location else { return Err(lasting(location, "this place is not on a web server")) };
+    Address::parse(text).ok_or_else(|| lasting(location, "its address cannot be sent"))
+}
+
+fn lasting(location: &Location, reason: impl Into<String>) -> StoreError {
+    StoreError::Fetch { location: location.clone(), reason: reason.into(), is_temporary: false }
+}
+
+/// The present state of a file.
+pub(crate) fn fingerprint(location: &Location) -> Result<Fingerprint, StoreError> {
+    let address = address_of(location)?;
+    if let Some(found) = with_retries(location, &address, |manners| by_head(location, &address, manners))? {
+        return Ok(found);
+    }
+    with_retries(location, &address, |manners| by_first_byte(location, &address, manners))
+}
+
+fn found(size_bytes: u64, answer: &Answer) -> Fingerprint {
+    Fingerprint { size_bytes, state: Marks::of(answer).to_state() }
+}
+
+/// Asks without a body. `None`: this server must be asked otherwise.
+fn by_head(location: &Location, address: &Address, manners: &Manners) -> Result<Option<Fingerprint>, Fault> {
+    let (answer, _) = follow(location, address, Ask::Head, manners)?;
+    match answer.status {
+        200 => {
+            let length = answer.header("content-length").and_then(|text| text.parse().ok());
+            // An empty file is rare; a server that leaves the length out or says 0 is not.
+            let is_plain = !is_packed(&answer);
+            Ok(length.filter(|length| *length > 0 && is_plain).map(|length| found(length, &answer)))
+        }
+        404 | 410 | 429 | 500 | 502..=504 => Err(refusal(location, &answer)),
+        // Some servers know no HEAD, and an address may be signed for GET alone.
+        _ => Ok(None),
+    }
+}
+
+/// Asks for the first byte; the answer says how many there are.
+fn by_first_byte(location: &Location, address: &Address, manners: &Manners) -> Result<Fingerprint, Fault> {
+    let Some(first) = ByteRange::new(0, 1) else { return Err(again("no range")) };
+    let (mut answer, _turn) = follow(location, address, Ask::Range(first), manners)?;
+    match answer.status {
+        206 => {
+            let part = content_range(&answer);
+            let Some(Part { total: Some(total), .. }) = part else {
+                return Err(lasting(location, "the server does not say how large it is").into());
+            };
+            let mut one = Vec::new();
+            read_exactly(&mut answer, 1, &mut one)?;
+            Ok(found(total, &answer))
+        }
+        200 if is_packed(&answer) => Err(packed(location, &answer).into()),
+        200 if is_web_page(&answer) => Err(StoreError::WebPage { location: location.clone() }.into()),
+        200 => match answer.header("content-length").and_then(|text| text.parse().ok()) {
+            Some(size_bytes) => Ok(found(size_bytes, &answer)),
+            None => Err(StoreError::RangeIgnored { location: location.clone() }.into()),
+        },
+        416 if answer.header("content-range") == Some("bytes */0") => Ok(found(0, &answer)),
+        _ => Err(refusal(location, &answer)),
+    }
+}
+
+impl WebFile {
+    /// The file at `location` in the state of `fingerprint`. Nothing is asked yet.
+    pub(crate) fn open(location: &Location, fingerprint: &Fingerprint) -> Result<Self, StoreError> {
+        Ok(Self {
+            location: location.clone(),
+            address: address_of(location)?,
+            size_bytes: fingerprint.size_bytes,
+            marks: Marks::from_state(&fingerprint.state),
+            whole: OnceLock::new(),
+        })
+    }
+
+    pub(crate) const fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Reads `range`, which lies within the file, into `buffer`.
+    pub(crate) fn read_into(&self, range: ByteRange, buffer: &mut Vec<u8>) -> Result<(), StoreError> {
+        let small = ByteRange::new(0, self.size_bytes).filter(|all| all.n_bytes() <= SMALL_FILE_BYTES);
+        let Some(all) = small else { return self.fetch(range, buffer) };
+        if let Some(whole) = self.whole.get() {
+            return self.cut(whole, range, buffer);
+        }
+        let is_large_part = range.n_bytes().saturating_mul(WHOLE_FROM_SHARE) >= self.size_bytes;
+        if !is_large_part && self.size_bytes > TINY_FILE_BYTES {
+            match self.fetch(range, buffer) {
+                // A server without ranges gives a small file whole.
+                Err(StoreError::RangeIgnored { .. }) => {}
+                done => return done,
+            }
+        }
+        let mut bytes = Vec::new();
+        self.fetch(all, &mut bytes)?;
+        self.cut(self.whole.get_or_init(|| bytes.into()), range, buffer)
+    }
+
+    fn cut(&self, whole: &Bytes, range: ByteRange, buffer: &mut Vec<u8>) -> Result<(), StoreError> {
+        let bounds = usize::try_from(range.offset()).ok().zip(usize::try_from(range.end()).ok());
+        let part = bounds.and_then(|(start, end)| whole.get(start..end));
+        let Some(part) = part else { return Err(self.changed("it no longer has the bytes that were asked for")) };
+        buffer.clear();
+        buffer.extend_from_slice(part);
+        Ok(())
+    }
+
+    fn fetch(&self, range: ByteRange, buffer: &mut Vec<u8>) -> Result<(), StoreError> {
+        with_retries(&self.location, &self.address, |manners| self.fetch_once(range, buffer, manners))
+    }
+
+    fn fetch_once(&self, range: ByteRange, buffer: &mut Vec<u8>, manners: &Manners) -> Result<(), Fault> {
+        let location = || self.location.clone();
+        let (mut answer, _turn) = follow(&self.location, &self.address, Ask::Range(range), manners)?;
+        match answer.status {
+            206 => {}
+            200 if is_packed(&answer) => return Err(packed(&self.location, &answer).into()),
+            200 if is_web_page(&answer) => return Err(StoreError::WebPage { location: location() }.into()),
+            // Cutting the whole object down to size would work, and would download the archive once per chunk.
+            200 if range.n_bytes() != self.size_bytes || range.n_bytes() > SMALL_FILE_BYTES => {
+                return Err(StoreError::RangeIgnored { location: location() }.into());
+            }
+            200 => {}
+            412 | 416 => return Err(self.changed("it no longer has the bytes that were asked for").into()),
+            _ => return Err(refusal(&self.location, &answer)),
+        }
+        if is_packed(&answer) {
+            return Err(packed(&self.location, &answer).into());
+        }
+        if self.marks.differ(&Marks::of(&answer)) {
+            return Err(self.changed("the server says that it is another version now").into());
+        }
+        if answer.status == 206 {
+            self.check_part(range, &answer)?;
+        }
+        let announced = answer.header("content-length").and_then(|text| text.parse::<u64>().ok());
+        if announced.is_some_and(|announced| announced != range.n_bytes()) {
+            let reason =
+                format!("{} bytes were announced where {} were asked for", announced.unwrap_or(0), range.n_bytes());
+            return Err(again(reason));
+        }
+        read_exactly(&mut answer, range.n_bytes(), buffer)
+    }
+
+    /// Whether the part that a server says it sends is the one that was asked for.
+    fn check_part(&self, range: ByteRange, answer: &Answer) -> Result<(), Fault> {
+        let wrong = |got: &str| {
+            let wanted = format!("{}-{}", range.offset(), range.end() - 1);
+            Fault::Final(StoreError::WrongRange { location: self.location.clone(), wanted, got: got.to_owned() })
+        };
+        let said = answer.header("content-range").unwrap_or("nothing");
+        let Some(part) = content_range(answer) else { return Err(wrong(said)) };
+        if part.total.is_some_and(|total| total != self.size_bytes) {
+            return Err(self.changed("its size is another one now").into());
+        }
+        match (part.first == range.offset(), part.last == range.end() - 1) {
+            (true, true) => Ok(()),
+            // A server may send less than was asked for (RFC 9110, section 15.3.7).
+            (true, false) if part.last < range.end() => Err(again(format!("the server sent only a part: {said}"))),
+            _ => Err(wrong(said)),
+        }
+    }
+
+    fn changed(&self, reason: &str) -> StoreError {
+        StoreError::Changed { location: self.location.clone(), reason: reason.to_owned() }
+    }
+}
+
+/// A page of links.
+#[derive(Debug, Clone)]
+pub struct Page {
+    /// Where it came from in the end.
+    pub address: Address,
+    /// Its text.
+    pub text: String,
+}
+
+/// Fetches a page of at most `limit_bytes`.
+///
+/// # Errors
+/// If it is not there, larger, or no text.
+pub fn page(location: &Location, limit_bytes: u64) -> Result<Page, StoreError> {
+    let address = address_of(location)?;
+    let too_large = || StoreError::TooLarge { location: location.clone(), limit_bytes };
+    with_retries(location, &address, |manners| {
+        let mut at = address.clone();
+        let (mut answer, _turn) = follow_to(location, &mut at, Ask::Whole { limit_bytes }, manners)?;
+        if answer.status != 200 {
+            return Err(refusal(location, &answer));
+        }
+        if is_packed(&answer) {
+            return Err(packed(location, &answer).into());
+        }
+        let announced = answer.header("content-length").and_then(|text| text.parse::<u64>().ok());
+        if announced.is_some_and(|announced| announced > limit_bytes) {
+            return Err(too_large().into());
+        }
+        let mut bytes = Vec::new();
+        let read = (&mut answer.body).take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes);
+        count_received(bytes.len() as u64);
+        read.map_err(|error| again(format!("the page broke off: {error}")))?;
+        if bytes.len() as u64 > limit_bytes {
+            return Err(too_large().into());
+        }
+        // Old servers list in Latin-1; links are ASCII in either case.
+        Ok(Page { address: at, text: String::from_utf8_lossy(&bytes).into_owned() })
+    })
+}
+
+/// Asks until there is an answer, a lasting refusal, or no more tries.
+fn with_retries<T>(
+    location: &Location,
+    address: &Address,
+    mut once: impl FnMut(&Manners) -> Result<T, Fault>,
+) -> Result<T, StoreError> {
+    let manners = manners_of(address.authority());
+    let began = Instant::now();
+    let mut wait = FIRST_WAIT;
+    let mut n_tries: u32 = 0;
+    loop {
+        let (reason, after) = match once(&manners) {
+            Ok(answer) => return Ok(answer),
+            Err(Fault::Final(error)) => return Err(error),
+            Err(Fault::Again { reason, after }) => (reason, after),
+        };
+        n_tries += 1;
+        let pause = after.map_or(wait, |after| after.max(wait));
+        let is_late = pause > LONGEST_WAIT;
+        if is_late || n_tries > manners.retries || began.elapsed() + pause > MOST_TIME {
+            let reason = match n_tries {
+                _ if is_late => format!("{reason}, and to come back in {} s", pause.as_secs()),
+                1 => reason,
+                _ => format!("{reason} (tried {n_tries} times)"),
+            };
+            return Err(StoreError::Fetch { location: location.clone(), reason, is_temporary: true });
+        }
+        count_retry();
+        std::thread::sleep(pause);
+        wait = wait.saturating_mul(2).min(LONGEST_WAIT);
+    }
+}
+
+/// Asks, and asks where the server sends us, if that is safe.
+fn follow(
+    location: &Location,
+    address: &Address,
+    ask: Ask,
+    manners: &Manners,
+) -> Result<(Answer, crate::manners::Turn), Fault> {
+    follow_to(location, &mut address.clone(), ask, manners)
+}
+
+fn follow_to(
+    location: &Location,
+    at: &mut Address,
+    ask: Ask,
+    manners: &Manners,
+) -> Result<(Answer, crate::manners::Turn), Fault> {
+    for _ in 0..=MOST_REDIRECTS {
+        let answer = ask_host(location, at, ask, manners)?;
+        if !matches!(answer.0.status, 301 | 302 | 303 | 307 | 308) {
+            return Ok(answer);
+        }
+        let said = answer.0.header("location").unwrap_or_default();
+        let Some(next) = at.join(said).filter(|_| !said.is_empty()) else {
+            return Err(lasting(location, "the server sends us to a place that is no web address").into());
+        };
+        if at.scheme() == Scheme::Https && next.scheme() == Scheme::Http {
+            let reason = format!("the server sends us from https to {}, which is not safe", next.without_query());
+            return Err(lasting(location, reason).into());
+        }
+        *at = next;
+    }
+    Err(lasting(location, format!("the server sends us on more than {MOST_REDIRECTS} times")).into())
+}
+
+/// One request, within the limits of its host.
+fn ask_host(
+    location: &Location,
+    at: &Address,
+    ask: Ask,
+    manners: &Manners,
+) -> Result<(Answer, crate::manners::Turn), Fault> {
+    for n_tries in 0..=NAME_TRIES {
+        let turn = turn(at.authority());
+        match send(at, ask, manners) {
+            Ok(answer) => return Ok((answer, turn)),
+            Err(NoAnswer::Passing(reason)) => return Err(again(reason)),
+            Err(NoAnswer::Lasting(reason)) => return Err(lasting(location, reason).into()),
+            Err(NoAnswer::NoHost) if n_tries < NAME_TRIES => {
+                drop(turn);
+                std::thread::sleep(FIRST_WAIT);
+            }
+            Err(NoAnswer::NoHost) => break,
+        }
+    }
+    let reason = format!("there is no host `{}`", at.authority());
+    Err(Fault::Final(StoreError::Fetch { location: location.clone(), reason, is_temporary: true }))
+}
+
+/// What a status says that brought no bytes.
+fn refusal(location: &Location, answer: &Answer) -> Fault {
+    let location = location.clone();
+    match answer.status {
+        status @ (404 | 410) => Fault::Final(StoreError::Absent { location, status }),
+        status @ (401 | 403 | 407 | 511) => Fault::Final(StoreError::Denied { location, status }),
+        status @ (408 | 425 | 429 | 500 | 502..=504) => {
+            let after = answer.header("retry-after").and_then(|text| text.parse().ok()).map(Duration::from_secs);
+            Fault::Again { reason: format!("the server answered {status}"), after }
+        }
+        status => Fault::Final(lasting(&location, format!("the server answered {status}"))),
+    }
+}
+
+fn is_packed(answer: &Answer) -> bool {
+    answer.header("content-encoding").is_some_and(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity"))
+}
+
+fn packed(location: &Location, answer: &Answer) -> StoreError {
+    let name = answer.header("content-encoding").unwrap_or_default();
+    lasting(location, format!("the server packs it with `{name}`, though that was not asked for"))
+}
+
+fn is_web_page(answer: &Answer) -> bool {
+    answer.header("content-type").is_some_and(|kind| {
+        let kind = kind.to_ascii_lowercase();
+        kind.starts_with("text/html") || kind.starts_with("application/xhtml")
+    })
+}
+
+/// What a `Content-Range` says.
+struct Part {
+    first: u64,
+    last: u64,
+    total: Option<u64>,
+}
+
+fn content_range(answer: &Answer) -> Option<Part> {
+    let said = answer.header("content-range")?;
+    let (unit, rest) = said.split_once(' ')?;
+    let (part, total) = rest.trim().split_once('/')?;
+    let (first, last) = part.split_once('-')?;
+    let total = match total {
+        "*" => None,
+        total => Some(total.parse().ok()?),
+    };
+    let part = Part { first: first.parse().ok()?, last: last.parse().ok()?, total };
+    let is_whole = part.first <= part.last && part.total.is_none_or(|total| part.last < total);
+    (unit.eq_ignore_ascii_case("bytes") && is_whole).then_some(part)
+}
+
+/// Reads a body that must have exactly `n_bytes`. Room is taken as bytes arrive, not as they are announced.
+fn read_exactly(answer: &mut Answer, n_bytes: u64, buffer: &mut Vec<u8>) -> Result<(), Fault> {
+    buffer.clear();
+    let read = (&mut answer.body).take(n_bytes.saturating_add(1)).read_to_end(buffer);
+    let got = buffer.len() as u64;
+    count_received(got);
+    match read {
+        Ok(_) if got == n_bytes => Ok(()),
+        Ok(_) if got > n_bytes => Err(again(format!("more than the {n_bytes} bytes that were asked for arrived"))),
+        Ok(_) => Err(again(format!("{got} of {n_bytes} bytes arrived"))),
+        Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+            Err(again(format!("the server was silent after {got} of {n_bytes} bytes")))
+        }
+        Err(_) => Err(again(format!("the connection broke off after {got} of {n_bytes} bytes"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_does_not_say_tells_no_difference() {
+        let marks = |state| Marks::from_state(state);
+        assert!(!marks("etag \"a\"\nmodified Mon").differ(&marks("etag \"a\"")));
+        assert!(!marks("").differ(&marks("etag \"a\"")));
+        assert!(marks("etag \"a\"").differ(&marks("etag \"b\"")));
+        assert!(marks("etag \"a\"\nmodified Mon").differ(&marks("etag \"a\"\nmodified Tue")));
+        assert_eq!(marks("etag \"a\"\nmodified Mon").to_state(), "etag \"a\"\nmodified Mon");
+    }
+}

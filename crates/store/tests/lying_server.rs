@@ -1,0 +1,210 @@
+//! Reading from a web server that has one fault: the right bytes or a refusal that says why, soon.
+
+#![allow(clippy::unwrap_used)] // A test: its panic is its verdict.
+
+use std::time::{Duration, Instant};
+
+use frazil_model::{
+    location::Location,
+    problem::{Exit, Problem},
+    range::ByteRange,
+};
+use frazil_store::{
+    StoreError,
+    manners::{Manners, ask_gently},
+    read::{Reader, fingerprint},
+};
+use frazil_testkit::lying::{FAULTS, LyingServer};
+
+const LARGE: usize = 600_000;
+const MEDIUM: usize = 100_000;
+const SMALL: usize = 1_000;
+
+fn content(n_bytes: usize) -> Vec<u8> {
+    (0..n_bytes).map(|at| u8::try_from((at * 7 + at / 256) % 251).unwrap()).collect()
+}
+
+fn server() -> LyingServer {
+    let files = [
+        ("large.nc", content(LARGE)),
+        ("small.nc", content(SMALL)),
+        ("medium.nc", content(MEDIUM)),
+        ("empty.nc", Vec::new()),
+    ];
+    let server = LyingServer::start(files.map(|(name, bytes)| (name.to_owned(), bytes)).into());
+    let quick = Duration::from_millis(400);
+    ask_gently(&server.host(), Manners { connect_within: quick, silence_within: quick, ..Manners::default() });
+    server
+}
+
+/// Reads a file in a few parts; what it has there must be what is read.
+fn read(server: &LyingServer, fault: &str, name: &str) -> Result<usize, StoreError> {
+    let location = Location::parse(&(server.address(fault, name) + "?key=hidden")).unwrap();
+    let state = fingerprint(&location)?;
+    let reader = Reader::open_as(&location, &state)?;
+    let expected = content(usize::try_from(state.size_bytes.min(LARGE as u64)).unwrap());
+    let mut n_bytes = 0;
+    let parts = [
+        (0, state.size_bytes.min(50)),
+        (state.size_bytes / 2, state.size_bytes / 4),
+        (state.size_bytes.saturating_sub(9), state.size_bytes.min(9)),
+    ];
+    for (offset, length) in parts {
+        let Some(range) = ByteRange::new(offset, length) else { continue };
+        let bytes = reader.read(range)?;
+        let offset = usize::try_from(offset).unwrap();
+        assert_eq!(bytes, expected[offset..offset + bytes.len()], "{fault}");
+        assert_eq!(bytes.len() as u64, length, "{fault}");
+        n_bytes += bytes.len();
+    }
+    Ok(n_bytes)
+}
+
+/// What is shown of an error: its code and message.
+#[track_caller]
+fn refused(server: &LyingServer, fault: &str, name: &str, code: &str, says: &str, exit: Exit) {
+    let error = read(server, fault, name).unwrap_err();
+    let shown = error.to_string();
+    assert_eq!(error.code(), code, "{fault}: {shown}");
+    assert!(shown.contains(says) && shown.contains(&format!("/{fault}/{name}")), "{fault}: {shown}");
+    assert!(!shown.contains("hidden"), "{shown}");
+    assert_eq!(error.exit(), exit, "{fault}: {shown}");
+}
+
+#[test]
+fn a_large_file_is_read_in_the_parts_that_are_asked_for() {
+    let server = server();
+    assert_eq!(read(&server, "honest", "large.nc").unwrap(), 50 + LARGE / 4 + 9);
+    let asked = server.requests("honest", "large.nc");
+    assert_eq!(asked, ["HEAD", "GET bytes=0-49", "GET bytes=300000-449999", "GET bytes=599991-599999"]);
+}
+
+#[test]
+fn a_small_file_is_asked_for_once() {
+    let server = server();
+    assert_eq!(read(&server, "honest", "small.nc").unwrap(), 50 + 250 + 9);
+    assert_eq!(server.requests("honest", "small.nc"), ["HEAD", "GET bytes=0-999"]);
+    assert_eq!(read(&server, "no-ranges", "small.nc").unwrap(), 50 + 250 + 9);
+    assert_eq!(read(&server, "honest", "empty.nc").unwrap(), 0);
+    // A small part of it costs no more than that part; a server that knows no parts gives all of it once.
+    read(&server, "honest", "medium.nc").unwrap();
+    assert_eq!(server.requests("honest", "medium.nc"), ["HEAD", "GET bytes=0-49", "GET bytes=0-99999"]);
+    read(&server, "no-ranges", "medium.nc").unwrap();
+    assert_eq!(server.requests("no-ranges", "medium.nc").len(), 3);
+}
+
+#[test]
+fn a_fault_that_passes_does_not_show() {
+    let server = server();
+    let passing = ["busy-twice", "cut", "short", "reset-once", "no-head", "no-length", "no-marks", "hop", "limited"];
+    std::thread::scope(|scope| {
+        for fault in passing {
+            let server = &server;
+            scope.spawn(move || {
+                for name in ["large.nc", "small.nc"] {
+                    read(server, fault, name).unwrap_or_else(|error| panic!("{fault}: {error}"));
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_fault_that_lasts_is_named() {
+    let server = server();
+    refused(&server, "honest", "absent.nc", "store.not-found", "404", Exit::No);
+    assert!(server.requests("honest", "absent.nc").len() <= 3);
+    refused(&server, "no-ranges", "large.nc", "store.range-ignored", "ignores byte ranges", Exit::No);
+    refused(&server, "other-range", "large.nc", "store.wrong-range", "bytes 1-50/600000", Exit::No);
+    refused(&server, "many-parts", "large.nc", "store.wrong-range", "nothing", Exit::No);
+    refused(&server, "other-total", "large.nc", "store.changed", "size", Exit::No);
+    refused(&server, "changes", "large.nc", "store.changed", "another version", Exit::No);
+    refused(&server, "changes-quietly", "large.nc", "store.changed", "size", Exit::No);
+    refused(&server, "not-satisfiable", "large.nc", "store.changed", "no longer", Exit::No);
+    refused(&server, "login-page", "small.nc", "store.web-page", "web page", Exit::No);
+    refused(&server, "gzip", "small.nc", "store.fetch", "`gzip`", Exit::No);
+    refused(&server, "forbidden", "small.nc", "store.refused", "403", Exit::SignIn);
+    refused(&server, "unauthorized", "small.nc", "store.refused", "401", Exit::SignIn);
+    refused(&server, "loop", "small.nc", "store.fetch", "more than 5 times", Exit::No);
+    assert_eq!(server.requests("loop", "small.nc").len(), 6);
+    refused(&server, "to-file", "small.nc", "store.fetch", "no web address", Exit::No);
+    refused(&server, "gone-elsewhere", "small.nc", "store.fetch", "no web address", Exit::No);
+    refused(&server, "come-back-late", "small.nc", "store.fetch", "7200 s", Exit::Later);
+    assert_eq!(server.requests("come-back-late", "small.nc").len(), 1);
+}
+
+#[test]
+fn tries_have_an_end() {
+    let server = server();
+    let patient = ["always-busy", "cut-always", "short-always", "long", "reset", "garbage", "endless-head"];
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for fault in patient {
+            let server = &server;
+            scope.spawn(move || {
+                let error = read(server, fault, "small.nc").unwrap_err();
+                assert_eq!(error.code(), "store.fetch", "{fault}: {error}");
+                assert!(server.requests(fault, "small.nc").len() <= 15, "{fault}");
+                if fault != "endless-head" {
+                    assert_eq!(error.exit(), Exit::Later, "{fault}: {error}");
+                }
+            });
+        }
+    });
+    assert_eq!(server.requests("always-busy", "small.nc").len(), 7);
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[test]
+fn silence_has_an_end() {
+    let server = server();
+    let quick = Duration::from_millis(400);
+    ask_gently(
+        &server.host(),
+        Manners { retries: 1, connect_within: quick, silence_within: quick, ..Manners::default() },
+    );
+    let began = Instant::now();
+    refused(&server, "stall", "small.nc", "store.fetch", "silent", Exit::Later);
+    refused(&server, "stall-in-body", "small.nc", "store.fetch", "", Exit::Later);
+    // A byte now and then is no answer either.
+    refused(&server, "drip", "small.nc", "store.fetch", "", Exit::Later);
+    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_size_that_cannot_be_takes_no_memory() {
+    let server = server();
+    ask_gently(&server.host(), Manners { retries: 0, ..Manners::default() });
+    let location = Location::parse(&server.address("huge", "small.nc")).unwrap();
+    let reader = Reader::open(&location).unwrap();
+    let error = reader.read(ByteRange::new(0, 1 << 59).unwrap()).unwrap_err();
+    assert_eq!(error.code(), "store.fetch", "{error}");
+}
+
+#[test]
+fn nobody_listening_is_an_error_that_may_pass() {
+    let gone = server().host();
+    ask_gently(&gone, Manners { retries: 1, ..Manners::default() });
+    let error = fingerprint(&Location::parse(&format!("http://{gone}/a.nc")).unwrap()).unwrap_err();
+    assert_eq!((error.code(), error.exit()), ("store.fetch", Exit::Later), "{error}");
+}
+
+#[test]
+fn every_fault_is_tried() {
+    let here = include_str!("lying_server.rs");
+    let missing: Vec<_> = FAULTS.iter().filter(|fault| !here.contains(&format!("\"{fault}\""))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+#[test]
+fn a_file_on_this_machine_that_changed_is_refused() {
+    let path = std::env::temp_dir().join(format!("frazil-changed-{}", std::process::id()));
+    std::fs::write(&path, b"before").unwrap();
+    let location = Location::File(path.display().to_string());
+    let before = fingerprint(&location).unwrap();
+    assert!(Reader::open_as(&location, &before).is_ok());
+    std::fs::write(&path, b"afterwards").unwrap();
+    let error = Reader::open_as(&location, &before).unwrap_err();
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(error.code(), "store.changed");
+}
