@@ -23,9 +23,7 @@ use frazil_model::{
     layout::{Growth, LayoutRequest},
     location::Location,
     plan::{Limits, Task},
-    recipe::{
-        Spanned,
-        each::Step,spec::CodecSpec, write::ZarrFormat},
+    recipe::{Spanned, each::Step, spec::CodecSpec, write::ZarrFormat},
     region::{Region, coordinates_of, count, number_of},
 };
 use frazil_store::folder::Folder;
