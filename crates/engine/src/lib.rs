@@ -5,8 +5,8 @@
 
 pub mod boxes;
 pub mod build;
-pub mod compare;
 pub mod derived;
+pub mod compare;
 pub mod elsewhere;
 pub mod error;
 pub mod extend;
