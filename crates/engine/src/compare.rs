@@ -23,9 +23,7 @@ use frazil_model::{
     layout::{Growth, LayoutRequest},
     location::Location,
     plan::{Limits, Task},
-    recipe::{
-        Spanned,
-        each::Step,spec::CodecSpec, write::ZarrFormat},
+    recipe::{Spanned, each::Step, spec::CodecSpec, write::ZarrFormat},
     region::{Region, coordinates_of, count, number_of},
 };
 use frazil_store::folder::Folder;
@@ -278,13 +276,7 @@ impl Comparison<'_> {
         let within = coordinates_of(element, &region.shape);
         let start: Vec<u64> = within.iter().zip(&region.start).map(|(at, start)| at + start).collect();
         let here = Region { shape: vec![1; start.len()], start };
-        let source = match &variable.content {
-            Content::Pieces(pieces) => pieces
-                .iter()
-                .find(|piece| piece.at.intersect(&here).is_some() || here.start.is_empty())
-                .map(|piece| self.prepared.sources[piece.file].name.clone()),
-            _ => None,
-        };
+        let source = self.file_of(variable, &here).map(|file| self.prepared.sources[file].name.clone());
         let finding = Finding {
             key: None,
             array: Some(variable.path.clone()),
@@ -293,6 +285,27 @@ impl Comparison<'_> {
             problem,
         };
         self.found.lock().unwrap_or_else(PoisonError::into_inner).add(finding);
+    }
+
+    /// The file that an element comes from. Small variables are joined before they are cut into boxes of files, so of
+    /// these it is known where they are alike in all files, or through a larger variable of the same labels.
+    fn file_of(&self, variable: &CombinedVariable, here: &Region) -> Option<usize> {
+        let holds = |content: &Content, is_it: &dyn Fn(&Region) -> bool| match content {
+            Content::Pieces(pieces) => pieces.iter().find(|piece| is_it(&piece.at)).map(|piece| piece.file),
+            _ => None,
+        };
+        if let Content::Pieces(_) = variable.content {
+            return holds(&variable.content, &|at| here.start.is_empty() || at.intersect(here).is_some());
+        }
+        if self.prepared.sources.len() == 1 {
+            return Some(0);
+        }
+        let axis = variable.along?;
+        let (name, index) = (variable.dimensions.get(axis)?, *here.start.get(axis)?);
+        self.prepared.combined.variables.iter().find_map(|other| {
+            let axis = other.dimensions.iter().position(|dimension| dimension == name)?;
+            holds(&other.content, &|at| (at.start[axis]..at.end(axis)).contains(&index))
+        })
     }
 
     /// What the sources give for a box.
