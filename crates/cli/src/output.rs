@@ -81,6 +81,9 @@ impl Talk {
         if self.json {
             print_report(&answer.report);
         } else {
+            if self.verbose {
+                self.say(&format!("{verb} took {:.3} s", answer.report.seconds));
+            }
             print(&answer.text);
             if !self.quiet {
                 for warning in &answer.report.warnings {

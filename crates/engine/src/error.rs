@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use frazil_formats::FormatError;
 use frazil_model::{
-    combine::{error::CombineError, steps::StepError},
+    combine::{error::CombineError, expect::Failure, steps::StepError},
     layout::LayoutError,
     location::LocationError,
     plan::PlanError,
@@ -74,6 +74,8 @@ pub enum EngineError {
     Extend { file: String, reason: String },
     #[error("`{place}` is no folder of this machine, and frazil writes to those only")]
     NotWritable { place: String },
+    #[error("the result is not what the recipe expects: {0}")]
+    Expect(#[from] Failure),
     #[error("`{key}` is not written yet")]
     Missing { key: String },
     #[error("a thread of the run ended without a word: {reason}")]
@@ -110,6 +112,7 @@ impl Problem for EngineError {
             Self::NoPlan { .. } => "run.no-plan",
             Self::Extend { .. } => "extend.refused",
             Self::NotWritable { .. } => "target.not-writable",
+            Self::Expect(failure) => failure.code(),
             Self::Missing { .. } => "run.missing",
             Self::Thread { .. } => "run.thread",
         }
@@ -165,6 +168,7 @@ impl Problem for EngineError {
             Self::NoPlan { .. } => "save one with `frazil build FEEDSTOCK --plan-only`".into(),
             Self::Extend { .. } => "build the store again with `mode: replace` if the new files should win".into(),
             Self::Missing { .. } => "run the parts that are not done, then `--finish` again".into(),
+            Self::Expect(failure) => return failure.hint(),
             Self::NotWritable { .. } => "write to a local path and copy the store from there".into(),
             Self::Document { .. } | Self::Thread { .. } => return None,
         })

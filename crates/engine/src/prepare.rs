@@ -20,7 +20,7 @@ use frazil_model::{
     location::Location,
     manifest::ChunkTable,
     plan::{ArrayPlan, Cuts, Limits, PlanError, SourceSizes, Task, plan_array, reading_bytes, room, tasks},
-    recipe::{each::Step, source::KeyValue, span::Spanned},
+    recipe::{each::Step, expect::Expectation, source::KeyValue, span::Spanned},
     region::count,
 };
 use serde::Serialize;
@@ -53,6 +53,8 @@ pub struct Request {
     pub steps: Vec<Spanned<Step>>,
     /// The keys of each file, for the steps that ask for them; a file without a row has none.
     pub keys: Vec<BTreeMap<String, KeyValue>>,
+    /// What must hold of the result.
+    pub expect: Vec<Spanned<Expectation>>,
     /// Decisions about files that differ.
     pub policies: Policies,
     /// How the store is cut and packed.

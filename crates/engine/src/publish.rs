@@ -359,7 +359,8 @@ pub(crate) fn run_tasks(
     done.iter().filter(|(_, line)| line.bytes.is_some()).for_each(|(key, _)| note_folders(key, &mut touched));
     let journal = Journal::open(folder, journal_name)?;
     // Readers of the old shape see the chunk at the edge, so it is on the disk before its name is.
-    let is_visible = [ZarrFormat::V3, ZarrFormat::V2].iter().any(|format| folder.root().join(root_key(*format)).exists());
+    let is_visible =
+        [ZarrFormat::V3, ZarrFormat::V2].iter().any(|format| folder.root().join(root_key(*format)).exists());
     let syncing = if is_visible { Syncing::Each } else { Syncing::AtTheEnd };
     let sink = ZarrSink { store, folder, journal: &journal, touched: Mutex::new(touched), syncing };
     let job = Job {

@@ -12,6 +12,9 @@ use frazil_model::region::Region;
 /// A slab is about this large: small enough that threads seldom meet, large enough that locks do not count.
 const SLAB_BYTES: usize = 256 << 10;
 
+/// Writes rows of a slab: its bytes, its first row, and the rows to write.
+pub type RowWriter<'a> = dyn FnMut(&mut [u8], usize, std::ops::Range<usize>) + 'a;
+
 /// One target chunk that is being filled.
 #[derive(Debug)]
 pub struct ChunkBuffer {
@@ -87,7 +90,7 @@ impl ChunkBuffer {
 
     /// Runs `write` on each slab that holds rows `first .. first + n_rows`, with the slab's first row, and the part of
     /// the rows that lies in it.
-    pub fn rows(&self, first: usize, n_rows: usize, write: &mut dyn FnMut(&mut [u8], usize, std::ops::Range<usize>)) {
+    pub fn rows(&self, first: usize, n_rows: usize, write: &mut RowWriter<'_>) {
         let mut row = first;
         let end = first + n_rows;
         while row < end {
