@@ -177,6 +177,7 @@ mod tests {
             frazil_receipt: 1,
             plan,
             request: String::new(),
+            along: None,
             sources: vec![source],
             n_arrays: 1,
             n_units: 2,
