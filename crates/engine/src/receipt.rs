@@ -178,6 +178,7 @@ mod tests {
             plan,
             along: None,
             request: String::new(),
+            along: None,
             sources: vec![source],
             n_arrays: 1,
             n_units: 2,
