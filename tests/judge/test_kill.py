@@ -152,7 +152,7 @@ def test_an_interrupt_ends_within_two_seconds_and_says_how_to_resume(large, tmp_
     for i in range(n_times):
         store = large.fresh(tmp_path / str(i))
         with tempfile.TemporaryFile() as err:
-            process = start(large.command(store), out=subprocess.DEVNULL, err=err)
+            process = start(large.command(store), out=err, err=err)
             time.sleep(large.seconds * (i + 0.5) / (n_times + 1))
             process.send_signal(number)
             asked = time.monotonic()

@@ -386,7 +386,7 @@ def convert(folder, *words):
     write(folder / "a.nc")
     store = folder / "out.zarr"
     done = subprocess.run(
-        [*binary(), "convert", str(folder / "a.nc"), str(store), *words], capture_output=True, text=True, timeout=120
+        [*binary(), "convert", str(folder / "a.nc"), str(store), "--to", "zarr", *words], capture_output=True, text=True, timeout=120
     )
     return done, store
 

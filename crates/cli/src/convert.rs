@@ -68,6 +68,7 @@ fn request(words: &Convert) -> Result<Request, EngineError> {
         sources: found.into_iter().map(|found| (found.location, found.name)).collect(),
         steps,
         keys: Vec::new(),
+        expect: Vec::new(),
         policies,
         layout: LayoutRequest {
             format: words.zarr_format,

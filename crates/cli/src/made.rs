@@ -44,7 +44,7 @@ pub fn text(report: &Report, format: ZarrFormat) -> String {
         "planned" => plan,
         "nothing-new" => format!("{store} holds every label already\n"),
         "plan-saved" => format!("{plan}saved beside {store}; do its parts with --part 1/N …, then --finish\n"),
-        "part-done" => format!("part done; when all are: --finish\n"),
+        "part-done" => "part done; when all are: --finish\n".to_owned(),
         "already-there" => {
             format!("{store} is there already, made of the same files: nothing was written\n{}", snippet(&store))
         }

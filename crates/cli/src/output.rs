@@ -81,6 +81,9 @@ impl Talk {
         if self.json {
             print_report(&answer.report);
         } else {
+            if self.verbose {
+                self.say(&format!("{verb} took {:.3} s", answer.report.seconds));
+            }
             print(&answer.text);
             if !self.quiet {
                 for warning in &answer.report.warnings {
@@ -181,10 +184,12 @@ fn fault() -> ErrorReport {
 /// A flag that SIGINT, SIGTERM and SIGHUP set. The second signal ends the process at once.
 pub fn stop_on_signals() -> Arc<AtomicBool> {
     use signal_hook::{
-        consts::{SIGHUP, SIGINT, SIGTERM},
+        consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ},
         flag,
     };
     let stop = Arc::new(AtomicBool::new(false));
+    // Past the largest file that a user may write the system sends a signal; unheard, the write itself says why.
+    let _ = flag::register(SIGXFSZ, Arc::default());
     for signal in [SIGINT, SIGTERM, SIGHUP] {
         // If it cannot be caught, the process ends as processes do: what is done is kept either way.
         let _ = flag::register_conditional_shutdown(signal, i32::from(Exit::Interrupted.code()), Arc::clone(&stop));

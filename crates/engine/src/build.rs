@@ -66,6 +66,7 @@ pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<
         sources: files.found.iter().map(|found| (found.location.clone(), found.name.clone())).collect(),
         steps: recipe.each.clone(),
         keys: files.found.into_iter().map(|found| found.keys).collect(),
+        expect: recipe.expect.clone(),
         policies: Policies {
             along: combine.along.first().map(|along| along.dimension.value.clone()),
             align: combine.align.clone(),

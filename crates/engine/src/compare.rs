@@ -20,12 +20,10 @@ use frazil_model::{
         policy::{Differ, Duplicates, Policies},
     },
     dtype::{DataType, FloatType},
-    layout::{Growth, LayoutRequest},
+    layout::{Growth, LayoutRequest, TargetArray},
     location::Location,
     plan::{Limits, Task},
-    recipe::{
-        Spanned,
-        each::Step,spec::CodecSpec, write::ZarrFormat},
+    recipe::{Spanned, each::Step, spec::CodecSpec, write::ZarrFormat},
     region::{Region, coordinates_of, count, number_of},
 };
 use frazil_store::folder::Folder;
@@ -40,7 +38,7 @@ use crate::{
         buffer::{ChunkBuffer, Pool},
         gather::{self, Elements, scatter},
     },
-    source::ChunkReader,
+    source::{ChunkReader, Source},
     store::StoreBoxes,
     strided::{self, Walk, c_strides},
     unchanged,
@@ -105,6 +103,7 @@ pub fn request(root: &Path, receipt: &Receipt, sources: Vec<(Location, String)>,
         sources,
         steps,
         keys: Vec::new(),
+        expect: Vec::new(),
         policies: Policies { along, differ: asked.differ, duplicates: asked.duplicates, ..Policies::default() },
         layout: LayoutRequest {
             format: if is_v2 { ZarrFormat::V2 } else { ZarrFormat::V3 },
@@ -242,12 +241,7 @@ impl Comparison<'_> {
     fn compare_box(&self, task: &Task, store: &mut StoreBoxes, reader: &mut ChunkReader) -> Result<(), EngineError> {
         let Some(number) = self.numbers.get(task.array).copied().flatten() else { return Ok(()) };
         let target = &self.prepared.targets[task.array];
-        let unit = target.unit_shape();
-        let cell: Vec<u64> = task.n_units.iter().zip(unit).map(|(n, length)| n * length).collect();
-        let first: Vec<u64> = task.first.iter().zip(unit).map(|(first, length)| first * length).collect();
-        let end = first.iter().zip(&cell).zip(&target.shape).map(|((first, cell), length)| (first + cell).min(*length));
-        let shape = end.zip(&first).map(|(end, first)| end.saturating_sub(*first)).collect();
-        let region = Region { start: first, shape };
+        let region = region_of(task, target);
         if region.n_elements() == 0 {
             return Ok(());
         }
@@ -256,7 +250,7 @@ impl Comparison<'_> {
             first_other_text(texts, &target.shape, &region, &store.texts(number, &region)?)
         } else {
             let element_bytes = target.dtype.size_bytes().unwrap_or(1) as usize;
-            let expected = self.expected(variable, &region, element_bytes, reader)?;
+            let expected = expected(&self.prepared.sources, variable, &region, reader)?;
             let mut there = vec![0; expected.len()];
             match store.read(number, &region, &mut there) {
                 Ok(()) => first_other(&target.dtype, element_bytes, &expected, &there),
@@ -278,13 +272,7 @@ impl Comparison<'_> {
         let within = coordinates_of(element, &region.shape);
         let start: Vec<u64> = within.iter().zip(&region.start).map(|(at, start)| at + start).collect();
         let here = Region { shape: vec![1; start.len()], start };
-        let source = match &variable.content {
-            Content::Pieces(pieces) => pieces
-                .iter()
-                .find(|piece| piece.at.intersect(&here).is_some() || here.start.is_empty())
-                .map(|piece| self.prepared.sources[piece.file].name.clone()),
-            _ => None,
-        };
+        let source = self.file_of(variable, &here).map(|file| self.prepared.sources[file].name.clone());
         let finding = Finding {
             key: None,
             array: Some(variable.path.clone()),
@@ -295,33 +283,65 @@ impl Comparison<'_> {
         self.found.lock().unwrap_or_else(PoisonError::into_inner).add(finding);
     }
 
-    /// What the sources give for a box.
-    fn expected(
-        &self,
-        variable: &CombinedVariable,
-        region: &Region,
-        element_bytes: usize,
-        reader: &mut ChunkReader,
-    ) -> Result<Vec<u8>, EngineError> {
-        let pieces = match &variable.content {
-            Content::Pieces(pieces) => pieces,
-            Content::Inline(all) => return Ok(cut(all, &variable.shape, region, element_bytes)),
-            Content::Texts(_) => return Ok(Vec::new()),
+    /// The file that an element comes from. Small variables are joined before they are cut into boxes of files, so of
+    /// these it is known where they are alike in all files, or through a larger variable of the same labels.
+    fn file_of(&self, variable: &CombinedVariable, here: &Region) -> Option<usize> {
+        let holds = |content: &Content, is_it: &dyn Fn(&Region) -> bool| match content {
+            Content::Pieces(pieces) => pieces.iter().find(|piece| is_it(&piece.at)).map(|piece| piece.file),
+            _ => None,
         };
-        let sources = &self.prepared.sources;
-        let zero = vec![0; element_bytes];
-        let buffer = ChunkBuffer::new(&Pool::default(), region.clone(), &region.shape, element_bytes, Some(&zero));
-        let mut scratch = Vec::new();
-        for read in gather::reads(pieces, variable.along, region, sources) {
-            let piece = &pieces[read.piece];
-            let source = &sources[piece.file];
-            let elements = reader.elements(source, piece.variable, read.chunk, &mut |_, _| {})?;
-            let fill = &source.variable(piece.variable).fill;
-            let elements = elements.map(Loose::Elements).map_or(Elements::Fill(fill), Elements::Chunk);
-            scatter(&read, piece, source, elements, &[&buffer], &region.shape, &mut scratch)?;
+        if let Content::Pieces(_) = variable.content {
+            return holds(&variable.content, &|at| here.start.is_empty() || at.intersect(here).is_some());
         }
-        Ok(buffer.take_whole().to_vec())
+        if self.prepared.sources.len() == 1 {
+            return Some(0);
+        }
+        let axis = variable.along?;
+        let (name, index) = (variable.dimensions.get(axis)?, *here.start.get(axis)?);
+        self.prepared.combined.variables.iter().find_map(|other| {
+            let axis = other.dimensions.iter().position(|dimension| dimension == name)?;
+            holds(&other.content, &|at| (at.start[axis]..at.end(axis)).contains(&index))
+        })
     }
+}
+
+/// The elements that a box of the store should hold, read from the sources.
+///
+/// # Errors
+/// If a source cannot be read or a value not be mapped.
+pub(crate) fn expected(
+    sources: &[Source],
+    variable: &CombinedVariable,
+    region: &Region,
+    reader: &mut ChunkReader,
+) -> Result<Vec<u8>, EngineError> {
+    let element_bytes = variable.dtype.size_bytes().unwrap_or(1) as usize;
+    let pieces = match &variable.content {
+        Content::Pieces(pieces) => pieces,
+        Content::Inline(all) => return Ok(cut(all, &variable.shape, region, element_bytes)),
+        Content::Texts(_) => return Ok(Vec::new()),
+    };
+    let buffer = ChunkBuffer::new(&Pool::default(), region.clone(), &region.shape, element_bytes, Some(&variable.fill));
+    let mut scratch = Vec::new();
+    for read in gather::reads(pieces, variable.along, region, sources) {
+        let piece = &pieces[read.piece];
+        let source = &sources[piece.file];
+        let elements = reader.elements(source, piece.variable, read.chunk, &mut |_, _| {})?;
+        let fill = &source.variable(piece.variable).fill;
+        let elements = elements.map(Loose::Elements).map_or(Elements::Fill(fill), Elements::Chunk);
+        scatter(&read, piece, source, elements, &[&buffer], &region.shape, &mut scratch)?;
+    }
+    Ok(buffer.take_whole().to_vec())
+}
+
+/// The box of an array that a task makes.
+pub(crate) fn region_of(task: &Task, target: &TargetArray) -> Region {
+    let unit = target.unit_shape();
+    let start: Vec<u64> = task.first.iter().zip(unit).map(|(first, length)| first * length).collect();
+    let cell = task.n_units.iter().zip(unit).map(|(n_units, length)| n_units * length);
+    let end = start.iter().zip(cell).zip(&target.shape).map(|((first, cell), length)| (first + cell).min(*length));
+    let shape = end.zip(&start).map(|(end, first)| end.saturating_sub(*first)).collect();
+    Region { start, shape }
 }
 
 /// A box of elements that are all in memory.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use frazil_formats::FormatError;
 use frazil_model::{
-    combine::{error::CombineError, steps::StepError},
+    combine::{error::CombineError, expect::Failure, steps::StepError},
     layout::LayoutError,
     location::LocationError,
     plan::PlanError,
@@ -74,6 +74,8 @@ pub enum EngineError {
     Extend { file: String, reason: String },
     #[error("`{place}` is no folder of this machine, and frazil writes to those only")]
     NotWritable { place: String },
+    #[error("the result is not what the recipe expects: {0}")]
+    Expect(#[from] Failure),
     #[error("`{key}` is not written yet")]
     Missing { key: String },
     #[error("a thread of the run ended without a word: {reason}")]
@@ -110,6 +112,7 @@ impl Problem for EngineError {
             Self::NoPlan { .. } => "run.no-plan",
             Self::Extend { .. } => "extend.refused",
             Self::NotWritable { .. } => "target.not-writable",
+            Self::Expect(failure) => failure.code(),
             Self::Missing { .. } => "run.missing",
             Self::Thread { .. } => "run.thread",
         }
@@ -129,6 +132,9 @@ impl Problem for EngineError {
                     "name the variables you want with `--vars` (`keep:` in a recipe), without `{}`",
                     variable.trim_start_matches('/')
                 )
+            }
+            Self::Value { source: RuleError::DoesNotFit { .. }, .. } => {
+                "choose a type that holds every value; NaN fits no integer, and `mask` makes values missing".into()
             }
             Self::Value { .. } => "choose `differ: {packing: decode}` (`--differ packing=decode`)".into(),
             Self::StaticDiffers { variable, .. } => {
@@ -162,6 +168,7 @@ impl Problem for EngineError {
             Self::NoPlan { .. } => "save one with `frazil build FEEDSTOCK --plan-only`".into(),
             Self::Extend { .. } => "build the store again with `mode: replace` if the new files should win".into(),
             Self::Missing { .. } => "run the parts that are not done, then `--finish` again".into(),
+            Self::Expect(failure) => return failure.hint(),
             Self::NotWritable { .. } => "write to a local path and copy the store from there".into(),
             Self::Document { .. } | Self::Thread { .. } => return None,
         })

@@ -10,7 +10,7 @@ use frazil_model::{
     combine::{
         Combined, combine,
         labels::{Label, labels_of},
-        policy::{DifferAttrs, Policies},
+        policy::Policies,
         view::FileView,
     },
     layout::{Growth, TargetArray},
@@ -84,8 +84,6 @@ pub fn prepare_extension(request: &Request) -> Result<Ready, EngineError> {
         }
     }
     let mut policies = Policies { along: Some(along.clone()), ..request.policies.clone() };
-    // The store's attributes stand; those that carry meaning are still compared.
-    policies.differ.attrs = DifferAttrs::First;
     policies.follows_store = true;
     let combined = combine(&all_views, &policies)?;
     check_equal(&combined, &sources)?;
@@ -127,6 +125,12 @@ fn fresh(
     let mut fresh = BTreeSet::new();
     for (number, view) in views.iter().enumerate() {
         let labels = labels_of(view, along)?.ok_or_else(|| no_labels(&view.name))?;
+        if let (Some(Label::Time(_, ours)), Some(Label::Time(_, theirs))) = (there.first(), labels.first())
+            && ours != theirs
+        {
+            let reason = format!("its calendar is `{theirs}`, and the store's is `{ours}`");
+            return Err(EngineError::Extend { file: view.name.clone(), reason });
+        }
         let n_known = labels.iter().filter(|label| known.contains(label)).count();
         let refused = |reason: String| Err(EngineError::Extend { file: view.name.clone(), reason });
         if n_known == labels.len() {
@@ -184,6 +188,8 @@ fn extension(
                 return Err(refused(format!("`{name}` of the store cannot hold the new values exactly")));
             }
         }
+        // What the files do not agree on any more is left out, as if all had been joined at once.
+        layout.attributes.clone_from(&variable.attributes);
         let old_length = variable.along.map(|axis| layout.shape[axis]);
         layout.shape.clone_from(&variable.shape);
         if let (Some(shards), Some(axis), Some(old)) = (&layout.shards, variable.along, old_length)

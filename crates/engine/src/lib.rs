@@ -5,10 +5,11 @@
 
 pub mod boxes;
 pub mod build;
-pub mod derived;
 pub mod compare;
+pub mod derived;
 pub mod elsewhere;
 pub mod error;
+pub mod expect;
 pub mod extend;
 pub mod find;
 pub mod identity;

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::{
     error::EngineError,
+    expect,
     extend::{self, Ready},
     parts::{self, Part},
     prepare::{Prepared, Request, prepare},
@@ -63,6 +64,12 @@ pub fn make(
             Ready::Extend(extension) => tell(&mut report, &extension.prepared),
             Ready::NothingNew => {}
         }
+        if let Ready::Create(prepared) = &ready {
+            expect::check(&request.expect, prepared, stop)?;
+        }
+        if let Ready::Extend(extension) = &ready {
+            expect::check(&request.expect, &extension.prepared, stop)?;
+        }
         if stage == Stage::DryRun {
             report.dry_run = true;
             report.more.insert(
@@ -76,6 +83,7 @@ pub fn make(
         return Ok(report);
     }
     let prepared = prepare(request)?;
+    expect::check(&request.expect, &prepared, stop)?;
     tell(&mut report, &prepared);
     let outcome = match stage {
         Stage::DryRun => {

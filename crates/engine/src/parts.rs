@@ -75,7 +75,10 @@ pub fn part(
     let _lock = lock(&folder, Sharing::Plan(&prepared.hash))?;
     let store = store_of(request, prepared);
     let journal = format!("part-{}-of-{}", part.number, part.of);
-    run_tasks(prepared, &store, &folder, part.of_tasks(&saved.tasks), &journal, progress, stop).map(|_| ())
+    run_tasks(prepared, &store, &folder, part.of_tasks(&saved.tasks), &journal, progress, stop)?;
+    // Whoever finishes may sit on another machine and could not sync what this one holds back.
+    folder.sync_all()?;
+    Ok(())
 }
 
 /// Checks that every part was done, does what is missing if nobody else is at it, and shows the store.

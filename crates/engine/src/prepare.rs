@@ -1,6 +1,9 @@
 //! From files to a plan: scan, combine, lay out, cut into tasks. Nothing is written.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    path::PathBuf,
+};
 
 use frazil_formats::codecs::{most_encoded_bytes, working_bytes};
 use frazil_model::{
@@ -17,7 +20,7 @@ use frazil_model::{
     location::Location,
     manifest::ChunkTable,
     plan::{ArrayPlan, Cuts, Limits, PlanError, SourceSizes, Task, plan_array, reading_bytes, room, tasks},
-    recipe::{each::Step, source::KeyValue, span::Spanned},
+    recipe::{each::Step, expect::Expectation, source::KeyValue, span::Spanned},
     region::count,
 };
 use serde::Serialize;
@@ -50,6 +53,8 @@ pub struct Request {
     pub steps: Vec<Spanned<Step>>,
     /// The keys of each file, for the steps that ask for them; a file without a row has none.
     pub keys: Vec<BTreeMap<String, KeyValue>>,
+    /// What must hold of the result.
+    pub expect: Vec<Spanned<Expectation>>,
     /// Decisions about files that differ.
     pub policies: Policies,
     /// How the store is cut and packed.
@@ -314,8 +319,8 @@ pub(crate) fn check_equal(combined: &Combined, sources: &[Source]) -> Result<(),
     let mut reader = ChunkReader::default();
     for MustEqual { path, along, first, other } in &combined.must_equal {
         for (file, view) in [first, other] {
-            if !known.contains_key(&(*file, path)) {
-                known.insert((*file, path), digest(&whole_view(&mut reader, &sources[*file], view)?));
+            if let Entry::Vacant(unknown) = known.entry((*file, path)) {
+                unknown.insert(digest(&whole_view(&mut reader, &sources[*file], view)?));
             }
         }
         if known.get(&(first.0, path)) != known.get(&(other.0, path)) {
@@ -427,7 +432,7 @@ fn try_plan(
         let index = count(target.unit_shape()) / count(&target.chunk_shape).max(1) * 16;
         (unit, most_encoded_bytes(unit).saturating_add(index))
     };
-    // A shard that does not fit is kept encoded until it is whole, in one half, and filled by and by in the other.
+    // A shard that does not fit is kept encoded until it is whole, and filled by and by in a quarter of the room.
     let is_cut = |target: &TargetArray| {
         let (unit, worst) = worst_of(target);
         target.shard_shape.is_some() && unit.saturating_add(worst) > room
@@ -445,7 +450,7 @@ fn try_plan(
     for target in targets {
         let (_, worst) = worst_of(target);
         let wanted = match is_cut(target) {
-            true => room / 2,
+            true => room - (room / 4).max(target.chunk_bytes()).min(room),
             false => worst.max(worst.saturating_mul(n_encoders as u64).saturating_mul(hundredths) / 100),
         };
         encoded_bytes = wanted.max(encoded_bytes);

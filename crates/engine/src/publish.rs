@@ -32,7 +32,7 @@ use crate::{
     receipt::{INVENTORY, Inventory, RECEIPT, Receipt, SourceRecord, inventory_digest, sums},
     replace::beside,
     run::{Job, run},
-    sinks::zarr::{ZarrSink, ZarrStore, note_folders, root_key},
+    sinks::zarr::{Syncing, ZarrSink, ZarrStore, note_folders, root_key},
     source::Source,
     unchanged,
 };
@@ -358,7 +358,11 @@ pub(crate) fn run_tasks(
     let mut touched = BTreeSet::new();
     done.iter().filter(|(_, line)| line.bytes.is_some()).for_each(|(key, _)| note_folders(key, &mut touched));
     let journal = Journal::open(folder, journal_name)?;
-    let sink = ZarrSink { store, folder, journal: &journal, touched: Mutex::new(touched) };
+    // Readers of the old shape see the chunk at the edge, so it is on the disk before its name is.
+    let is_visible =
+        [ZarrFormat::V3, ZarrFormat::V2].iter().any(|format| folder.root().join(root_key(*format)).exists());
+    let syncing = if is_visible { Syncing::Each } else { Syncing::AtTheEnd };
+    let sink = ZarrSink { store, folder, journal: &journal, touched: Mutex::new(touched), syncing };
     let job = Job {
         sources: &prepared.sources,
         combined: &prepared.combined,
@@ -434,6 +438,7 @@ pub(crate) fn show(
     };
     folder.put(INVENTORY, inventory.as_bytes())?;
     folder.put(RECEIPT, receipt.to_text()?.as_bytes())?;
+    folder.sync_all()?;
     let of_documents =
         documents.iter().filter_map(|(key, _)| key.rsplit_once('/')).map(|(parent, _)| parent.to_owned());
     for key in touched.iter().cloned().chain(of_documents).collect::<BTreeSet<_>>() {

@@ -176,6 +176,7 @@ mod tests {
         let receipt = Receipt {
             frazil_receipt: 1,
             plan,
+            along: None,
             request: String::new(),
             sources: vec![source],
             n_arrays: 1,

@@ -264,11 +264,22 @@ impl ChunkReader {
 }
 
 impl Source {
-    /// The digest of what the file says about itself: structure, attributes, places of chunks.
+    /// The digest of what the file says about itself: structure, attributes, places of chunks, small values.
     #[must_use]
     pub fn structure(&self) -> String {
-        crate::identity::digest(
-            &postcard::to_allocvec(&(&self.decoded.dataset, &self.decoded.manifest)).unwrap_or_default(),
-        )
+        let about = postcard::to_allocvec(&(&self.decoded.dataset, &self.decoded.manifest)).unwrap_or_default();
+        let mut numbers: Vec<usize> = self.values.keys().copied().collect();
+        numbers.sort_unstable();
+        let mut all = crate::identity::digest(&about);
+        for number in numbers {
+            all.push_str(&match self.values.get(&number).map(AsRef::as_ref) {
+                Some(Values::Fixed(bytes)) => crate::identity::digest(bytes),
+                Some(Values::Texts(texts)) => {
+                    crate::identity::digest(&postcard::to_allocvec(texts).unwrap_or_default())
+                }
+                None => String::new(),
+            });
+        }
+        crate::identity::digest(all.as_bytes())
     }
 }

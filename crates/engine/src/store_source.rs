@@ -75,12 +75,7 @@ impl StoreReader {
     ///
     /// # Errors
     /// If the chunk cannot be read or decoded.
-    pub fn chunk(
-        &mut self,
-        source: &Source,
-        number: usize,
-        chunk: u64,
-    ) -> Result<&[u8], EngineError> {
+    pub fn chunk(&mut self, source: &Source, number: usize, chunk: u64) -> Result<&[u8], EngineError> {
         let Some(root) = &source.store else { return Err(source.unreadable(number, "it is no store")) };
         if self.open.as_ref().is_none_or(|(name, _)| *name != source.name) {
             self.open = Some((source.name.clone(), StoreBoxes::open(root, &source.name, MOST_CHUNK_BYTES)?));

@@ -187,7 +187,8 @@ impl Expected {
     fn finding(&self, key: &str, problem: impl Into<String>) -> Finding {
         let mut finding = Finding::of(key, problem);
         let folders = key.match_indices('/').map(|(at, _)| (&key[..at], &key[at + 1..]));
-        if let Some((layout, rest)) = folders.filter_map(|(at, rest)| Some((self.layouts.get(at)?, rest))).last() {
+        if let Some((layout, rest)) = folders.rev().filter_map(|(at, rest)| Some((self.layouts.get(at)?, rest))).next()
+        {
             finding.array = Some(layout.path.clone());
             finding.region = region_of(layout, rest);
         }

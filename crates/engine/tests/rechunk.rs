@@ -203,7 +203,8 @@ impl Case {
             for number in 0..n_chunks {
                 let within = coordinates_of(number as u64, &per_unit);
                 let cell: Vec<u64> = (0..at.len()).map(|axis| at[axis] * per_unit[axis] + within[axis]).collect();
-                let first: Vec<u64> = cell.iter().zip(&target.chunk_shape).map(|(cell, length)| cell * length).collect();
+                let first: Vec<u64> =
+                    cell.iter().zip(&target.chunk_shape).map(|(cell, length)| cell * length).collect();
                 let mut stored = bytes.as_slice();
                 if target.shard_shape.is_some() {
                     let index = &bytes[bytes.len() - 16 * n_chunks - 4..][16 * number..][..16];

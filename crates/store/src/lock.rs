@@ -5,15 +5,19 @@
 
 use std::{
     fs::{self, File, OpenOptions, TryLockError},
-    io::{Read, Write},
+    io::{Read, Seek, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use crate::error::StoreError;
 
 /// A lock file is made, locked and found removed by its last holder at most this often before we give up.
 const MOST_TRIES: usize = 100;
+
+/// Between two tries to join others of a plan.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// A held lock; dropped, it is free again. The file stays until [`Lock::remove`].
 #[derive(Debug)]
@@ -38,6 +42,7 @@ impl Lock {
     /// [`StoreError::Locked`] if another process holds it.
     pub fn take(path: &Path, sharing: Sharing<'_>) -> Result<Self, StoreError> {
         let failed = |error| StoreError::writing(path, 0, error);
+        let locked = || StoreError::Locked { path: path.to_owned() };
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(failed)?;
         }
@@ -46,10 +51,18 @@ impl Lock {
                 OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
             match file.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => match Self::join(path, file, sharing)? {
-                    Some(lock) => return Ok(lock),
-                    None => continue,
-                },
+                Err(TryLockError::WouldBlock) => {
+                    let Sharing::Plan(wanted) = sharing else { return Err(locked()) };
+                    // The first of a plan has it alone for a moment, while it writes the plan's name.
+                    if file.try_lock_shared().is_err() {
+                        std::thread::sleep(PAUSE);
+                        continue;
+                    }
+                    match Self::join(path, file, wanted)? {
+                        Some(lock) => return Ok(lock),
+                        None => continue,
+                    }
+                }
                 Err(TryLockError::Error(source)) => return Err(StoreError::NoLocks { path: path.to_owned(), source }),
             }
             if !is_still_at(&file, path) {
@@ -60,26 +73,33 @@ impl Lock {
                 Sharing::Plan(name) => name,
             };
             file.set_len(0).and_then(|()| (&file).write_all(name.as_bytes())).map_err(failed)?;
-            if let Sharing::Plan(_) = sharing {
-                // From exclusive to shared: others of the plan may come in.
-                file.try_lock_shared().map_err(|_| StoreError::Locked { path: path.to_owned() })?;
+            let Sharing::Plan(wanted) = sharing else { return Ok(Self { path: path.to_owned(), file }) };
+            // From exclusive to shared: others of the plan may come in. The system frees the one before it gives the
+            // other, so somebody may have come in between.
+            if file.try_lock_shared().is_ok()
+                && let Some(lock) = Self::join(path, file, wanted)?
+            {
+                return Ok(lock);
             }
-            return Ok(Self { path: path.to_owned(), file });
+            std::thread::sleep(PAUSE);
         }
-        Err(StoreError::Locked { path: path.to_owned() })
+        Err(locked())
     }
 
-    /// Joins the holders of the same plan. `None`: the file went away in between.
-    fn join(path: &Path, file: File, sharing: Sharing<'_>) -> Result<Option<Self>, StoreError> {
-        let locked = || StoreError::Locked { path: path.to_owned() };
-        let Sharing::Plan(wanted) = sharing else { return Err(locked()) };
-        file.try_lock_shared().map_err(|_| locked())?;
+    /// Joins the holders of the plan `wanted`, with whom `file` is locked. `None`: the file went away in between, or
+    /// its holder ended before it wrote a name.
+    fn join(path: &Path, mut file: File, wanted: &str) -> Result<Option<Self>, StoreError> {
         if !is_still_at(&file, path) {
             return Ok(None);
         }
+        let failed = |error| StoreError::writing(path, 0, error);
         let mut name = String::new();
-        (&file).read_to_string(&mut name).map_err(|error| StoreError::writing(path, 0, error))?;
-        if name == wanted { Ok(Some(Self { path: path.to_owned(), file })) } else { Err(locked()) }
+        file.rewind().map_err(failed)?;
+        file.read_to_string(&mut name).map_err(failed)?;
+        if name == wanted {
+            return Ok(Some(Self { path: path.to_owned(), file }));
+        }
+        if name.is_empty() { Ok(None) } else { Err(StoreError::Locked { path: path.to_owned() }) }
     }
 
     /// The folder that the file lies in has moved: it is now at `path`.
@@ -126,5 +146,20 @@ mod tests {
         assert!(matches!(Lock::take(&path, Sharing::Alone), Err(StoreError::Locked { .. })), "the second still works");
         second.remove().unwrap();
         assert!(!path.exists());
+    }
+    #[test]
+    fn parts_that_begin_at_the_same_moment_all_come_in() {
+        let path = std::env::temp_dir().join(format!("frazil-lock-together-{}", std::process::id()));
+        for _ in 0..20 {
+            let locks: Vec<Lock> = std::thread::scope(|scope| {
+                let take = || Lock::take(&path, Sharing::Plan("a"));
+                let threads: Vec<_> = (0..8).map(|_| scope.spawn(take)).collect();
+                threads.into_iter().map(|thread| thread.join().unwrap().unwrap()).collect()
+            });
+            for lock in locks {
+                lock.remove().unwrap();
+            }
+            assert!(!path.exists());
+        }
     }
 }

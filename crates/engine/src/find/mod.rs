@@ -114,9 +114,11 @@ pub fn find(sources: &[recipe::source::Source], folder: &Path, pick: Pick) -> Re
     let mut all = Files::default();
     for source in sources {
         let found = of_source(source, folder, &mut all.absent)?;
+        // What a folder or a page lists is there.
+        let is_listed = matches!(source.kind, SourceKind::Glob(_) | SourceKind::Index(_));
         let found = match source.missing {
-            Missing::Error => pick.of(found.len()).into_iter().filter_map(|at| found.get(at).cloned()).collect(),
-            Missing::Skip => there(found, pick, &mut all.absent)?,
+            Missing::Skip if !is_listed => there(found, pick, &mut all.absent)?,
+            _ => pick.of(found.len()).into_iter().filter_map(|at| found.get(at).cloned()).collect(),
         };
         if found.is_empty() {
             return Err(EngineError::NoFiles { source_name: source.name.value.clone() });

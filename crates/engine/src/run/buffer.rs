@@ -12,6 +12,9 @@ use frazil_model::region::Region;
 /// A slab is about this large: small enough that threads seldom meet, large enough that locks do not count.
 const SLAB_BYTES: usize = 256 << 10;
 
+/// Writes rows of a slab: its bytes, its first row, and the rows to write.
+pub type RowWriter<'a> = dyn FnMut(&mut [u8], usize, std::ops::Range<usize>) + 'a;
+
 /// One target chunk that is being filled.
 #[derive(Debug)]
 pub struct ChunkBuffer {
@@ -38,6 +41,22 @@ impl Pool {
         // Buffers of another array's size would only take room from the budget.
         spare.clear();
         BytesMut::zeroed(n_bytes)
+    }
+
+    /// Sees to it that `n_buffers` of `n_bytes` each are there. What is missing is one allocation: thousands of small
+    /// ones would stay with the allocator of the thread that made them when the next array needs other sizes.
+    pub fn stock(&self, n_buffers: usize, n_bytes: usize) {
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        spare.retain(|buffer| buffer.len() == n_bytes);
+        let n_missing = n_buffers.saturating_sub(spare.len());
+        let (Some(total), true) = (n_bytes.checked_mul(n_missing), n_missing > 0 && n_bytes > 0) else { return };
+        let mut block = BytesMut::zeroed(total);
+        while block.len() > n_bytes {
+            let rest = block.split_off(n_bytes);
+            spare.push(block);
+            block = rest;
+        }
+        spare.push(block);
     }
 
     /// Takes a buffer back.
@@ -71,7 +90,7 @@ impl ChunkBuffer {
 
     /// Runs `write` on each slab that holds rows `first .. first + n_rows`, with the slab's first row, and the part of
     /// the rows that lies in it.
-    pub fn rows(&self, first: usize, n_rows: usize, write: &mut dyn FnMut(&mut [u8], usize, std::ops::Range<usize>)) {
+    pub fn rows(&self, first: usize, n_rows: usize, write: &mut RowWriter<'_>) {
         let mut row = first;
         let end = first + n_rows;
         while row < end {

@@ -108,7 +108,9 @@ impl Order<'_> {
     fn too_large(&self) -> EngineError {
         let limit_bytes = self.room.most_bytes() as u64;
         let target = self.target();
-        let needed_bytes = count(target.unit_shape()).saturating_mul(target.dtype.size_bytes().unwrap_or(16).into());
+        let unit_bytes = count(target.unit_shape()).saturating_mul(target.dtype.size_bytes().unwrap_or(16).into());
+        // A quarter of the memory is for filling it, and the program takes some, too.
+        let needed_bytes = most_encoded_bytes(unit_bytes).saturating_mul(3) / 2;
         let why = format!("an encoded shard of it is larger than the {limit_bytes} bytes that are left for it");
         let problem = PlanError::Memory { variable: target.path.clone(), needed_bytes, limit_bytes, why };
         EngineError::Plan { problem, file: "the sources".into() }

@@ -271,8 +271,9 @@ fn copy_to_chunk(
         .map(|axis| size(shared.start[axis] - target.region.start[axis]) * strides[axis].unsigned_abs())
         .sum();
     let Some(n_rows) = extents.first().copied() else {
-        target
-            .rows(0, 1, &mut |bytes, _, _| strided::copy_from(elements, from, bytes, &Walk::default(), &[], element_bytes));
+        target.rows(0, 1, &mut |bytes, _, _| {
+            strided::copy_from(elements, from, bytes, &Walk::default(), &[], element_bytes)
+        });
         return;
     };
     let first_row = size(shared.start[0] - target.region.start[0]);

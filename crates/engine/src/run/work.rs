@@ -199,6 +199,9 @@ impl Work {
                 *filler = (filler.0 + covered, filler.1 + 1, Some(number));
             }
         }
+        if !matches!(content, Content::Texts(_)) && !target.keeps_chunks {
+            pool.stock(regions.len(), usize::try_from(target.chunk_bytes()).unwrap_or(usize::MAX));
+        }
         let mut chunks = Vec::with_capacity(regions.len());
         for (region, (covered, n_reads, read)) in regions.into_iter().zip(fillers) {
             let single = read.filter(|_| n_reads == 1).and_then(|number| reads.get(number));

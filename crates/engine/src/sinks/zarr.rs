@@ -21,6 +21,10 @@ use crate::{
     run::Sink,
 };
 
+/// Smaller units are synced together before the store is shown. Until then the journal may list one that a power cut
+/// takes away, so whoever goes on compares each with its digest.
+const SMALL_UNIT_BYTES: usize = 1 << 20;
+
 /// The description of a store: all that its metadata says.
 #[derive(Debug, Clone)]
 pub struct ZarrStore {
@@ -153,6 +157,17 @@ pub struct ZarrSink<'a> {
     pub journal: &'a Journal,
     /// Folders that got a new name and must be synced before the store is shown.
     pub touched: Mutex<BTreeSet<String>>,
+    /// When small units reach the disk.
+    pub syncing: Syncing,
+}
+
+/// When units reach the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syncing {
+    /// Each before it gets its name.
+    Each,
+    /// Small ones all together, before the store is shown: nobody sees them until then.
+    AtTheEnd,
 }
 
 impl Sink for ZarrSink<'_> {
@@ -165,7 +180,11 @@ impl Sink for ZarrSink<'_> {
     ) -> Result<(), EngineError> {
         let key = self.store.unit_key(array, at);
         if let Some(bytes) = bytes {
-            self.folder.put(&key, bytes)?;
+            if self.syncing == Syncing::AtTheEnd && bytes.len() < SMALL_UNIT_BYTES {
+                self.folder.put_for_later(&key, bytes)?;
+            } else {
+                self.folder.put(&key, bytes)?;
+            }
             note_folders(&key, &mut self.touched.lock().unwrap_or_else(PoisonError::into_inner));
         }
         self.journal.note(&Line { key, bytes: bytes.map(Stored::of), read: read.to_vec() })

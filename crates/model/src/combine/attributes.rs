@@ -94,6 +94,10 @@ pub fn join(
 
 fn same(a: Option<&AttributeValue>, b: Option<&AttributeValue>) -> bool {
     match (a, b) {
+        // A number is the same number in another type: JSON knows only one.
+        (Some(AttributeValue::Numbers(a)), Some(AttributeValue::Numbers(b))) => {
+            a.len() == b.len() && a.to_f64().iter().zip(b.to_f64()).all(|(a, b)| a.to_bits() == b.to_bits())
+        }
         (Some(a), Some(b)) => a.same_bits(b),
         (None, None) => true,
         _ => false,

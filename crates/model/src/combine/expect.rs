@@ -54,7 +54,9 @@ pub enum Unmet {
     Twice { name: String, label: String },
     #[error("`{attribute}` of `{name}` is {got}, not {wanted}")]
     Attribute { name: String, attribute: String, got: String, wanted: String },
-    #[error("{n_outside} of {n_values} values of `{name}` lie outside {low} to {high}; they run from {least} to {most}")]
+    #[error(
+        "{n_outside} of {n_values} values of `{name}` lie outside {low} to {high}; they run from {least} to {most}"
+    )]
     Outside { name: String, low: f64, high: f64, n_outside: u64, n_values: u64, least: f64, most: f64 },
     #[error("{n_missing} of {n_values} values of `{name}` are missing, more than {allowed} of them")]
     Missing { name: String, n_missing: u64, n_values: u64, allowed: f64 },
@@ -89,7 +91,9 @@ pub fn check(expectations: &[Spanned<Expectation>], combined: &Combined) -> Vec<
     let mut found = Vec::new();
     for expected in expectations {
         match &expected.value {
-            Expectation::Dims(dims) => dims.iter().for_each(|(name, wanted)| dims_of(combined, name, *wanted, &mut found)),
+            Expectation::Dims(dims) => {
+                dims.iter().for_each(|(name, wanted)| dims_of(combined, name, *wanted, &mut found))
+            }
             Expectation::Monotonic(names) => {
                 for (name, direction) in names {
                     let labels = labels(combined, name);
@@ -195,9 +199,7 @@ fn labels(combined: &Combined, name: &str) -> Result<Vec<Label>, Unmet> {
     }
     match &variable.content {
         Content::Inline(bytes) => fixed_labels(&variable.dtype, &variable.attributes, bytes).map_err(fail),
-        Content::Texts(texts) => {
-            Ok(texts.iter().map(|text| Label::Text(text.clone().unwrap_or_default())).collect())
-        }
+        Content::Texts(texts) => Ok(texts.iter().map(|text| Label::Text(text.clone().unwrap_or_default())).collect()),
         Content::Pieces(_) => Err(fail("they are too many to be held".to_owned())),
     }
 }
@@ -301,7 +303,12 @@ impl ValueChecker {
             for (name, low, high) in ranges {
                 // A name that is not there was told by `check`.
                 let Ok(variable) = variable(combined, name) else { continue };
-                watched.entry(variable.path.clone()).or_default().push(Watched::new(name, (*low, *high), *allow_nan, variable));
+                watched.entry(variable.path.clone()).or_default().push(Watched::new(
+                    name,
+                    (*low, *high),
+                    *allow_nan,
+                    variable,
+                ));
             }
         }
         Self { watched }

@@ -103,6 +103,14 @@ impl Names {
             Step::Rename(pairs) => self.rename(pairs, problems),
             Step::Group(group) => self.enter(group, problems),
             Step::FlattenGroups { separator } => {
+                // A dimension takes the name of the group that declares it, which names alone do not tell.
+                let groups = self.variables.iter().filter_map(|name| name.rsplit_once('/')).map(|(group, _)| group);
+                let groups: BTreeSet<String> = groups.map(|group| group.replace('/', separator)).collect();
+                let named = |group: &String| -> Vec<String> {
+                    self.dimensions.iter().map(|name| format!("{group}{separator}{name}")).collect()
+                };
+                let named: Vec<String> = groups.iter().flat_map(named).collect();
+                self.dimensions.extend(named);
                 self.variables = self.variables.iter().map(|name| name.replace('/', separator)).collect();
             }
             Step::AddDim { dimension, .. } => self.add(dimension),

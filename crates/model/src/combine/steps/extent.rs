@@ -163,6 +163,12 @@ impl Doing<'_> {
             let n_dimensions = variable.dimensions.len();
             return Err(failed(StepFault::NotOneDimensional { name: name.value.clone(), n_dimensions }));
         };
+        let blind =
+            |one: &&ViewVariable| one.axis_of(dimension).is_some() && !names::sees(one.group(), variable.group());
+        if let (false, Some(other)) = (name.contains('/'), self.view.variables.iter().find(blind)) {
+            let reason = format!("`{}` has the dimension, too, and does not see them", other.path);
+            return Err(failed(StepFault::Labels { name: name.value.clone(), reason }));
+        }
         let labels =
             labels_in(variable).map_err(|reason| failed(StepFault::Labels { name: name.value.clone(), reason }))?;
         // A name may mean a dimension of each of several groups: one at a time.
