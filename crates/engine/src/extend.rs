@@ -24,13 +24,15 @@ use frazil_store::lock::Sharing;
 use crate::{
     error::EngineError,
     identity::digest,
-    prepare::{LeftOut, Prepared, Request, check_equal, plan, prepare, scanned, summary, views},
+    planning::{plan, summary},
+    prepare::{Prepared, Request, prepare, scanned},
     progress::Progress,
     publish::{self, Outcome, PLAN, SavedPlan, Showing, Standing, lock, run_tasks, save_plan, show, standing, tidy},
     receipt::{INVENTORY, Inventory, Receipt},
     sinks::zarr::{ZarrStore, root_key},
     source::Source,
     store_source,
+    views::{LeftOut, check_equal, views},
 };
 
 /// What extending a store takes.

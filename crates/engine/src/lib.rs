@@ -19,6 +19,7 @@ pub mod journal;
 pub mod make;
 pub mod parts;
 pub mod places;
+pub mod planning;
 pub mod prepare;
 pub mod progress;
 pub mod publish;
@@ -33,5 +34,6 @@ pub mod store_source;
 pub mod strided;
 pub mod unchanged;
 pub mod verify;
+pub mod views;
 
 pub use error::EngineError;
