@@ -212,7 +212,7 @@ pub struct ShardSpec(pub Vec<(Spanned<String>, ChunkLength)>);
 pub struct Build {
     /// The folder of a feedstock, or its recipe.yaml
     pub feedstock: String,
-    /// The folder to write stores in
+    /// The store to write; with a slash at its end, the folder to write it in
     #[arg(long, value_name = "DEST")]
     pub to: Option<String>,
     /// Print the plan and write nothing
@@ -221,6 +221,9 @@ pub struct Build {
     /// Only the first N files of each source, to try a recipe
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub prune: Option<u64>,
+    /// Labels to take, both ends included: time=2000/2010,lat=-10/10
+    #[arg(long, value_name = "LABELS", value_parser = read::<Selection>)]
+    pub select: Option<Selection>,
     /// Only the recipe of this id
     #[arg(long, value_name = "ID")]
     pub only: Option<String>,

@@ -68,6 +68,7 @@ fn one(
     let running = Running {
         folder: folder_of(path),
         target: place.into(),
+        selection: words.select.clone(),
         pick: words.prune.map_or(Pick::All, |first| Pick::Ends { first, last: 0 }),
         limits: Limits { memory_bytes: words.limits.memory.0, n_threads: words.limits.n_threads() },
     };

@@ -49,6 +49,9 @@ fn text(report: &Report) -> String {
         text.push_str(&one_source(one, &report.items));
         return text;
     }
+    if n_sources == 0 {
+        return text;
+    }
     text.push_str(&format!(
         "{n_sources} files and stores, {}\n",
         bytes(report.totals.get("stored_bytes").and_then(Value::as_u64).unwrap_or(0))

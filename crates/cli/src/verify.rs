@@ -78,8 +78,7 @@ fn compare_with(
         return Err(EngineError::NotOurs { path: root.to_owned(), reason });
     };
     if needs_recipe(&receipt) {
-        let reason = "its recipe did something to each file, which the receipt alone cannot repeat; build it again from the recipe beside it and compare the two with `frazil inspect --digest`".to_owned();
-        return Err(EngineError::NotOurs { path: root.to_owned(), reason });
+        return Err(EngineError::CannotRepeat { path: root.to_owned() });
     }
     let sources = if sources.is_empty() {
         receipt

@@ -3,12 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use frazil_model::{
-    combine::policy::Policies,
+    combine::{policy::Policies, steps::selection},
     dataset::Role,
     layout::{Growth, LayoutRequest},
     plan::Limits,
     recipe::{
-        self, Recipe,
+        self, Recipe, Spanned,
+        expect::Expectation,
+        spec::Selection,
         write::{Mode, Write},
     },
 };
@@ -30,6 +32,8 @@ pub struct Running {
     pub target: PathBuf,
     /// Which files are taken.
     pub pick: Pick,
+    /// What is taken of the files besides.
+    pub selection: Option<Selection>,
     /// Memory and threads.
     pub limits: Limits,
 }
@@ -52,7 +56,7 @@ pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<
         dimensions.sort_unstable();
         dimensions.dedup();
         if let Some(wrong) = recipe::check_names(recipe, &variables, &dimensions).into_iter().next() {
-            return Err(wrong.into());
+            return Err(EngineError::Names { problem: wrong, file: first.name.clone() });
         }
     }
     let Write::Zarr(write) = &recipe.write;
@@ -64,9 +68,9 @@ pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<
     let combine = &recipe.combine;
     let request = Request {
         sources: files.found.iter().map(|found| (found.location.clone(), found.name.clone())).collect(),
-        steps: recipe.each.clone(),
+        steps: recipe.each.iter().cloned().chain(running.selection.as_ref().and_then(selection)).collect(),
         keys: files.found.into_iter().map(|found| found.keys).collect(),
-        expect: recipe.expect.clone(),
+        expect: expectations(recipe, running.pick),
         policies: Policies {
             along: combine.along.first().map(|along| along.dimension.value.clone()),
             align: combine.align.clone(),
@@ -84,9 +88,20 @@ pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<
         },
         target: running.target.clone(),
         limits: running.limits,
-        recipe: recipe::canonical(recipe),
+        recipe: match &running.selection {
+            Some(selection) => format!("{} {}", recipe::canonical(recipe), serde_json::json!(selection)),
+            None => recipe::canonical(recipe),
+        },
     };
     Ok((request, how, files.absent))
+}
+
+/// What must hold. Lengths and gaps are those of all files, so a pruned run does not promise them.
+fn expectations(recipe: &Recipe, pick: Pick) -> Vec<Spanned<Expectation>> {
+    let of_all =
+        |expected: &&Spanned<Expectation>| matches!(expected.value, Expectation::Dims(_) | Expectation::Gaps(..));
+    let is_pruned = pick != Pick::All;
+    recipe.expect.iter().filter(|expected| !is_pruned || !of_all(expected)).cloned().collect()
 }
 
 /// Where the store of recipe `id` goes. `TO/` and several recipes mean a folder of stores, `TO` the store itself.

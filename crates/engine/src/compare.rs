@@ -41,7 +41,6 @@ use crate::{
     source::{ChunkReader, Source},
     store::StoreBoxes,
     strided::{self, Walk, c_strides},
-    unchanged,
     verify::{Finding, Verified, region_text},
 };
 
@@ -77,12 +76,17 @@ impl Asked {
     }
 }
 
-/// Whether a recipe did something to each file, which its receipt alone cannot repeat.
+/// Whether something was decided or done to each file that the receipt alone cannot repeat.
 #[must_use]
 pub fn needs_recipe(receipt: &Receipt) -> bool {
     let request = serde_json::from_str::<serde_json::Value>(&receipt.request).unwrap_or_default();
     let steps = request.pointer("/means/each").and_then(serde_json::Value::as_array);
-    steps.is_some_and(|steps| !steps.is_empty()) || request.get("select").is_some_and(|select| !select.is_null())
+    let is_set = |key: &str| request.get(key).is_some_and(|value| !value.is_null());
+    let align = request.pointer("/means/combine/align").or_else(|| request.get("align"));
+    let tolerates = align.is_some_and(|align| {
+        *align != serde_json::to_value(frazil_model::combine::policy::Align::default()).unwrap_or_default()
+    });
+    steps.is_some_and(|steps| !steps.is_empty()) || is_set("select") || tolerates
 }
 
 /// The request by which the sources are joined again as they were for the store.
@@ -172,7 +176,7 @@ fn compare_sources(root: &Path, prepared: &Prepared, found: &mut Verified) -> Re
         problem: problem.to_owned(),
     };
     let mut records: BTreeMap<&str, _> = receipt.sources.iter().map(|record| (record.name.as_str(), record)).collect();
-    for (source, sum) in prepared.sources.iter().zip(unchanged::read_sums(prepared)?) {
+    for source in &prepared.sources {
         let problem = match records.remove(source.name.as_str()) {
             None => "the store was not made of it",
             Some(record) if record.size_bytes != source.fingerprint.size_bytes => {
@@ -180,9 +184,6 @@ fn compare_sources(root: &Path, prepared: &Prepared, found: &mut Verified) -> Re
             }
             Some(record) if record.structure != source.structure() => {
                 "it has changed since the store was made: its structure or its attributes are others"
-            }
-            Some(record) if record.read != sum.to_string() => {
-                "it has changed since the store was made: the bytes of its values are others"
             }
             Some(_) => continue,
         };

@@ -76,6 +76,10 @@ pub enum EngineError {
     NotWritable { place: String },
     #[error("the result is not what the recipe expects: {0}")]
     Expect(#[from] Failure),
+    #[error("`{}` cannot be compared with files alone: steps, a selection or a tolerance took part in making it", path.display())]
+    CannotRepeat { path: PathBuf },
+    #[error("{problem} (looked up in `{file}`)")]
+    Names { problem: RecipeError, file: String },
     #[error("`{key}` is not written yet")]
     Missing { key: String },
     #[error("a thread of the run ended without a word: {reason}")]
@@ -113,6 +117,8 @@ impl Problem for EngineError {
             Self::Extend { .. } => "extend.refused",
             Self::NotWritable { .. } => "target.not-writable",
             Self::Expect(failure) => failure.code(),
+            Self::CannotRepeat { .. } => "verify.cannot-repeat",
+            Self::Names { problem, .. } => problem.code(),
             Self::Missing { .. } => "run.missing",
             Self::Thread { .. } => "run.thread",
         }
@@ -169,6 +175,10 @@ impl Problem for EngineError {
             Self::Extend { .. } => "build the store again with `mode: replace` if the new files should win".into(),
             Self::Missing { .. } => "run the parts that are not done, then `--finish` again".into(),
             Self::Expect(failure) => return failure.hint(),
+            Self::CannotRepeat { .. } => {
+                "make it again in another place and compare the two with `frazil inspect --digest`".into()
+            }
+            Self::Names { problem, .. } => return problem.hint(),
             Self::NotWritable { .. } => "write to a local path and copy the store from there".into(),
             Self::Document { .. } | Self::Thread { .. } => return None,
         })
@@ -181,6 +191,7 @@ impl Problem for EngineError {
             Self::Step(error) => error.exit(),
             Self::Layout(error) => error.exit(),
             Self::Recipe(error) => error.exit(),
+            Self::Names { problem, .. } => problem.exit(),
             Self::Interrupted { .. } => Exit::Interrupted,
             _ => Exit::No,
         }

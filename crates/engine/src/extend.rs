@@ -24,6 +24,7 @@ use frazil_store::lock::Sharing;
 use crate::{
     error::EngineError,
     identity::digest,
+    journal,
     planning::{plan, summary},
     prepare::{Prepared, Request, prepare, scanned},
     progress::Progress,
@@ -130,7 +131,7 @@ fn fresh(
         if let (Some(Label::Time(_, ours)), Some(Label::Time(_, theirs))) = (there.first(), labels.first())
             && ours != theirs
         {
-            let reason = format!("its calendar is `{theirs}`, and the store's is `{ours}`");
+            let reason = format!("`{along}` has calendar `{theirs}`, and the store's is `{ours}`");
             return Err(EngineError::Extend { file: view.name.clone(), reason });
         }
         let n_known = labels.iter().filter(|label| known.contains(label)).count();
@@ -142,10 +143,12 @@ fn fresh(
                 record.size_bytes == source.fingerprint.size_bytes && record.structure == source.structure()
             });
             if !is_same && !labels.is_empty() {
-                return refused(format!(
-                    "`{along}` = {} is in the store already, from another file or another version of this one",
-                    labels[0]
-                ));
+                let why = if record.is_some() {
+                    "the file has changed since it was added"
+                } else {
+                    "it came from another file"
+                };
+                return refused(format!("`{along}` = {} is in the store already, and {why}", labels[0]));
             }
             continue;
         }
@@ -183,7 +186,10 @@ fn extension(
         let mut layout =
             at.map(|at| layouts.swap_remove(at)).ok_or_else(|| refused("it is not in the store".into()))?;
         if layout.dtype != variable.dtype {
-            return Err(refused(format!("it is {} in the store and would become {}", layout.dtype, variable.dtype)));
+            let (ours, theirs) = (&layout.dtype, &variable.dtype);
+            return Err(refused(format!(
+                "its values as {ours}, which the store has, cannot hold the new ones exactly; that would take {theirs}"
+            )));
         }
         for name in ["units", "calendar"] {
             if layout.attributes.text(name) != variable.attributes.text(name) {
@@ -304,14 +310,13 @@ pub fn extend(
         Ready::Extend(extension) => extension,
     };
     let prepared = &extension.prepared;
-    if let Some(saved) = saved(&folder)?
-        && saved.plan != prepared.hash
-        && saved.plan != extension.receipt.plan
-    {
-        return Err(EngineError::OtherPlan { path: folder.root().to_owned() });
-    }
     let documents = extension.store.documents()?;
     let lock = lock(&folder, Sharing::Alone)?;
+    if let Some(saved) = saved(&folder)?
+        && saved.plan != prepared.hash
+    {
+        discard(&folder)?;
+    }
     folder.remove(STAGING)?;
     save_plan(&folder, prepared)?;
     let touched = run_tasks(prepared, &extension.store, &folder, &prepared.tasks, "extension", progress, stop)?;
@@ -334,6 +339,22 @@ pub fn extend(
     show(&showing, &folder, documents, &touched)?;
     tidy(&folder, lock)?;
     Ok(Outcome::Written)
+}
+
+/// Takes away what an extension began that is not gone on with: its sources are others now. Nobody has seen any of it.
+fn discard(folder: &Folder) -> Result<(), EngineError> {
+    let inventory = inventory(folder)?;
+    for key in journal::done(folder)?.keys().filter(|key| !inventory.0.contains_key(*key)) {
+        folder.remove(key)?;
+    }
+    folder.remove(journal::FOLDER)?;
+    folder.remove(PLAN)?;
+    Ok(())
+}
+
+fn inventory(folder: &Folder) -> Result<Inventory, EngineError> {
+    let text = folder.get(INVENTORY)?.unwrap_or_default();
+    Ok(Inventory::parse(&String::from_utf8_lossy(&text)).unwrap_or_default())
 }
 
 fn saved(folder: &Folder) -> Result<Option<SavedPlan>, EngineError> {

@@ -176,7 +176,6 @@ mod tests {
         let receipt = Receipt {
             frazil_receipt: 1,
             plan,
-            along: None,
             request: String::new(),
             along: None,
             sources: vec![source],

@@ -9,7 +9,9 @@ use crate::{
         view::ViewVariable,
     },
     dtype::{DataType, FloatType, IntType},
-    packing::{Fill, PACKING_ATTRIBUTES, Packing, ValueRule, decoded_type, survives_json},
+    numbers::push_integer,
+    packing::{Factor, Fill, PACKING_ATTRIBUTES, Packing, ValueRule, decoded_type, survives_json},
+    rule::apply,
 };
 
 /// A variable of one file, with the file's name.
@@ -66,7 +68,7 @@ pub fn plan(all: &[InFile<'_>], policies: &Policies) -> Result<ValuePlan, Combin
     match policies.differ.packing {
         DifferPacking::Error => Err(differs(first, other)),
         DifferPacking::Decode => Ok(decoded(all, "the files are packed differently")),
-        DifferPacking::Repack => repacked(all, first),
+        DifferPacking::Repack => repacked(all),
     }
 }
 
@@ -164,9 +166,9 @@ fn holding(low: i128, high: i128, size_bytes: u32) -> Option<IntType> {
     })
 }
 
-/// Counts of one packing: the first among the files' to which all others map without gaps, else the first file's,
-/// with every count looked at while it is written.
-fn repacked(all: &[InFile<'_>], first: &InFile<'_>) -> Result<ValuePlan, CombineError> {
+/// Counts of one packing: the first among the files' to which every count of all others maps exactly. Where there is
+/// none, the values are stored: they are right, and a policy that was chosen is no reason to stop.
+fn repacked(all: &[InFile<'_>]) -> Result<ValuePlan, CombineError> {
     let integers = all
         .iter()
         .all(|one| matches!(one.variable.dtype, DataType::Int(_)) && one.variable.packing().unsigned.is_none());
@@ -176,27 +178,52 @@ fn repacked(all: &[InFile<'_>], first: &InFile<'_>) -> Result<ValuePlan, Combine
             "the files are packed differently, and not all of them as integers that JSON can describe",
         ));
     }
-    let mut fallback = None;
     for target in all {
-        match Repacking::to(target, all) {
-            Ok(plan) if plan.is_whole => return plan.finish(all),
-            Ok(plan) => fallback = fallback.or(Some(plan)),
-            Err(_) => {}
+        let Ok(plan) = Repacking::to(target, all) else { continue };
+        if let Some(plan) = plan.is_whole.then(|| plan.finish(all)).filter(|plan| reads_alike(all, target, plan)) {
+            return Ok(plan);
         }
     }
-    match fallback {
-        Some(plan) => plan.finish(all),
-        None => Err(CombineError::Repack {
-            variable: first.variable.path.clone(),
-            file: all
-                .iter()
-                .find(|one| !one.variable.packing().same_as(&first.variable.packing()))
-                .map_or("", |one| one.file)
-                .to_owned(),
-            first_file: first.file.to_owned(),
-            reason: "the ratio of the scale factors has too many digits".into(),
-        }),
-    }
+    Ok(decoded(all, "the counts of one file do not map exactly, to the bit of what a reader computes, to another's"))
+}
+
+/// Whether a reader computes the same value, to the bit, from a file's count and from the store's.
+///
+/// `3 * 0.1` and `30 * 0.01` are the same number on paper and not in a float: then the values themselves are stored.
+fn reads_alike(all: &[InFile<'_>], target: &InFile<'_>, plan: &ValuePlan) -> bool {
+    let DataType::Int(to) = plan.dtype else { return false };
+    let unmarked = |one: &InFile<'_>| Packing { fills: Vec::new(), ..one.variable.packing() };
+    let wanted = target.variable.packing();
+    all.iter().zip(&plan.rules).all(|(one, rule)| {
+        let (DataType::Int(from), ValueRule::Repack { numerator, denominator, addend, missing, .. }) =
+            (&one.variable.dtype, rule)
+        else {
+            return false;
+        };
+        let (packing, compute) = (unmarked(one), decoded_type(&one.variable.dtype, &one.variable.packing()));
+        if compute != decoded_type(&plan.dtype, &wanted) {
+            return false;
+        }
+        let same = |a: Option<Factor>, b: Option<Factor>| a.map(|a| a.value.to_bits()) == b.map(|b| b.value.to_bits());
+        if same(packing.scale, wanted.scale) && same(packing.offset, wanted.offset) {
+            return true;
+        }
+        // Every count of two bytes can be tried; wider ones cannot.
+        let Some(compute) = compute.filter(|_| from.size_bytes() <= 2) else { return false };
+        let decode = |int: IntType, packing: &Packing, counts: &[i128]| {
+            let mut bytes = Vec::new();
+            counts.iter().try_for_each(|count| push_integer(int, *count, &mut bytes))?;
+            let rule = ValueRule::Decode { from: DataType::Int(int), packing: packing.clone(), compute, to: compute };
+            let mut values = Vec::new();
+            apply(&rule, &bytes, &mut values).ok()?;
+            Some(values)
+        };
+        let (low, high) = from.bounds();
+        let counts: Vec<i128> = (low..=high).filter(|count| !missing.contains(count)).collect();
+        let mapped: Vec<i128> = counts.iter().map(|count| count * numerator / denominator + addend).collect();
+        let theirs = decode(*from, &packing, &counts);
+        theirs.is_some() && theirs == decode(to, &unmarked(target), &mapped)
+    })
 }
 
 /// A try to write every file's counts in one file's packing.
@@ -231,7 +258,7 @@ impl<'a> Repacking<'a> {
         Ok(Self { target: *target, maps, is_whole })
     }
 
-    fn finish(self, all: &[InFile<'_>]) -> Result<ValuePlan, CombineError> {
+    fn finish(self, all: &[InFile<'_>]) -> ValuePlan {
         let int_of = |one: &InFile<'_>| match one.variable.dtype {
             DataType::Int(int) => int,
             _ => IntType::I64,
@@ -244,7 +271,7 @@ impl<'a> Repacking<'a> {
             high = high.max(ends[0]).max(ends[1]);
         }
         let narrow = int_of(&self.target);
-        // If even 64 bits do not hold every possible count, the counts are looked at while they are written.
+        // If even 64 bits do not hold every possible count, reading alike fails and the values are stored.
         let to = holding(low, high, narrow.size_bytes()).unwrap_or(IntType::I64);
         let has_fill = all.iter().any(|one| !one.variable.packing().fills.is_empty());
         let fill = has_fill.then(|| self.fill(narrow, to, low));
@@ -270,7 +297,7 @@ impl<'a> Repacking<'a> {
             packing.push(("_FillValue".to_owned(), value));
         }
         let note = format!("stored as {to} counts in the packing of `{}`", self.target.file);
-        Ok(ValuePlan { dtype: DataType::Int(to), packing: Some(packing), rules, note: Some(note) })
+        ValuePlan { dtype: DataType::Int(to), packing: Some(packing), rules, note: Some(note) }
     }
 
     /// The count that means "missing": the target's own, or one that no widened count can become.

@@ -1,3 +1,5 @@
+//! Expectations, as a table of what holds and what does not.
+
 use super::*;
 use crate::{
     attribute::{AttributeValue, Numbers},
