@@ -1,3 +1,5 @@
+//! Steps, as a table of what a file looks like before and after.
+
 use super::*;
 use crate::{
     attribute::{AttributeValue, Attributes, Numbers},
