@@ -8,7 +8,7 @@ import dataclasses
 import pathlib
 import re
 
-CALLS = "fsync,fdatasync,rename,renameat,renameat2,mkdir,mkdirat"
+CALLS = "fsync,fdatasync,syncfs,rename,renameat,renameat2,mkdir,mkdirat"
 ROOTS = ("zarr.json", ".zgroup", ".zmetadata")
 
 
@@ -59,7 +59,9 @@ def faults(log: str, store: pathlib.Path) -> list[str]:
 
     for put in puts:
         source, target = put.paths[:2]
-        if not is_synced(source, -1, put.start):
+        # Objects that nobody sees yet may be made safe all together; the journal's word for them is checked on resuming.
+        later = any(call.name == "syncfs" and put.end < call.start and call.end < shown.start for call in all_calls)
+        if not is_synced(source, -1, put.start) and not later:
             wrong.append(f"{target} got its name before its bytes were safe")
         if put.start < shown.start and not is_synced(pathlib.Path(target).parent, put.end, shown.start):
             wrong.append(f"{target}: its name was not safe when the store was shown")

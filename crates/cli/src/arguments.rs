@@ -143,7 +143,7 @@ pub struct Convert {
     /// What to do where files differ: packing=repack|decode, dtype=promote, units=first, attrs=first|error, time=error
     #[arg(long, value_name = "RULES", default_value = "", hide_default_value = true, value_parser = differ)]
     pub differ: Differ,
-    /// How far labels of coordinates may lie apart: lat=1e-5,lon=1e-5; lat=outer takes the labels of all files
+    /// How far labels of coordinates may lie apart: lat=1e-5,lon=1e-5
     #[arg(long, value_name = "RULES", default_value = "", hide_default_value = true, value_parser = align)]
     pub align: Align,
     /// What to do about a label that occurs twice: first or last

@@ -160,7 +160,8 @@ fn era_table(table_of: &Value) -> String {
         let differs = list(era.get("differs"));
         let start = vec![(number_of_era + 1).to_string(), files, range];
         if differs.is_empty() {
-            rows.push([start.clone(), vec!["most files are like this".into()]].concat());
+            let what = if n_files > 1 { "most files are like this" } else { "the others are compared with this one" };
+            rows.push([start.clone(), vec![what.into()]].concat());
         }
         for (place, difference) in differs.iter().take(MOST_DIFFERENCES).enumerate() {
             let start = if place == 0 { start.clone() } else { vec![String::new(); 3] };

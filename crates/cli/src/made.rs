@@ -31,8 +31,8 @@ pub fn text(report: &Report, format: ZarrFormat) -> String {
         ZarrFormat::V3 => 3,
     };
     let plan = format!(
-        "plan: {} files · {} read → zarr {version}, {} arrays in {} chunks ({} decoded) · {} tasks · memory up to {}\n",
-        number("files"),
+        "plan: {} · {} read → zarr {version}, {} arrays in {} chunks ({} decoded) · {} tasks · memory up to {}\n",
+        if number("files") == 1 { "1 file".to_owned() } else { format!("{} files", number("files")) },
         bytes(number("read_bytes")),
         number("arrays"),
         number("units"),
@@ -43,7 +43,7 @@ pub fn text(report: &Report, format: ZarrFormat) -> String {
     match more("outcome").as_str() {
         "planned" => plan,
         "nothing-new" => format!("{store} holds every label already\n"),
-        "plan-saved" => format!("{plan}saved beside {store}; do its parts with --part 1/N …, then --finish\n"),
+        "plan-saved" => format!("{plan}saved in {store}; do its parts with --part 1/N …, then --finish\n"),
         "part-done" => "part done; when all are: --finish\n".to_owned(),
         "already-there" => {
             format!("{store} is there already, made of the same files: nothing was written\n{}", snippet(&store))

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use frazil_model::{
-    combine::{policy::Policies, steps::selection},
+    combine::{error::CombineError, policy::Policies, steps::selection},
     dataset::Role,
     layout::{Growth, LayoutRequest},
     plan::Limits,
@@ -45,6 +45,10 @@ pub struct Running {
 /// # Errors
 /// If a file is not there, or a name is not in the files.
 pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<String>), EngineError> {
+    if let Some(second) = recipe.combine.along.get(1) {
+        let what = format!("joining along a second dimension (`{}`)", second.dimension.value);
+        return Err(CombineError::NotYet { what }.into());
+    }
     let files = find::find(&recipe.sources, &running.folder, running.pick)?;
     if let Some(first) = files.found.first() {
         let source = scan(&first.location, &first.name, Load::Nothing)?;

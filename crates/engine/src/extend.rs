@@ -181,7 +181,11 @@ fn extension(
     let mut targets = Vec::new();
     let mut ordered = Vec::new();
     for variable in &combined.variables {
-        let refused = |reason: String| EngineError::Extend { file: variable.path.clone(), reason };
+        let file = sources.get(1).map(|source| source.name.clone()).unwrap_or_default();
+        let refused = |reason: String| EngineError::Extend {
+            file: file.clone(),
+            reason: format!("`{}`: {reason}", variable.path),
+        };
         let at = layouts.iter().position(|layout| layout.path == variable.path);
         let mut layout =
             at.map(|at| layouts.swap_remove(at)).ok_or_else(|| refused("it is not in the store".into()))?;

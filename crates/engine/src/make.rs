@@ -3,12 +3,14 @@
 use std::sync::atomic::AtomicBool;
 
 use frazil_model::{
+    combine::expect::sample_fraction,
     problem::Exit,
     report::{ErrorReport, Report},
 };
 use serde_json::json;
 
 use crate::{
+    compare::compare,
     error::EngineError,
     expect,
     extend::{self, Ready},
@@ -16,6 +18,7 @@ use crate::{
     prepare::{Prepared, Request, prepare},
     progress::Progress,
     publish::{self, Outcome},
+    verify::Verified,
 };
 
 /// What to do about a store that is there.
@@ -82,7 +85,7 @@ pub fn make(
         finish(&mut report, outcome, progress);
         return Ok(report);
     }
-    let prepared = prepare(request)?;
+    let mut prepared = prepare(request)?;
     expect::check(&request.expect, &prepared, stop)?;
     tell(&mut report, &prepared);
     let outcome = match stage {
@@ -106,7 +109,34 @@ pub fn make(
         Stage::All => publish::create(request, &prepared, progress, stop)?,
     };
     finish(&mut report, outcome, progress);
+    if let (Some(fraction), Outcome::Written) = (sample_fraction(&request.expect), outcome) {
+        compare_sample(&mut report, request, &mut prepared, fraction, stop)?;
+    }
     Ok(report)
+}
+
+/// Compares a share of the store with the sources, read anew.
+fn compare_sample(
+    report: &mut Report,
+    request: &Request,
+    prepared: &mut Prepared,
+    fraction: f64,
+    stop: &AtomicBool,
+) -> Result<(), EngineError> {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    // a share of at most 1 gives a step of at least 1
+    let step = (1.0 / fraction.clamp(1e-6, 1.0)) as usize;
+    prepared.tasks = std::mem::take(&mut prepared.tasks).into_iter().step_by(step.max(1)).collect();
+    let mut found = Verified::default();
+    let n_values = compare(&request.target, prepared, stop, &mut found)?;
+    report.total("values_compared", n_values);
+    if let Some(first) = found.problems.first() {
+        let place =
+            first.region.as_ref().or(first.array.as_ref()).or(first.source.as_ref()).cloned().unwrap_or_default();
+        let message = format!("the store differs from its sources at {place}: {}", first.problem);
+        report.fail(ErrorReport::new("expect.sample-equals-source", message, Exit::No));
+    }
+    Ok(())
 }
 
 /// What the plan says.
@@ -157,10 +187,11 @@ fn tell(report: &mut Report, prepared: &Prepared) {
         let others = if more > 0 { format!(", and {more} more") } else { String::new() };
         let message =
             format!("not all of it was written: `{}` of `{}`: {}{others}", first.path, first.file, first.reason);
-        report.fail(
-            ErrorReport::new("run.partly", message, Exit::Partly)
-                .with_hint("the Report (`--json`) names each; leave them out by name if you do not need them"),
-        );
+        report.fail(ErrorReport::new("run.partly", message, Exit::Partly).with_hint(if first.attribute.is_some() {
+            "the rest was written; the Report (`--json`) names each"
+        } else {
+            "the rest was written; the Report (`--json`) names each, and `--vars` asks for what you need"
+        }));
     }
 }
 

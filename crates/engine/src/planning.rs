@@ -16,6 +16,9 @@ use serde::Serialize;
 
 use crate::{error::EngineError, run::Pace, source::Source};
 
+/// Chunks of one variable of one file.
+const MOST_SOURCE_CHUNKS: u64 = 200_000_000;
+
 /// Edges of source chunks that an estimate looks at, per dimension.
 const MOST_EDGES: usize = 100_000;
 
@@ -62,6 +65,23 @@ pub(crate) fn n_waiting<'a>(mut locations: impl Iterator<Item = &'a Location>) -
     }
 }
 
+/// Every chunk of a source is looked at, written or not; a file of a few bytes can claim more than a life is long.
+fn check_chunks(sources: &[Source], combined: &Combined) -> Result<(), EngineError> {
+    for variable in &combined.variables {
+        let Content::Pieces(pieces) = &variable.content else { continue };
+        for piece in pieces {
+            let source = &sources[piece.file];
+            let n_units = count(&source.variable(piece.variable).grid());
+            if n_units > MOST_SOURCE_CHUNKS {
+                let (variable, limit) = (variable.path.clone(), MOST_SOURCE_CHUNKS);
+                let problem = PlanError::TooManyUnits { variable, n_units, limit };
+                return Err(EngineError::Plan { problem, file: source.name.clone() });
+            }
+        }
+    }
+    Ok(())
+}
+
 /// How many things are done at a time: worth trying, from the fastest to the most modest.
 struct Try {
     n_workers: usize,
@@ -78,6 +98,7 @@ pub(crate) fn plan(
     targets: &[TargetArray],
     limits: Limits,
 ) -> Result<Planned, EngineError> {
+    check_chunks(sources, combined)?;
     let metadata_bytes = held_bytes(sources, combined);
     let sizes: Vec<SourceSizes> = combined.variables.iter().map(|variable| sizes(sources, &variable.content)).collect();
     let working = |target: &TargetArray| working_bytes(&target.codecs, target.dtype.swap_bytes(), target.chunk_bytes());

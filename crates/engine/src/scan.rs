@@ -38,6 +38,9 @@ use crate::{
 /// Bytes read at once while looking for metadata.
 const BLOCK_BYTES: u64 = 64 << 10;
 
+/// Bytes read around what is asked for later: nodes of an index lie far apart in a large file.
+const LATER_BLOCK_BYTES: u64 = 8 << 10;
+
 /// A file up to this size is read whole: one request costs less than two.
 const SMALL_FILE_BYTES: u64 = 256 << 10;
 
@@ -150,7 +153,7 @@ fn drive<T>(
         match advance(bytes).map_err(failed)? {
             Progress::Done(done) => return Ok(done),
             Progress::Need(ranges) => {
-                for range in bytes.missing(&Wants(ranges), BLOCK_BYTES) {
+                for range in bytes.missing(&Wants(ranges), LATER_BLOCK_BYTES) {
                     bytes.insert(range.offset(), reader.read(range)?);
                 }
             }

@@ -82,7 +82,9 @@ pub(super) fn digest(
 /// Stored bytes of a long double in the 80-bit format of x87, if the type is one.
 fn long_double_bytes(dtype: &DataType) -> Option<usize> {
     match dtype {
-        DataType::Raw { name, size_bytes } if name == "<f16" && (10..16).contains(size_bytes) => {
+        DataType::Raw { name, size_bytes }
+            if ["<f12", "<f16"].contains(&name.as_str()) && (10..16).contains(size_bytes) =>
+        {
             usize::try_from(*size_bytes).ok()
         }
         _ => None,

@@ -94,7 +94,7 @@ impl Order<'_> {
                     }
                     Some(buffer.take_whole())
                 }
-                ChunkKind::Passed { .. } => None,
+                ChunkKind::Passed { .. } | ChunkKind::LeftOut => None,
             })
             .collect()
     }

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use frazil_model::{
-    combine::{Content, Piece, view::ViewAxis},
+    combine::{Content, Piece, fill_after, view::ViewAxis},
     layout::TargetArray,
     packing::ValueRule,
     plan::{Task, round_chunks},
@@ -149,6 +149,8 @@ pub enum ChunkKind {
     },
     /// Texts, encoded from memory.
     Texts,
+    /// Nothing of it was ever written in a source: readers see the fill value without it.
+    LeftOut,
 }
 
 impl Work {
@@ -189,6 +191,12 @@ impl Work {
             Content::Pieces(pieces) => gather::reads(pieces, along, &box_of(&regions, target.shape.len()), job.sources),
             _ => Vec::new(),
         };
+        let reads: Vec<ChunkRead> = match content {
+            Content::Pieces(pieces) if target.leaves_out_unwritten => {
+                reads.into_iter().filter(|read| !holds_only_fill(job, target, pieces, read)).collect()
+            }
+            _ => reads,
+        };
         // What fills each chunk: how many elements, and the read if it is a single one.
         let mut fillers: Vec<(u64, usize, Option<usize>)> = vec![(0, 0, None); cells.len()];
         for (number, read) in reads.iter().enumerate() {
@@ -200,7 +208,9 @@ impl Work {
             }
         }
         if !matches!(content, Content::Texts(_)) && !target.keeps_chunks {
-            pool.stock(regions.len(), usize::try_from(target.chunk_bytes()).unwrap_or(usize::MAX));
+            let n_filled =
+                fillers.iter().filter(|(_, n_reads, _)| *n_reads > 0 || !target.leaves_out_unwritten).count();
+            pool.stock(n_filled, usize::try_from(target.chunk_bytes()).unwrap_or(usize::MAX));
         }
         let mut chunks = Vec::with_capacity(regions.len());
         for (region, (covered, n_reads, read)) in regions.into_iter().zip(fillers) {
@@ -208,6 +218,7 @@ impl Work {
             let kind = match content {
                 Content::Texts(_) => ChunkKind::Texts,
                 Content::Inline(_) => filled(target, &region, pool, true),
+                Content::Pieces(_) if n_reads == 0 && target.leaves_out_unwritten => ChunkKind::LeftOut,
                 Content::Pieces(pieces) => match passed(job, target, pieces, &region, single)? {
                     Some(kind) => kind,
                     None => filled(target, &region, pool, covered < region.n_elements()),
@@ -309,6 +320,14 @@ fn filled(target: &TargetArray, region: &Region, pool: &Pool, has_holes: bool) -
     let fill = (is_cut || has_holes).then_some(target.fill.as_slice());
     let buffer = ChunkBuffer::new(pool, region.clone(), &target.chunk_shape, element_bytes, fill);
     ChunkKind::Filled { buffer, is_written: AtomicBool::new(false) }
+}
+
+/// Whether a source chunk was never written, and what readers take for it is the array's own fill value.
+fn holds_only_fill(job: &Job<'_>, target: &TargetArray, pieces: &[Piece], read: &ChunkRead) -> bool {
+    let piece = &pieces[read.piece];
+    let source = &job.sources[piece.file];
+    let is_unwritten = matches!(source.chunk(piece.variable, read.chunk), Ok(ChunkAt::Unwritten));
+    is_unwritten && fill_after(&piece.rule, &source.variable(piece.variable).fill) == target.fill
 }
 
 /// Whether a target chunk is exactly one source chunk in the same codecs.

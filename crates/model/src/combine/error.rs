@@ -48,6 +48,8 @@ pub enum CombineError {
         "`{variable}` of `{file}` is packed so that its counts do not map exactly to those of `{first_file}`: {reason}"
     )]
     Repack { variable: String, file: String, first_file: String, reason: String },
+    #[error("{what} is not there yet")]
+    NotYet { what: String },
     #[error("`{variable}` of `{file}` cannot be written: {reason}")]
     Unwritable { variable: String, file: String, reason: String },
     #[error("`{variable}` of `{file}` is too large to be joined in memory: {reason}")]
@@ -112,6 +114,7 @@ impl Problem for CombineError {
             Self::Labels { .. } => "combine.labels",
             Self::TimeInexact { .. } => "combine.time-inexact",
             Self::Repack { .. } => "combine.repack",
+            Self::NotYet { .. } => "combine.not-yet",
             Self::Unwritable { .. } => "combine.unwritable",
             Self::TooLarge { .. } => "combine.too-large",
         }
@@ -119,6 +122,7 @@ impl Problem for CombineError {
 
     fn hint(&self) -> Option<String> {
         Some(match self {
+            Self::NotYet { .. } => "docs/recipe.md says what is".into(),
             Self::Differs { rule: Rule::Packing | Rule::Fill, .. } => {
                 "choose `differ: {packing: repack}` (counts of one packing, if they map exactly) or `{packing: decode}` (the values); on the command line `--differ packing=decode`".into()
             }

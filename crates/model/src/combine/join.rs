@@ -10,7 +10,7 @@ use crate::{
         fill_after,
         labels::{Axis, Label, Run, join_labels, labels_of, runs_of},
         piece,
-        policy::{Duplicates, Otherwise, Policies},
+        policy::{Alignment, Duplicates, Otherwise, Policies},
         statics,
         times::{self, Relation},
         values,
@@ -27,6 +27,10 @@ const MOST_INLINE_BYTES: usize = 64 << 20;
 
 /// Joins at least two files.
 pub(super) fn join(files: &[FileView], policies: &Policies) -> Result<Combined, CombineError> {
+    let is_outer = |how: &Alignment| *how == Alignment::Outer;
+    if is_outer(&policies.align.otherwise) || policies.align.dimensions.iter().any(|(_, how)| is_outer(how)) {
+        return Err(CombineError::NotYet { what: "`align: outer`".into() });
+    }
     let along = statics::growing_dimension(files, policies)?;
     let mut joining =
         Joining { files, policies, along: along.clone(), axis: None, owners: HashMap::new(), parts: Parts::default() };
