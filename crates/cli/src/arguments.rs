@@ -200,7 +200,7 @@ pub enum Target {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShardSpec(pub Vec<(Spanned<String>, ChunkLength)>);
 
-/// Run a feedstock: what its recipe says, verified, into a Zarr store
+/// Run a feedstock: make the Zarr store that its recipe describes
 ///
 /// It goes on where an earlier run was stopped. Large builds can be cut in parts: --plan-only writes the plan, --part i/n
 /// does a part of it anywhere, --finish checks all parts and publishes.

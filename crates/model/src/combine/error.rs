@@ -44,10 +44,6 @@ pub enum CombineError {
     Labels { dimension: String, file: String, reason: String },
     #[error("`{variable}` of `{file}` has time {value}, which `{units}` cannot hold exactly")]
     TimeInexact { variable: String, file: String, value: String, units: String },
-    #[error(
-        "`{variable}` of `{file}` is packed so that its counts do not map exactly to those of `{first_file}`: {reason}"
-    )]
-    Repack { variable: String, file: String, first_file: String, reason: String },
     #[error("{what} is not there yet")]
     NotYet { what: String },
     #[error("`{variable}` of `{file}` cannot be written: {reason}")]
@@ -113,7 +109,6 @@ impl Problem for CombineError {
             Self::NoLabels { .. } => "combine.no-labels",
             Self::Labels { .. } => "combine.labels",
             Self::TimeInexact { .. } => "combine.time-inexact",
-            Self::Repack { .. } => "combine.repack",
             Self::NotYet { .. } => "combine.not-yet",
             Self::Unwritable { .. } => "combine.unwritable",
             Self::TooLarge { .. } => "combine.too-large",
@@ -138,7 +133,6 @@ impl Problem for CombineError {
             Self::Gap { .. } => "add the missing file, or choose `gaps: {otherwise: allow}`".into(),
             Self::Ambiguous { .. } | Self::NothingGrows { .. } => "name it with `combine: {along: NAME}` (`--along NAME` on the command line)".into(),
             Self::NoLabels { dimension, .. } => format!("give the files labels with `each: [{{add_dim: …}}]` or `time_from`, or leave `{dimension}` out"),
-            Self::Repack { .. } => "choose `differ: {packing: decode}`".into(),
             Self::NoFiles | Self::NoDimension { .. } | Self::Labels { .. } | Self::TimeInexact { .. } | Self::Unwritable { .. } | Self::TooLarge { .. } => return None,
         })
     }

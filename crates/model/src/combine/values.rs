@@ -40,7 +40,7 @@ pub struct ValuePlan {
 /// Decides how a variable is stored.
 ///
 /// # Errors
-/// [`CombineError::Differs`] or [`CombineError::Repack`] where values would change and no policy says how.
+/// [`CombineError::Differs`] where values would change and no policy says how.
 pub fn plan(all: &[InFile<'_>], policies: &Policies) -> Result<ValuePlan, CombineError> {
     let Some(first) = all.first() else { return Err(CombineError::NoFiles) };
     let packing = first.variable.packing();

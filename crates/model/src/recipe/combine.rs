@@ -94,7 +94,7 @@ pub enum DifferPacking {
     /// Stop.
     #[default]
     Error,
-    /// Give all the first file's packing, where every stored integer maps exactly.
+    /// Give all the packing of one file, where readers get the same bits from every count; else write decoded values.
     Repack,
     /// Write decoded values.
     Decode,
