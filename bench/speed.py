@@ -5,14 +5,16 @@ It promises that all of them read the same files and write the same chunks with 
 is compared with what the loop wrote, and that nothing else is measured than the commands. Inputs are read once before,
 so that the disk is in nobody's figures.
 
-    bench/speed.py [--files 180] [--only 1 3] [--limit CMD] [--without dask]
+    bench/speed.py [--files 180] [--only 1 3] [--repeat 3] [--without dask]
 """
 
 import argparse
 import json
+import os
 import pathlib
 import shlex
 import shutil
+import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -50,6 +52,14 @@ def commands(chunks, codec, dest, files, limit, memory):
     return found
 
 
+def codec_limit() -> str:
+    """The bare loop of `crates/engine/examples/limit.rs`, built now: what no program that uses these codecs can beat."""
+    root = HERE.parent
+    subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "frazil-engine", "--example", "limit"], cwd=root, check=True)
+    target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", root / "target"))
+    return shlex.quote(str(target / "release/examples/limit"))
+
+
 def same_values(one, two) -> str:
     """Stored values of a few days of each variable, in both stores."""
     code = (
@@ -72,11 +82,13 @@ def main() -> int:
     parser.add_argument("--lon", type=int, default=1440)
     parser.add_argument("--only", type=int, nargs="*", default=sorted(TARGETS))
     parser.add_argument("--without", nargs="*", default=[], help="contestants to leave out")
-    parser.add_argument("--limit", help="the codec-only limit: a command that takes CHUNKS CODEC DEST FILES")
+    parser.add_argument("--limit", help="another codec-only limit: a command that takes CHUNKS CODEC DEST FILES")
     parser.add_argument("--memory", default=MEMORY)
     parser.add_argument("--repeat", type=int, default=1, help="runs of each; the fastest counts")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
+    if "limit" not in arguments.without:
+        arguments.limit = arguments.limit or codec_limit()
     files = series(arguments.files, arguments.lat, arguments.lon)
     for path in files:
         path.read_bytes()
