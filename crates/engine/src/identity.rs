@@ -8,12 +8,39 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct RangeSum([u64; 4]);
 
+/// Bytes with their BLAKE3 digest: what is read, checked and stored as it is needs it in three places and has it once.
+#[derive(Debug, Clone, Copy)]
+pub struct Digested<'a> {
+    bytes: &'a [u8],
+    digest: blake3::Hash,
+}
+
+impl<'a> Digested<'a> {
+    /// Of `bytes`.
+    #[must_use]
+    pub fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, digest: blake3::hash(bytes) }
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub const fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The digest, in hexadecimal.
+    #[must_use]
+    pub fn hex(&self) -> String {
+        self.digest.to_hex().to_string()
+    }
+}
+
 impl RangeSum {
     /// Adds the range of `bytes` from `offset`.
-    pub fn add(&mut self, offset: u64, bytes: &[u8]) {
+    pub fn add(&mut self, offset: u64, bytes: Digested<'_>) {
         let mut hasher = blake3::Hasher::new();
-        hasher.update(&offset.to_le_bytes()).update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
-        let digest = hasher.finalize();
+        hasher.update(&offset.to_le_bytes()).update(&(bytes.bytes.len() as u64).to_le_bytes());
+        let digest = hasher.update(bytes.digest.as_bytes()).finalize();
         let mut words = [0; 4];
         for (word, part) in words.iter_mut().zip(digest.as_bytes().as_chunks::<8>().0) {
             *word = u64::from_le_bytes(*part);
@@ -41,7 +68,7 @@ impl fmt::Display for RangeSum {
 /// The BLAKE3 digest of bytes, in hexadecimal.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> String {
-    blake3::hash(bytes).to_hex().to_string()
+    Digested::of(bytes).hex()
 }
 
 #[cfg(test)]
@@ -51,12 +78,12 @@ mod tests {
     #[test]
     fn ranges_sum_alike_in_any_order() {
         let (mut one, mut other) = (RangeSum::default(), RangeSum::default());
-        one.add(0, b"abc");
-        one.add(100, b"def");
-        other.add(100, b"def");
-        other.add(0, b"abc");
+        one.add(0, Digested::of(b"abc"));
+        one.add(100, Digested::of(b"def"));
+        other.add(100, Digested::of(b"def"));
+        other.add(0, Digested::of(b"abc"));
         assert_eq!(one, other);
-        other.add(0, b"");
+        other.add(0, Digested::of(b""));
         assert_ne!(one, other);
     }
 }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::EngineError,
-    identity::{RangeSum, digest},
+    identity::{Digested, RangeSum},
 };
 
 /// Where journals lie, below the store.
@@ -46,7 +46,13 @@ impl Stored {
     /// Of `bytes`.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Self {
-        Self { length: bytes.len() as u64, blake3: digest(bytes) }
+        Self::of_digested(Digested::of(bytes))
+    }
+
+    /// Of bytes whose digest is known.
+    #[must_use]
+    pub fn of_digested(bytes: Digested<'_>) -> Self {
+        Self { length: bytes.bytes().len() as u64, blake3: bytes.hex() }
     }
 }
 

@@ -20,6 +20,7 @@ use frazil_store::{
     folder::{Folder, STAGING},
     lock::{Lock, Sharing},
     read::Fingerprint,
+    steady::Steady,
 };
 use serde::{Deserialize, Serialize};
 
@@ -361,7 +362,7 @@ pub(crate) fn run_tasks(
     // Readers of the old shape see the chunk at the edge, so it is on the disk before its name is.
     let is_visible =
         [ZarrFormat::V3, ZarrFormat::V2].iter().any(|format| folder.root().join(root_key(*format)).exists());
-    let syncing = if is_visible { Syncing::Each } else { Syncing::AtTheEnd };
+    let syncing = if is_visible { Syncing::Each } else { Syncing::BeforeTheEnd(steady()?) };
     let sink = ZarrSink { store, folder, journal: &journal, touched: Mutex::new(touched), syncing };
     let job = Job {
         sources: &prepared.sources,
@@ -371,7 +372,14 @@ pub(crate) fn run_tasks(
         pace: prepared.pace,
     };
     run(&job, &sink, progress, stop)?;
+    if let Syncing::BeforeTheEnd(steady) = sink.syncing {
+        steady.finish()?;
+    }
     Ok(sink.touched.into_inner().unwrap_or_else(PoisonError::into_inner))
+}
+
+fn steady() -> Result<Steady, EngineError> {
+    Steady::start().map_err(|error| EngineError::Thread { reason: format!("the machine gives no thread: {error}") })
 }
 
 /// The journal's lines whose objects are there and whole.

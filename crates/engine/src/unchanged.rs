@@ -13,7 +13,7 @@ use frazil_model::{
 
 use crate::{
     error::EngineError,
-    identity::RangeSum,
+    identity::{Digested, RangeSum},
     prepare::Prepared,
     receipt::{Receipt, SourceRecord},
     run::gather,
@@ -63,7 +63,7 @@ pub fn read_sums(prepared: &Prepared) -> Result<Vec<RangeSum>, EngineError> {
 fn sum(source: &Source, ranges: &[ChunkPlace], reader: &mut ChunkReader) -> Result<RangeSum, EngineError> {
     let mut sum = RangeSum::default();
     for place in ranges {
-        sum.add(place.offset, reader.stored(source, *place)?);
+        sum.add(place.offset, Digested::of(reader.stored(source, *place)?));
     }
     Ok(sum)
 }

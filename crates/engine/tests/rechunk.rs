@@ -13,7 +13,7 @@ use std::{
 
 use frazil_engine::{
     EngineError,
-    identity::RangeSum,
+    identity::{Digested, RangeSum},
     progress::Progress,
     run::{Job, Pace, Sink, run},
     scan::{Load, scan},
@@ -88,10 +88,20 @@ type Units = BTreeMap<Vec<u64>, (Vec<u8>, Vec<(usize, RangeSum)>)>;
 struct Kept(Mutex<Units>);
 
 impl Sink for Kept {
-    fn put(&self, _: usize, at: &[u64], bytes: Option<&[u8]>, read: &[(usize, RangeSum)]) -> Result<(), EngineError> {
+    fn put(
+        &self,
+        _: usize,
+        at: &[u64],
+        bytes: Option<Digested<'_>>,
+        read: &[(usize, RangeSum)],
+    ) -> Result<(), EngineError> {
         let mut read = read.to_vec();
         read.sort_by_key(|(file, _)| *file);
-        let known = self.0.lock().unwrap().insert(at.to_vec(), (bytes.unwrap_or_default().to_vec(), read));
+        let known = self
+            .0
+            .lock()
+            .unwrap()
+            .insert(at.to_vec(), (bytes.map(|bytes| bytes.bytes().to_vec()).unwrap_or_default(), read));
         assert!(known.is_none(), "unit {at:?} is put once");
         Ok(())
     }

@@ -18,7 +18,7 @@ use frazil_model::{
 
 use crate::{
     error::EngineError,
-    identity::RangeSum,
+    identity::{Digested, RangeSum},
     run::{
         Job,
         buffer::{ChunkBuffer, Pool},
@@ -44,7 +44,7 @@ pub enum Encoded<'a> {
     /// No element of it was ever written in a source.
     Nothing,
     /// The stored bytes of a source chunk.
-    Passed(&'a [u8]),
+    Passed(Digested<'a>),
     /// Its bytes.
     Whole(Grant),
     /// The chunks of a shard so far: more rounds follow.
@@ -275,18 +275,23 @@ fn pass<'a>(
     chunk: u64,
     reader: &'a mut ChunkReader,
     unit: &Unit,
-) -> Result<&'a [u8], EngineError> {
+) -> Result<Digested<'a>, EngineError> {
     let source = &job.sources[piece.file];
     let ChunkAt::File(place) = source.chunk(piece.variable, chunk)? else {
         return Err(source.unreadable(piece.variable, "its chunk went away"));
     };
-    let stored = reader.checked(source, piece.variable, chunk, place)?;
+    let stored = Digested::of(reader.checked(source, piece.variable, chunk, place)?);
     let mut sum = RangeSum::default();
     sum.add(place.offset, stored);
     unit.note(piece.file, sum);
     // Its checksum has done its work; Zarr has no place for it.
     let is_summed = source.variable(piece.variable).codecs.steps.last() == Some(&Codec::Fletcher32);
-    Ok(&stored[..stored.len().saturating_sub(if is_summed { 4 } else { 0 })])
+    Ok(if is_summed { without_sum(stored.bytes()) } else { stored })
+}
+
+/// A chunk without the four bytes of its Fletcher-32 checksum.
+fn without_sum(stored: &[u8]) -> Digested<'_> {
+    Digested::of(&stored[..stored.len().saturating_sub(4)])
 }
 
 /// Copies the chunk's part of values that are held in memory.

@@ -30,7 +30,7 @@ use frazil_model::{
 
 use crate::{
     error::EngineError,
-    identity::RangeSum,
+    identity::{Digested, RangeSum},
     progress::Progress,
     run::{
         buffer::Pool,
@@ -82,7 +82,7 @@ pub trait Sink: Sync {
         &self,
         array: usize,
         at: &[u64],
-        bytes: Option<&[u8]>,
+        bytes: Option<Digested<'_>>,
         read: &[(usize, RangeSum)],
     ) -> Result<(), EngineError>;
 }
@@ -232,7 +232,7 @@ impl Shared<'_> {
             n_read = place.length;
             if let Some(unit) = owner {
                 let mut sum = RangeSum::default();
-                sum.add(place.offset, bytes);
+                sum.add(place.offset, Digested::of(bytes));
                 unit.note(piece.file, sum);
             }
         };
@@ -272,7 +272,7 @@ impl Shared<'_> {
         let bytes = match &encoded {
             Encoded::Nothing => None,
             Encoded::Passed(bytes) => Some(*bytes),
-            Encoded::Whole(grant) => Some(grant.bytes.as_slice()),
+            Encoded::Whole(grant) => Some(Digested::of(&grant.bytes)),
             Encoded::Part(_) => {
                 let Encoded::Part(so_far) = encoded else { return Ok(()) };
                 let n_before = work.round.as_ref().map_or(0, |round| round.n_before) + work.chunks.len();
@@ -283,7 +283,7 @@ impl Shared<'_> {
         };
         let read = unit.read.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.sink.put(work.task.array, &unit.at, bytes, &read)?;
-        self.progress.written(bytes.map_or(0, |bytes| bytes.len() as u64));
+        self.progress.written(bytes.map_or(0, |bytes| bytes.bytes().len() as u64));
         if work.units_left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.progress.task_done();
             self.state().n_under_way -= 1;

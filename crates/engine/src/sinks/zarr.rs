@@ -12,18 +12,18 @@ use frazil_model::{
     recipe::write::ZarrFormat,
     zarr::{ArrayLayout, ChunkKeys, Separator, Shards},
 };
-use frazil_store::folder::Folder;
+use frazil_store::{folder::Folder, steady::Steady};
 
 use crate::{
     error::EngineError,
-    identity::RangeSum,
+    identity::{Digested, RangeSum},
     journal::{Journal, Line, Stored},
     run::Sink,
 };
 
-/// Smaller units are synced together before the store is shown. Until then the journal may list one that a power cut
-/// takes away, so whoever goes on compares each with its digest.
-const SMALL_UNIT_BYTES: usize = 1 << 20;
+/// Units from this size on are synced while others are made. Until the store is shown the journal may list one that a
+/// power cut takes away, so whoever goes on compares each with its digest.
+const LARGE_UNIT_BYTES: usize = 1 << 20;
 
 /// The description of a store: all that its metadata says.
 #[derive(Debug, Clone)]
@@ -157,17 +157,18 @@ pub struct ZarrSink<'a> {
     pub journal: &'a Journal,
     /// Folders that got a new name and must be synced before the store is shown.
     pub touched: Mutex<BTreeSet<String>>,
-    /// When small units reach the disk.
+    /// When units reach the disk.
     pub syncing: Syncing,
 }
 
 /// When units reach the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Syncing {
     /// Each before it gets its name.
     Each,
-    /// Small ones all together, before the store is shown: nobody sees them until then.
-    AtTheEnd,
+    /// All of them before the store is shown, since nobody sees them until then: large ones steadily, beside the work,
+    /// small ones together at the end.
+    BeforeTheEnd(Steady),
 }
 
 impl Sink for ZarrSink<'_> {
@@ -175,19 +176,23 @@ impl Sink for ZarrSink<'_> {
         &self,
         array: usize,
         at: &[u64],
-        bytes: Option<&[u8]>,
+        bytes: Option<Digested<'_>>,
         read: &[(usize, RangeSum)],
     ) -> Result<(), EngineError> {
         let key = self.store.unit_key(array, at);
-        if let Some(bytes) = bytes {
-            if self.syncing == Syncing::AtTheEnd && bytes.len() < SMALL_UNIT_BYTES {
-                self.folder.put_for_later(&key, bytes)?;
-            } else {
-                self.folder.put(&key, bytes)?;
+        if let Some(bytes) = bytes.map(|bytes| bytes.bytes()) {
+            match &self.syncing {
+                Syncing::Each => self.folder.put(&key, bytes)?,
+                Syncing::BeforeTheEnd(steady) => {
+                    self.folder.put_for_later(&key, bytes)?;
+                    if bytes.len() >= LARGE_UNIT_BYTES {
+                        steady.sync(self.folder.path_of(&key)?)?;
+                    }
+                }
             }
             note_folders(&key, &mut self.touched.lock().unwrap_or_else(PoisonError::into_inner));
         }
-        self.journal.note(&Line { key, bytes: bytes.map(Stored::of), read: read.to_vec() })
+        self.journal.note(&Line { key, bytes: bytes.map(Stored::of_digested), read: read.to_vec() })
     }
 }
 
