@@ -23,7 +23,7 @@ use frazil_model::{
 
 use crate::{
     arguments::Build,
-    lint::{read, recipe_file},
+    lint::{problems, read, recipe_file},
     made,
     output::{Answer, Talk},
     progress,
@@ -87,7 +87,8 @@ fn one(
     })
     .map_err(made::with_resume_command)?;
     let Write::Zarr(write) = &recipe.write;
-    let text = format!("{}: {}", recipe.id.value, made::text(&report, write.format));
+    let text = made::text(&report, write.format, talk);
+    let text = if text.is_empty() { text } else { format!("{}: {text}", recipe.id.value) };
     Ok(Answer { report, text })
 }
 
@@ -125,7 +126,7 @@ fn recipes(path: &Path, words: &Build) -> Result<Vec<Recipe>, Box<Answer>> {
     })?;
     let mut recipes = parse(&text).map_err(|errors| {
         let mut error =
-            ErrorReport::new("recipe.problems", format!("`{name}` has {} problems", errors.len()), Exit::Usage);
+            ErrorReport::new("recipe.problems", format!("`{name}` has {}", problems(errors.len() as u64)), Exit::Usage);
         if let Some(first) = errors.first() {
             error.cause = Some(first.to_string());
             error.hint = Some(

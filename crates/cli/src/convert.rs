@@ -33,7 +33,7 @@ pub fn run(words: &Convert, talk: &Talk, stop: &AtomicBool) -> Result<Answer, En
     let counters = Progress::default();
     let report = progress::shown(talk, &counters, || make("convert", &request, (how, stage), &counters, stop))
         .map_err(made::with_resume_command)?;
-    let text = made::text(&report, words.zarr_format);
+    let text = made::text(&report, words.zarr_format, talk);
     Ok(Answer { report, text })
 }
 

@@ -55,9 +55,8 @@ pub fn run(words: &Lint, _talk: &Talk) -> Result<Answer, EngineError> {
                     text.push('\n');
                     report.items.push(item(&name, error));
                 }
-                let n_here = errors.len();
-                let some = if n_here == 1 { "a problem".to_owned() } else { format!("{n_here} problems") };
-                let error = ErrorReport::new("recipe.problems", format!("`{name}` has {some}"), Exit::Usage);
+                let message = format!("`{name}` has {}", problems(errors.len() as u64));
+                let error = ErrorReport::new("recipe.problems", message, Exit::Usage);
                 report.fail(with_first(error, &errors).at(name));
             }
         }
@@ -87,6 +86,11 @@ fn item(name: &str, error: &RecipeError) -> serde_json::Value {
         "message": error.fault.to_string(),
         "hint": error.hint(),
     })
+}
+
+/// How many problems there are, in words.
+pub fn problems(n_problems: u64) -> String {
+    if n_problems == 1 { "a problem".to_owned() } else { format!("{n_problems} problems") }
 }
 
 /// The recipe of a feedstock's folder, or the file itself.

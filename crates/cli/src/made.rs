@@ -4,7 +4,7 @@ use frazil_engine::EngineError;
 use frazil_model::{recipe::write::ZarrFormat, report::Report};
 use serde_json::Value;
 
-use crate::output::bytes;
+use crate::output::{Talk, bytes};
 
 /// Adds the command to go on with to an interruption.
 pub fn with_resume_command(error: EngineError) -> EngineError {
@@ -22,7 +22,7 @@ pub fn with_resume_command(error: EngineError) -> EngineError {
 }
 
 /// A Report of a store in words.
-pub fn text(report: &Report, format: ZarrFormat) -> String {
+pub fn text(report: &Report, format: ZarrFormat, talk: &Talk) -> String {
     let number = |name: &str| report.totals.get(name).and_then(Value::as_u64).unwrap_or(0);
     let more = |name: &str| report.more.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let store = more("store");
@@ -31,9 +31,12 @@ pub fn text(report: &Report, format: ZarrFormat) -> String {
         ZarrFormat::V3 => 3,
     };
     let plan = format!(
-        "plan: {} · {} read → zarr {version}, {} arrays in {} chunks ({} decoded) · {} tasks · memory up to {}\n",
+        "plan: {} · {} → zarr {version}, {} arrays in {} chunks ({} decoded) · {} tasks · memory up to {}\n",
         if number("files") == 1 { "1 file".to_owned() } else { format!("{} files", number("files")) },
-        bytes(number("read_bytes")),
+        match number("read_bytes") {
+            0 => "all values small".to_owned(),
+            n_bytes => format!("{} to read", bytes(n_bytes)),
+        },
         number("arrays"),
         number("units"),
         bytes(number("decoded_bytes")),
@@ -42,12 +45,15 @@ pub fn text(report: &Report, format: ZarrFormat) -> String {
     );
     match more("outcome").as_str() {
         "planned" => plan,
+        // Whoever wants quiet asked for the store and for nothing else.
+        _ if talk.quiet => String::new(),
         "nothing-new" => format!("{store} holds every label already\n"),
         "plan-saved" => format!("{plan}saved in {store}; do its parts with --part 1/N …, then --finish\n"),
         "part-done" => "part done; when all are: --finish\n".to_owned(),
         "already-there" => {
             format!("{store} is there already, made of the same files: nothing was written\n{}", snippet(&store))
         }
+        _ if number("written_bytes") == 0 => format!("{plan}finished {store}\n{}", snippet(&store)),
         _ => format!("{plan}wrote {} · {}\n{}", bytes(number("written_bytes")), store, snippet(&store)),
     }
 }

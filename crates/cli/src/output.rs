@@ -88,7 +88,7 @@ impl Talk {
             if !self.quiet {
                 for warning in &answer.report.warnings {
                     self.say(&format!(
-                        "{}  {} {}",
+                        "{} {}  {}",
                         self.paint("33", "warning:"),
                         warning.code,
                         one_line(&warning.message)

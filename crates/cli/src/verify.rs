@@ -24,6 +24,7 @@ use serde_json::json;
 
 use crate::{
     arguments::Verify,
+    lint::problems,
     output::{Answer, Talk, bytes},
 };
 
@@ -57,7 +58,7 @@ pub fn run(words: &Verify, _talk: &Talk, stop: &AtomicBool) -> Result<Answer, En
     }
     let text = text(&words.store, &found, n_values);
     if found.n_problems > 0 {
-        let message = format!("`{}` is not what was written: {} problems", words.store, found.n_problems);
+        let message = format!("`{}` is not what was written: it has {}", words.store, problems(found.n_problems));
         let mut error = ErrorReport::new("verify.differs", message, Exit::No);
         error.hint = Some("make it again with `--overwrite` (`mode: replace` in a recipe)".into());
         report.fail(error);

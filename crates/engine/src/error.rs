@@ -56,6 +56,8 @@ pub enum EngineError {
     Changed { file: String, reason: String },
     #[error("`{pattern}` matches no file")]
     NoMatch { pattern: String },
+    #[error("folder `{folder}` holds no data")]
+    NoData { folder: String },
     #[error("nothing at `{place}` matches `{pattern}`")]
     NoMatchIn { place: String, pattern: String },
     #[error("source `{source_name}` has no files")]
@@ -107,7 +109,7 @@ impl Problem for EngineError {
             Self::OtherPlan { .. } => "target.other-plan",
             Self::NotOurs { .. } => "target.not-ours",
             Self::Changed { .. } => "source.changed",
-            Self::NoMatch { .. } | Self::NoMatchIn { .. } => "source.no-match",
+            Self::NoMatch { .. } | Self::NoMatchIn { .. } | Self::NoData { .. } => "source.no-match",
             Self::NoFiles { .. } => "source.no-files",
             Self::TooManyNames { .. } => "source.too-many",
             Self::StoreAsSource { .. } => "source.store",
@@ -133,6 +135,9 @@ impl Problem for EngineError {
             Self::Layout(error) => return error.hint(),
             Self::Plan { problem, .. } => return problem.hint(),
             Self::Format { source, .. } | Self::Chunk { source, .. } => return source.hint(),
+            Self::Unreadable { variable, .. } | Self::NoZarrType { variable, .. } if variable == "/" => {
+                "`frazil inspect` shows what can be read of it".into()
+            }
             Self::Unreadable { variable, .. } | Self::NoZarrType { variable, .. } => {
                 format!(
                     "name the variables you want with `--vars` (`keep:` in a recipe), without `{}`",
@@ -164,6 +169,9 @@ impl Problem for EngineError {
             Self::Changed { .. } => "run the command again: it starts from the file as it is now".into(),
             Self::NoMatch { .. } => {
                 "patterns know `*`, `?`, `[…]` and `**`; quote them so that the shell leaves them alone".into()
+            }
+            Self::NoData { .. } => {
+                "netCDF-3, netCDF-4 and HDF5 files and Zarr stores were looked for, in its folders, too".into()
             }
             Self::NoMatchIn { .. } => {
                 "`match` stands for the end of a file's name; `(?P<year>\\d+)` captures a key".into()

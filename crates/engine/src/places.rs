@@ -102,7 +102,7 @@ fn of_folder(path: &str) -> Result<Vec<Place>, EngineError> {
     let mut walk = Walk { found: Vec::new(), n_entries: 0 };
     walk.folder(path, 0)?;
     if walk.found.is_empty() {
-        return Err(EngineError::NoMatch { pattern: path.to_owned() });
+        return Err(EngineError::NoData { folder: path.to_owned() });
     }
     walk.found.sort();
     Ok(walk.found)

@@ -228,7 +228,11 @@ pub(crate) fn sweep(folder: &Folder) -> Result<(), EngineError> {
 
 pub(crate) fn lock(folder: &Folder, sharing: Sharing<'_>) -> Result<Lock, EngineError> {
     folder.make()?;
-    Ok(Lock::take(&folder.path_of(LOCK)?, sharing)?)
+    Lock::take(&folder.path_of(LOCK)?, sharing).map_err(|error| match error {
+        // People know the store, not the file that stands for it.
+        StoreError::Locked { .. } => StoreError::Locked { path: folder.root().to_owned() }.into(),
+        error => error.into(),
+    })
 }
 
 /// Makes the whole store and shows it; whoever calls holds its lock.

@@ -17,8 +17,8 @@ use std::{
 };
 
 use frazil_formats::zarr;
-use frazil_model::{region::Region, zarr::ArrayLayout};
-use frazil_store::folder::Folder;
+use frazil_model::{location::Location, region::Region, zarr::ArrayLayout};
+use frazil_store::{StoreError, folder::Folder};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -121,6 +121,9 @@ impl Verified {
 /// set.
 pub fn verify(root: &Path, amount: Amount, n_threads: usize, stop: &AtomicBool) -> Result<Verified, EngineError> {
     let folder = Folder::new(root.to_owned());
+    if let Err(error) = std::fs::metadata(root) {
+        return Err(StoreError::reading(&Location::File(root.display().to_string()), error).into());
+    }
     let mut found = Verified::default();
     let inventory = trusted_inventory(&folder, &mut found)?;
     let expected = Expected { began: journal::done(&folder)?, layouts: layouts(&folder), inventory };

@@ -15,6 +15,7 @@ use std::sync::{
 };
 
 use frazil_model::{
+    location::Location,
     problem::Exit,
     report::{ErrorReport, Report},
 };
@@ -72,7 +73,7 @@ struct Found {
 /// # Errors
 /// If a name is no place or gives nothing. What is wrong with a file is in the Report.
 pub fn inspect(names: &[String], options: &Options<'_>) -> Result<Report, EngineError> {
-    let places = places(names)?;
+    let places = named(names)?;
     let found = all(&places, options);
     if options.stop.load(Ordering::Relaxed) {
         return Err(EngineError::Interrupted { resume: None });
@@ -84,6 +85,21 @@ pub fn inspect(names: &[String], options: &Options<'_>) -> Result<Report, Engine
         return Ok(report);
     }
     Ok(report(&places, found))
+}
+
+/// The places of all names. One that is not there does not hide the others: whoever looks at it says so.
+fn named(names: &[String]) -> Result<Vec<Place>, EngineError> {
+    let mut all = Vec::new();
+    for name in names {
+        match places(std::slice::from_ref(name)) {
+            Ok(found) => all.extend(found),
+            Err(EngineError::Store(_)) => {
+                all.push(Place::File { location: Location::parse(name)?, name: name.clone() })
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(all)
 }
 
 /// Looks at all places, on several threads, in their order.
