@@ -11,7 +11,6 @@ test *arguments:
 # The full campaigns: every kill, every crash point, the big memory run, ten minutes of fuzzing per target.
 soak:
     ./tests/run --soak
-    if [ -d fuzz ]; then for target in $(cargo fuzz list); do cargo fuzz run "$target" -- -max_total_time=600; done; fi
 
 # The score over the corpus of real files.
 score *arguments:
