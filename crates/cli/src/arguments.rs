@@ -51,6 +51,12 @@ pub struct Global {
     /// When to use colour
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: Color,
+    /// Who signs for s3://: an AWS profile or an rclone remote
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// Ask for public data of buckets without a signature
+    #[arg(long, global = true)]
+    pub anonymous: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -69,6 +75,9 @@ pub enum Verb {
     /// Check recipes without running them
     #[command(subcommand)]
     Feedstock(Feedstock),
+    /// Who could sign for buckets, and who does
+    #[command(subcommand)]
+    Profile(Profile),
 }
 
 /// Say what files and Zarr stores hold: variables, chunks, codecs, times, and what is odd about them
@@ -323,6 +332,23 @@ pub struct Lint {
     /// Folders of feedstocks, or recipe files
     #[arg(required = true, value_name = "PLACE")]
     pub places: Vec<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Profile {
+    /// List AWS profiles and rclone remotes, each with its file and what shadows it
+    List,
+    Explain(Explain),
+}
+
+/// Say which profile, file and key open a place
+#[derive(Debug, Args)]
+#[command(after_help = "Example:
+  frazil profile explain s3://bucket/data/")]
+pub struct Explain {
+    /// s3://bucket/key or NAME:bucket/key
+    #[arg(value_name = "PLACE")]
+    pub place: String,
 }
 
 impl Arguments {

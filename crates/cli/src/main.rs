@@ -9,12 +9,14 @@ mod inspect;
 mod lint;
 mod made;
 mod output;
+mod profile;
 mod progress;
 mod verify;
 
 use std::process::ExitCode;
 
-use arguments::{Arguments, Feedstock, Verb};
+use arguments::{Arguments, Feedstock, Profile, Verb};
+use frazil_store::bucket::{Chosen, Signing, choose};
 use output::Talk;
 
 fn main() -> ExitCode {
@@ -25,11 +27,17 @@ fn main() -> ExitCode {
     };
     let stop = output::stop_on_signals();
     let talk = Talk::of(&arguments.global);
+    choose(Chosen {
+        profile: arguments.global.profile.clone(),
+        signing: if arguments.global.anonymous { Signing::Never } else { Signing::Always },
+    });
     match &arguments.verb {
         Verb::Inspect(words) => talk.answer("inspect", |talk| inspect::run(words, talk, &stop)),
         Verb::Convert(words) => talk.answer("convert", |talk| convert::run(words, talk, &stop)),
         Verb::Build(words) => talk.answer("build", |talk| build::run(words, talk, &stop)),
         Verb::Verify(words) => talk.answer("verify", |talk| verify::run(words, talk, &stop)),
         Verb::Feedstock(Feedstock::Lint(words)) => talk.answer("feedstock-lint", |talk| lint::run(words, talk)),
+        Verb::Profile(Profile::List) => talk.answer("profile-list", |_| Ok(profile::list())),
+        Verb::Profile(Profile::Explain(words)) => talk.answer("profile-explain", |_| profile::explain(words)),
     }
 }

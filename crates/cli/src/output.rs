@@ -22,7 +22,7 @@ use frazil_model::{
 
 use crate::arguments::{Color, Global};
 
-const VERBS: [&str; 5] = ["inspect", "convert", "build", "verify", "feedstock"];
+const VERBS: [&str; 6] = ["inspect", "convert", "build", "verify", "feedstock", "profile"];
 
 /// Where a thread met a fault of frazil's own.
 static FAULT: Mutex<Option<String>> = Mutex::new(None);

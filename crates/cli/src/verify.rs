@@ -20,6 +20,7 @@ use frazil_model::{
     problem::Exit,
     report::{ErrorReport, Report},
 };
+use frazil_store::profile::located;
 use serde_json::json;
 
 use crate::{
@@ -102,7 +103,7 @@ fn beside(root: &Path, name: &str) -> Result<Location, EngineError> {
     if !name.contains("://") && path.exists() {
         return Ok(Location::File(path.display().to_string()));
     }
-    Ok(Location::parse(name)?)
+    Ok(located(name)?)
 }
 
 fn text(store: &str, found: &Verified, n_values: Option<u64>) -> String {

@@ -4,6 +4,7 @@
 //! terminal nor Python; it answers with a `Report`.
 
 pub mod boxes;
+mod buckets;
 pub mod build;
 pub mod compare;
 pub mod derived;

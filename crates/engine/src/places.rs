@@ -10,9 +10,9 @@ use std::{
 };
 
 use frazil_model::location::Location;
-use frazil_store::StoreError;
+use frazil_store::{StoreError, profile::located};
 
-use crate::error::EngineError;
+use crate::{buckets::objects, error::EngineError};
 
 /// Folders within folders.
 const MAX_DEPTH: usize = 64;
@@ -59,10 +59,18 @@ impl Place {
 pub fn places(texts: &[String]) -> Result<Vec<Place>, EngineError> {
     let mut all = Vec::new();
     for text in texts {
-        let location = Location::parse(text)?;
-        let Location::File(path) = &location else {
-            all.push(Place::File { name: location.to_string(), location });
-            continue;
+        let location = located(text)?;
+        let path = match &location {
+            Location::File(path) => path,
+            Location::Http(_) => {
+                all.push(Place::File { name: location.to_string(), location });
+                continue;
+            }
+            Location::Object(object) => {
+                let named = |location: Location| Place::File { name: location.to_string(), location };
+                all.extend(objects(object)?.into_iter().map(named));
+                continue;
+            }
         };
         let about = std::fs::metadata(path);
         match about {
@@ -84,7 +92,7 @@ fn zarr(path: &str) -> Place {
 }
 
 /// Whether a text has letters that patterns are made of.
-fn is_pattern(text: &str) -> bool {
+pub(crate) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 

@@ -59,7 +59,7 @@ pub(crate) struct Planned {
 
 /// How many workers wait while the others compute: one for the disk, and as many as a web server allows.
 pub(crate) fn n_waiting<'a>(mut locations: impl Iterator<Item = &'a Location>) -> usize {
-    match locations.any(|location| matches!(location, Location::Http(_))) {
+    match locations.any(|location| !matches!(location, Location::File(_))) {
         true => WAITING_FOR_THE_WEB,
         false => 1,
     }

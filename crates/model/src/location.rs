@@ -6,13 +6,35 @@ use serde::{Deserialize, Serialize};
 
 use crate::problem::{Exit, Problem};
 
-/// A place in normal form: a path on this machine, or an object of a web server.
+/// A place in normal form: a path on this machine, a file of a web server, or an object of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Location {
     /// A path on this machine, as the user wrote it less `.` parts and double slashes.
     File(String),
     /// An `http` or `https` address without user, password or fragment.
     Http(String),
+    /// An object of a bucket, or all whose keys begin alike.
+    Object(Object),
+}
+
+/// A bucket, a key in it, and the door that leads there.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Object {
+    /// Who knows the way.
+    pub door: Door,
+    /// Name of the bucket; empty if the door leads into one.
+    pub bucket: String,
+    /// The key, byte for byte: `//`, `.` and a slash at the end mean themselves.
+    pub key: String,
+}
+
+/// How a bucket is found.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Door {
+    /// `s3://`: by the profile that is in force.
+    S3,
+    /// `NAME:`: by the profile or remote of that name.
+    Named(String),
 }
 
 /// Why a text names no place.
@@ -27,6 +49,8 @@ pub enum LocationError {
     Secret { host: String },
     #[error("`{text}` has no host")]
     NoHost { text: String },
+    #[error("`{text}` names no bucket")]
+    NoBucket { text: String },
 }
 
 impl Problem for LocationError {
@@ -36,15 +60,17 @@ impl Problem for LocationError {
             Self::Scheme { .. } => "location.scheme",
             Self::Secret { .. } => "location.secret",
             Self::NoHost { .. } => "location.no-host",
+            Self::NoBucket { .. } => "location.no-bucket",
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::Empty => None,
-            Self::Scheme { .. } => Some("use a path, `http://` or `https://`".into()),
+            Self::Scheme { .. } => Some("use a path, `s3://`, `http://` or `https://`".into()),
             Self::Secret { .. } => Some("take it out of the address: it would show in logs and process lists".into()),
             Self::NoHost { .. } => Some("write `https://host/path`".into()),
+            Self::NoBucket { .. } => Some("write `s3://bucket/key`".into()),
         }
     }
 
@@ -78,6 +104,9 @@ impl Location {
                 }
                 Ok(Self::Http(format!("{scheme}://{}{path}", host.to_ascii_lowercase())))
             }
+            "s3" => Object::parse(Door::S3, rest)
+                .map(Self::Object)
+                .ok_or_else(|| LocationError::NoBucket { text: text.to_owned() }),
             _ => Err(LocationError::Scheme { scheme: scheme.to_owned() }),
         }
     }
@@ -88,8 +117,34 @@ impl Location {
         let path = match self {
             Self::File(path) => path,
             Self::Http(address) => address.split('?').next().unwrap_or_default(),
+            Self::Object(object) => &object.key,
         };
         path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
+    }
+}
+
+impl Object {
+    /// Reads `bucket/key`; `None` if there is no bucket.
+    #[must_use]
+    pub fn parse(door: Door, text: &str) -> Option<Self> {
+        let (bucket, key) = text.split_once('/').unwrap_or((text, ""));
+        (!bucket.is_empty()).then(|| Self { door, bucket: bucket.to_owned(), key: key.to_owned() })
+    }
+
+    /// Another key of the same bucket.
+    #[must_use]
+    pub fn with_key(&self, key: String) -> Self {
+        Self { key, ..self.clone() }
+    }
+}
+
+impl fmt::Display for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.door {
+            Door::S3 => write!(f, "s3://{}/{}", self.bucket, self.key),
+            Door::Named(name) if self.bucket.is_empty() => write!(f, "{name}:{}", self.key),
+            Door::Named(name) => write!(f, "{name}:{}/{}", self.bucket, self.key),
+        }
     }
 }
 
@@ -115,6 +170,7 @@ impl fmt::Display for Location {
                 Some((plain, _)) => write!(f, "{plain}?…"),
                 None => f.write_str(address),
             },
+            Self::Object(object) => write!(f, "{object}"),
         }
     }
 }
@@ -140,6 +196,13 @@ mod tests {
         check("file:///tmp/a.nc", "/tmp/a.nc");
         check("https://Example.ORG/a#top", "https://example.org/a");
         check("http://example.org", "http://example.org/");
+    }
+
+    #[test]
+    fn a_key_is_kept_byte_for_byte() {
+        check("s3://bucket/a//b/./c d%2B/", "s3://bucket/a//b/./c d%2B/");
+        check("s3://bucket", "s3://bucket/");
+        check("s3:///key", "error: `s3:///key` names no bucket");
     }
 
     #[test]

@@ -66,6 +66,12 @@ impl Address {
         })
     }
 
+    /// The same server, with this path and query as they are sent: no part of them is taken for `.` or `..`.
+    #[must_use]
+    pub(crate) fn with_sent_path(&self, path: String, query: Option<String>) -> Self {
+        Self { scheme: self.scheme, authority: self.authority.clone(), path, query }
+    }
+
     /// What `reference` means on a page at this address.
     #[must_use]
     pub fn join(&self, reference: &str) -> Option<Self> {

@@ -33,10 +33,12 @@ pub enum StoreError {
     UnsafeKey { key: String, reason: &'static str },
     #[error("the server of `{location}` ignores byte ranges")]
     RangeIgnored { location: Location },
-    #[error("there is no `{location}`: the server answered {status}")]
-    Absent { location: Location, status: u16 },
-    #[error("access to `{location}` was refused: the server answered {status}")]
-    Denied { location: Location, status: u16 },
+    #[error("there is no `{location}`: the server answered {status}{}", after_space(code.as_deref()))]
+    Absent { location: Location, status: u16, code: Option<String> },
+    #[error("access to `{location}` was refused: the server answered {status}{}", after_space(code.as_deref()))]
+    Denied { location: Location, status: u16, code: Option<String>, signed_by: Option<String> },
+    #[error("nobody signs for `{location}`: {why}")]
+    Unsigned { location: Location, why: String },
     #[error("`{location}` changed while it was read: {reason}")]
     Changed { location: Location, reason: String },
     #[error("the server of `{location}` answered with a web page in place of the file")]
@@ -52,6 +54,11 @@ pub enum StoreError {
 /// How much was to be written, where that is known.
 fn wanted(n_bytes: u64) -> String {
     if n_bytes == 0 { String::new() } else { format!(" ({n_bytes} bytes)") }
+}
+
+/// The name of an error, where the server gave one.
+fn after_space(code: Option<&str>) -> String {
+    code.map_or_else(String::new, |code| format!(" {code}"))
 }
 
 impl StoreError {
@@ -83,6 +90,7 @@ impl Problem for StoreError {
         match self {
             Self::NotFound { .. } | Self::Absent { .. } => "store.not-found",
             Self::Refused { .. } | Self::Denied { .. } => "store.refused",
+            Self::Unsigned { .. } => "store.unsigned",
             Self::Changed { .. } => "store.changed",
             Self::WebPage { .. } => "store.web-page",
             Self::WrongRange { .. } => "store.wrong-range",
@@ -112,6 +120,18 @@ impl Problem for StoreError {
             Self::RangeIgnored { .. } => {
                 "its files cannot be read in parts; download them first and use the copies".into()
             }
+            Self::Denied { code: Some(code), .. } if code == "RequestTimeTooSkewed" => {
+                "the clock of this machine differs from the server's; set it right".into()
+            }
+            Self::Denied { signed_by: Some(name), location, .. } => format!(
+                "it was signed with profile `{name}`; `frazil profile explain {location}` shows where its key was read"
+            ),
+            Self::Denied { location: Location::Object(_), .. } => {
+                "it was asked for without a signature; name who signs with `--profile NAME`".into()
+            }
+            Self::Unsigned { .. } => {
+                "`frazil profile list` shows who could; `--anonymous` asks for public data without a signature".into()
+            }
             Self::Denied { .. } => {
                 "frazil sends no password or key; if you may read it, download it and use the copy".into()
             }
@@ -128,7 +148,7 @@ impl Problem for StoreError {
     fn exit(&self) -> Exit {
         match self {
             Self::Locked { .. } | Self::Fetch { is_temporary: true, .. } => Exit::Later,
-            Self::Denied { .. } => Exit::SignIn,
+            Self::Denied { .. } | Self::Unsigned { .. } => Exit::SignIn,
             _ => Exit::No,
         }
     }

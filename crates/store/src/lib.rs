@@ -4,12 +4,16 @@
 //! the bytes mean.
 
 pub mod address;
+pub mod bucket;
 pub mod error;
 pub mod folder;
 pub mod lock;
 pub mod manners;
 mod open;
+pub mod profile;
 pub mod read;
+pub mod secret;
+mod sign;
 pub mod steady;
 pub mod web;
 

@@ -4,7 +4,7 @@
 //! promises that a request ends: there is a time for the connection, for every silence and for the whole.
 //!
 //! Servers are known by the certificates of this machine (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured); where there
-//! are none, by those that Mozilla trusts. No credentials and no cookies are ever sent.
+//! are none, by those that Mozilla trusts. No cookies are ever sent, and credentials only where a signer was given.
 
 use std::{
     io::Read,
@@ -15,10 +15,11 @@ use std::{
 use frazil_model::range::ByteRange;
 use ureq::{
     Agent,
+    http::Request,
     tls::{Certificate, RootCerts, TlsConfig},
 };
 
-use crate::{address::Address, manners::Manners};
+use crate::{address::Address, manners::Manners, sign::Signer};
 
 /// An answer may come as slowly as this, in bytes a second, on top of the silence that is allowed.
 const LEAST_BYTES_PER_SECOND: u64 = 16 << 10;
@@ -86,8 +87,13 @@ fn roots() -> RootCerts {
     RootCerts::Specific(Arc::new(found))
 }
 
-/// Sends one request.
-pub(crate) fn send(address: &Address, ask: Ask, manners: &Manners) -> Result<Answer, NoAnswer> {
+/// Sends one request, signed if somebody signs.
+pub(crate) fn send(
+    address: &Address,
+    ask: Ask,
+    manners: &Manners,
+    signer: Option<&Signer>,
+) -> Result<Answer, NoAnswer> {
     let text = address.to_string();
     let n_bytes = match ask {
         Ask::Head => 0,
@@ -96,14 +102,19 @@ pub(crate) fn send(address: &Address, ask: Ask, manners: &Manners) -> Result<Ans
     };
     let body_within = manners.silence_within + Duration::from_secs(n_bytes / LEAST_BYTES_PER_SECOND);
     let mut request = match ask {
-        Ask::Head => AGENT.head(&text),
-        Ask::Range(_) | Ask::Whole { .. } => AGENT.get(&text),
+        Ask::Head => Request::head(&text),
+        Ask::Range(_) | Ask::Whole { .. } => Request::get(&text),
     };
     if let Ask::Range(range) = ask {
         request = request.header("Range", format!("bytes={}-{}", range.offset(), range.end() - 1));
     }
-    let request = request
-        .config()
+    let unsendable = || NoAnswer::Lasting("its address cannot be sent".into());
+    let mut request = request.body(()).map_err(|_| unsendable())?;
+    if let Some(signer) = signer {
+        request = signer.sign(request).map_err(NoAnswer::Lasting)?;
+    }
+    let request = AGENT
+        .configure_request(request)
         .timeout_resolve(Some(manners.connect_within))
         .timeout_connect(Some(manners.connect_within))
         .timeout_per_read(Some(manners.silence_within))
@@ -112,7 +123,7 @@ pub(crate) fn send(address: &Address, ask: Ask, manners: &Manners) -> Result<Ans
         .timeout_recv_response(Some(manners.silence_within))
         .timeout_recv_body(Some(body_within))
         .build();
-    let (parts, body) = request.call().map_err(no_answer)?.into_parts();
+    let (parts, body) = AGENT.run(request).map_err(no_answer)?.into_parts();
     Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: Box::new(body.into_reader()) })
 }
 

@@ -81,7 +81,7 @@ impl Reader {
     pub fn open(location: &Location) -> Result<Self, StoreError> {
         match location {
             Location::File(path) => Ok(open_file(location, path)?.0),
-            Location::Http(_) => Self::open_as(location, &web::fingerprint(location)?),
+            Location::Http(_) | Location::Object(_) => Self::open_as(location, &web::fingerprint(location)?),
         }
     }
 

@@ -7,7 +7,7 @@
 
 use std::{
     io::Read,
-    sync::OnceLock,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -16,10 +16,12 @@ use frazil_model::{location::Location, range::ByteRange};
 
 use crate::{
     address::{Address, Scheme},
+    bucket,
     error::StoreError,
     manners::{Manners, count_received, count_retry, manners_of, turn},
     open::{Answer, Ask, NoAnswer, send},
     read::Fingerprint,
+    sign::Signer,
 };
 
 /// A file up to this size may be fetched whole: one request costs less than many.
@@ -42,6 +44,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// No question is asked again after so much time.
 const MOST_TIME: Duration = Duration::from_secs(15 * 60);
+
+/// The document that explains an error is shorter.
+const MAX_ERROR_BYTES: u64 = 64 << 10;
 
 /// How often a host that is not known is looked for again.
 const NAME_TRIES: u32 = 1;
@@ -68,7 +73,7 @@ fn again(reason: impl Into<String>) -> Fault {
 #[derive(Debug)]
 pub(crate) struct WebFile {
     location: Location,
-    address: Address,
+    way: Way,
     size_bytes: u64,
     marks: Marks,
     /// All of it, if it is small.
@@ -110,10 +115,23 @@ impl Marks {
     }
 }
 
-/// The address of a location.
-fn address_of(location: &Location) -> Result<Address, StoreError> {
-    let Location::Http(text) = location else { return Err(lasting(location, "this place is not on a web server")) };
-    Address::parse(text).ok_or_else(|| lasting(location, "its address cannot be sent"))
+/// Where a file is asked for, and who signs.
+#[derive(Debug, Clone)]
+pub(crate) struct Way {
+    pub address: Address,
+    pub signer: Option<Arc<Signer>>,
+}
+
+/// The way to a location.
+fn way_to(location: &Location) -> Result<Way, StoreError> {
+    match location {
+        Location::File(_) => Err(lasting(location, "this place is not on a web server")),
+        Location::Http(text) => {
+            let address = Address::parse(text).ok_or_else(|| lasting(location, "its address cannot be sent"))?;
+            Ok(Way { address, signer: None })
+        }
+        Location::Object(object) => bucket::way_to(object),
+    }
 }
 
 fn lasting(location: &Location, reason: impl Into<String>) -> StoreError {
@@ -122,11 +140,11 @@ fn lasting(location: &Location, reason: impl Into<String>) -> StoreError {
 
 /// The present state of a file.
 pub(crate) fn fingerprint(location: &Location) -> Result<Fingerprint, StoreError> {
-    let address = address_of(location)?;
-    if let Some(found) = with_retries(location, &address, |manners| by_head(location, &address, manners))? {
+    let way = way_to(location)?;
+    if let Some(found) = with_retries(location, &way, |manners| by_head(location, &way, manners))? {
         return Ok(found);
     }
-    with_retries(location, &address, |manners| by_first_byte(location, &address, manners))
+    with_retries(location, &way, |manners| by_first_byte(location, &way, manners))
 }
 
 fn found(size_bytes: u64, answer: &Answer) -> Fingerprint {
@@ -134,8 +152,8 @@ fn found(size_bytes: u64, answer: &Answer) -> Fingerprint {
 }
 
 /// Asks without a body. `None`: this server must be asked otherwise.
-fn by_head(location: &Location, address: &Address, manners: &Manners) -> Result<Option<Fingerprint>, Fault> {
-    let (answer, _) = follow(location, address, Ask::Head, manners)?;
+fn by_head(location: &Location, way: &Way, manners: &Manners) -> Result<Option<Fingerprint>, Fault> {
+    let (mut answer, _) = follow(location, way, Ask::Head, manners)?;
     match answer.status {
         200 => {
             let length = answer.header("content-length").and_then(|text| text.parse().ok());
@@ -143,16 +161,16 @@ fn by_head(location: &Location, address: &Address, manners: &Manners) -> Result<
             let is_plain = !is_packed(&answer);
             Ok(length.filter(|length| *length > 0 && is_plain).map(|length| found(length, &answer)))
         }
-        404 | 410 | 429 | 500 | 502..=504 => Err(refusal(location, &answer)),
+        404 | 410 | 429 | 500 | 502..=504 => Err(refusal(location, way, &mut answer)),
         // Some servers know no HEAD, and an address may be signed for GET alone.
         _ => Ok(None),
     }
 }
 
 /// Asks for the first byte; the answer says how many there are.
-fn by_first_byte(location: &Location, address: &Address, manners: &Manners) -> Result<Fingerprint, Fault> {
+fn by_first_byte(location: &Location, way: &Way, manners: &Manners) -> Result<Fingerprint, Fault> {
     let Some(first) = ByteRange::new(0, 1) else { return Err(again("no range")) };
-    let (mut answer, _turn) = follow(location, address, Ask::Range(first), manners)?;
+    let (mut answer, _turn) = follow(location, way, Ask::Range(first), manners)?;
     match answer.status {
         206 => {
             let part = content_range(&answer);
@@ -170,7 +188,7 @@ fn by_first_byte(location: &Location, address: &Address, manners: &Manners) -> R
             None => Err(StoreError::RangeIgnored { location: location.clone() }.into()),
         },
         416 if answer.header("content-range") == Some("bytes */0") => Ok(found(0, &answer)),
-        _ => Err(refusal(location, &answer)),
+        _ => Err(refusal(location, way, &mut answer)),
     }
 }
 
@@ -179,7 +197,7 @@ impl WebFile {
     pub(crate) fn open(location: &Location, fingerprint: &Fingerprint) -> Result<Self, StoreError> {
         Ok(Self {
             location: location.clone(),
-            address: address_of(location)?,
+            way: way_to(location)?,
             size_bytes: fingerprint.size_bytes,
             marks: Marks::from_state(&fingerprint.state),
             whole: OnceLock::new(),
@@ -220,12 +238,12 @@ impl WebFile {
     }
 
     fn fetch(&self, range: ByteRange, buffer: &mut Vec<u8>) -> Result<(), StoreError> {
-        with_retries(&self.location, &self.address, |manners| self.fetch_once(range, buffer, manners))
+        with_retries(&self.location, &self.way, |manners| self.fetch_once(range, buffer, manners))
     }
 
     fn fetch_once(&self, range: ByteRange, buffer: &mut Vec<u8>, manners: &Manners) -> Result<(), Fault> {
         let location = || self.location.clone();
-        let (mut answer, _turn) = follow(&self.location, &self.address, Ask::Range(range), manners)?;
+        let (mut answer, _turn) = follow(&self.location, &self.way, Ask::Range(range), manners)?;
         match answer.status {
             206 => {}
             200 if is_packed(&answer) => return Err(packed(&self.location, &answer).into()),
@@ -236,7 +254,7 @@ impl WebFile {
             }
             200 => {}
             412 | 416 => return Err(self.changed("it no longer has the bytes that were asked for").into()),
-            _ => return Err(refusal(&self.location, &answer)),
+            _ => return Err(refusal(&self.location, &self.way, &mut answer)),
         }
         if is_packed(&answer) {
             return Err(packed(&self.location, &answer).into());
@@ -294,13 +312,21 @@ pub struct Page {
 /// # Errors
 /// If it is not there, larger, or no text.
 pub fn page(location: &Location, limit_bytes: u64) -> Result<Page, StoreError> {
-    let address = address_of(location)?;
+    fetch_text(location, &way_to(location)?, limit_bytes)
+}
+
+/// The text that lies that `way`: an answer of a bucket about itself.
+pub(crate) fn text(location: &Location, way: &Way, limit_bytes: u64) -> Result<String, StoreError> {
+    fetch_text(location, way, limit_bytes).map(|page| page.text)
+}
+
+fn fetch_text(location: &Location, way: &Way, limit_bytes: u64) -> Result<Page, StoreError> {
     let too_large = || StoreError::TooLarge { location: location.clone(), limit_bytes };
-    with_retries(location, &address, |manners| {
-        let mut at = address.clone();
+    with_retries(location, way, |manners| {
+        let mut at = way.clone();
         let (mut answer, _turn) = follow_to(location, &mut at, Ask::Whole { limit_bytes }, manners)?;
         if answer.status != 200 {
-            return Err(refusal(location, &answer));
+            return Err(refusal(location, way, &mut answer));
         }
         if is_packed(&answer) {
             return Err(packed(location, &answer).into());
@@ -317,17 +343,17 @@ pub fn page(location: &Location, limit_bytes: u64) -> Result<Page, StoreError> {
             return Err(too_large().into());
         }
         // Old servers list in Latin-1; links are ASCII in either case.
-        Ok(Page { address: at, text: String::from_utf8_lossy(&bytes).into_owned() })
+        Ok(Page { address: at.address, text: String::from_utf8_lossy(&bytes).into_owned() })
     })
 }
 
 /// Asks until there is an answer, a lasting refusal, or no more tries.
 fn with_retries<T>(
     location: &Location,
-    address: &Address,
+    way: &Way,
     mut once: impl FnMut(&Manners) -> Result<T, Fault>,
 ) -> Result<T, StoreError> {
-    let manners = manners_of(address.authority());
+    let manners = manners_of(way.address.authority());
     let began = Instant::now();
     let mut wait = FIRST_WAIT;
     let mut n_tries: u32 = 0;
@@ -357,16 +383,16 @@ fn with_retries<T>(
 /// Asks, and asks where the server sends us, if that is safe.
 fn follow(
     location: &Location,
-    address: &Address,
+    way: &Way,
     ask: Ask,
     manners: &Manners,
 ) -> Result<(Answer, crate::manners::Turn), Fault> {
-    follow_to(location, &mut address.clone(), ask, manners)
+    follow_to(location, &mut way.clone(), ask, manners)
 }
 
 fn follow_to(
     location: &Location,
-    at: &mut Address,
+    at: &mut Way,
     ask: Ask,
     manners: &Manners,
 ) -> Result<(Answer, crate::manners::Turn), Fault> {
@@ -375,29 +401,38 @@ fn follow_to(
         if !matches!(answer.0.status, 301 | 302 | 303 | 307 | 308) {
             return Ok(answer);
         }
+        if at.signer.is_some() {
+            return Err(elsewhere(location, &answer.0).into());
+        }
         let said = answer.0.header("location").unwrap_or_default();
-        let Some(next) = at.join(said).filter(|_| !said.is_empty()) else {
+        let Some(next) = at.address.join(said).filter(|_| !said.is_empty()) else {
             return Err(lasting(location, "the server sends us to a place that is no web address").into());
         };
-        if at.scheme() == Scheme::Https && next.scheme() == Scheme::Http {
+        if at.address.scheme() == Scheme::Https && next.scheme() == Scheme::Http {
             let reason = format!("the server sends us from https to {}, which is not safe", next.without_query());
             return Err(lasting(location, reason).into());
         }
-        *at = next;
+        at.address = next;
     }
     Err(lasting(location, format!("the server sends us on more than {MOST_REDIRECTS} times")).into())
+}
+
+/// A signature is made for one server: it is not carried on to where that server sends us.
+fn elsewhere(location: &Location, answer: &Answer) -> StoreError {
+    let region = answer.header("x-amz-bucket-region").map(|region| format!(": its bucket is in region {region}"));
+    lasting(location, format!("the server sends signed requests elsewhere{}", region.unwrap_or_default()))
 }
 
 /// One request, within the limits of its host.
 fn ask_host(
     location: &Location,
-    at: &Address,
+    at: &Way,
     ask: Ask,
     manners: &Manners,
 ) -> Result<(Answer, crate::manners::Turn), Fault> {
     for n_tries in 0..=NAME_TRIES {
-        let turn = turn(at.authority());
-        match send(at, ask, manners) {
+        let turn = turn(at.address.authority());
+        match send(&at.address, ask, manners, at.signer.as_deref()) {
             Ok(answer) => return Ok((answer, turn)),
             Err(NoAnswer::Passing(reason)) => return Err(again(reason)),
             Err(NoAnswer::Lasting(reason)) => return Err(lasting(location, reason).into()),
@@ -408,22 +443,39 @@ fn ask_host(
             Err(NoAnswer::NoHost) => break,
         }
     }
-    let reason = format!("there is no host `{}`", at.authority());
+    let reason = format!("there is no host `{}`", at.address.authority());
     Err(Fault::Final(StoreError::Fetch { location: location.clone(), reason, is_temporary: true }))
 }
 
 /// What a status says that brought no bytes.
-fn refusal(location: &Location, answer: &Answer) -> Fault {
+fn refusal(location: &Location, way: &Way, answer: &mut Answer) -> Fault {
+    let code = if matches!(location, Location::Object(_)) { code_of(answer) } else { None };
     let location = location.clone();
     match answer.status {
-        status @ (404 | 410) => Fault::Final(StoreError::Absent { location, status }),
-        status @ (401 | 403 | 407 | 511) => Fault::Final(StoreError::Denied { location, status }),
+        status @ (404 | 410) => Fault::Final(StoreError::Absent { location, status, code }),
+        status @ (401 | 403 | 407 | 511) => {
+            let signed_by = way.signer.as_ref().map(|signer| signer.profile.clone());
+            Fault::Final(StoreError::Denied { location, status, code, signed_by })
+        }
         status @ (408 | 425 | 429 | 500 | 502..=504) => {
             let after = answer.header("retry-after").and_then(|text| text.parse().ok()).map(Duration::from_secs);
             Fault::Again { reason: format!("the server answered {status}"), after }
         }
-        status => Fault::Final(lasting(&location, format!("the server answered {status}"))),
+        status => {
+            let code = code.map(|code| format!(" {code}")).unwrap_or_default();
+            Fault::Final(lasting(&location, format!("the server answered {status}{code}")))
+        }
     }
+}
+
+/// The name that S3 gives an error, from the document in its body.
+fn code_of(answer: &mut Answer) -> Option<String> {
+    let mut bytes = Vec::new();
+    let _ = (&mut answer.body).take(MAX_ERROR_BYTES).read_to_end(&mut bytes);
+    let text = String::from_utf8_lossy(&bytes);
+    let (_, rest) = text.split_once("<Code>")?;
+    let (code, _) = rest.split_once("</Code>")?;
+    code.chars().all(|c| c.is_ascii_alphanumeric()).then(|| code.to_owned())
 }
 
 fn is_packed(answer: &Answer) -> bool {

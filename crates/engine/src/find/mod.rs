@@ -25,12 +25,14 @@ use frazil_store::{
     StoreError,
     address::Address,
     manners::{Manners, ask_gently},
+    profile::located,
     read::fingerprint,
 };
 
 pub use names::name_all;
 
 use crate::{
+    buckets,
     error::EngineError,
     places::{Place, places},
 };
@@ -158,6 +160,11 @@ fn of_source(
                 listing::files(&location)
             }
             (Location::File(path), false) => of_pattern(path),
+            (Location::Object(object), false) => buckets::objects(object)
+                .map(|all| all.into_iter().map(|found| (found.clone(), found.to_string())).collect()),
+            (Location::Object(_), true) => {
+                return Err(unfit(source, at, "index", "a bucket needs no page of links; use `glob`"));
+            }
             (Location::Http(_), false) => {
                 return Err(unfit(source, at, "glob", "a web server cannot be searched; use `index` or `url`"));
             }
@@ -223,7 +230,7 @@ fn unfit(source: &recipe::source::Source, at: Position, key: &str, reason: &str)
 
 /// What `text` means in a recipe that lies in `folder`.
 fn place_in(folder: &Path, text: &str) -> Result<Location, EngineError> {
-    let location = Location::parse(text)?;
+    let location = located(text)?;
     Ok(match location {
         Location::File(path) if Path::new(&path).is_relative() && !folder.as_os_str().is_empty() => {
             let joined: PathBuf = folder.join(path);

@@ -20,7 +20,7 @@ pub fn name_all(files: &mut [Found]) {
         .iter()
         .map(|file| match &file.location {
             Location::File(path) => Some(plain(&std::path::absolute(path).unwrap_or_else(|_| PathBuf::from(path)))),
-            Location::Http(_) => None,
+            Location::Http(_) | Location::Object(_) => None,
         })
         .collect();
     let folder = shared_folder(paths.iter().flatten().map(PathBuf::as_path));
@@ -30,6 +30,7 @@ pub fn name_all(files: &mut [Found]) {
             (Location::Http(text), _) => {
                 Address::parse(text).map_or_else(|| file.location.to_string(), |address| address.without_query())
             }
+            (Location::Object(object), _) => object.to_string(),
             (Location::File(text), None) => text.clone(),
             (Location::File(_), Some(path)) => {
                 path.strip_prefix(&folder).unwrap_or(path).to_string_lossy().into_owned()

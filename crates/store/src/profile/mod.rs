@@ -1,0 +1,229 @@
+//! Profiles: who signs for a bucket, and where its server is.
+//!
+//! They are read where they lie, in the environment, the files of the AWS tools and that of rclone, and copied nowhere.
+//! It promises that every profile knows the file and the line it came from, that a lower one is never taken silently in
+//! place of a higher one that is broken, and that nothing is asked of a server without a signature unless that was
+//! wished for. It sends nothing and looks for no server.
+
+mod aws;
+mod ini;
+mod rclone;
+
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+};
+
+use frazil_model::location::{Door, Location, LocationError, Object};
+
+use crate::secret::Secret;
+
+/// What this process was given: variables and a home.
+#[derive(Clone, Default)]
+pub struct Surroundings {
+    variables: BTreeMap<String, String>,
+    home: Option<PathBuf>,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let text = |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+        let variables: BTreeMap<String, String> = std::env::vars_os().filter_map(text).collect();
+        Self::of(variables)
+    }
+
+    /// Those of somebody whose variables are these.
+    #[must_use]
+    pub fn of(variables: BTreeMap<String, String>) -> Self {
+        let home = variables.get("HOME").map(PathBuf::from);
+        Self { variables, home }
+    }
+
+    /// A variable that is set and not empty.
+    fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.get(name).map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// The file that a variable names, else one in the home folder.
+    fn file(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
+        match self.variable(variable) {
+            Some(path) => Some(self.at_home(path)),
+            None => self.home.as_ref().map(|home| home.join(below_home)),
+        }
+    }
+
+    /// A path in which `~/` is the home folder.
+    fn at_home(&self, path: &str) -> PathBuf {
+        match (path.strip_prefix("~/"), &self.home) {
+            (Some(rest), Some(home)) => home.join(rest),
+            _ => PathBuf::from(path),
+        }
+    }
+}
+
+/// Variables may be keys.
+impl fmt::Debug for Surroundings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Surroundings({} variables)", self.variables.len())
+    }
+}
+
+/// Who signs, and for which server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Profile {
+    /// Its name.
+    pub name: String,
+    /// Where it was read.
+    pub origin: Origin,
+    /// The server; `None` is Amazon's of the region.
+    pub endpoint: Option<String>,
+    /// The region that is signed for.
+    pub region: String,
+    /// Where the name of the bucket stands in an address.
+    pub style: Style,
+    /// What is signed with.
+    pub keys: Keys,
+    /// A place that all of its paths start from: `bucket/folder` of an rclone alias.
+    pub below: Option<String>,
+}
+
+/// Where a profile was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// Variables of the environment.
+    Environment,
+    /// A section of a file.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line of the section.
+        line: usize,
+    },
+    /// The wish to sign nothing.
+    Wish,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Environment => f.write_str("the environment"),
+            Self::File { path, line } => write!(f, "{}:{line}", path.display()),
+            Self::Wish => f.write_str("`--anonymous`"),
+        }
+    }
+}
+
+/// Where the name of the bucket stands in an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// In the path: what servers other than Amazon's understand.
+    Path,
+    /// In the name of the host.
+    Host,
+}
+
+/// What requests are signed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Keys {
+    /// A key, its secret and, if it is for a while only, a token.
+    Fixed {
+        /// The public part.
+        access_key_id: String,
+        /// The secret part.
+        secret: Secret,
+        /// The token that goes with a temporary key.
+        token: Option<Secret>,
+    },
+    /// Nothing, because somebody wished so.
+    Anonymous,
+    /// Nothing, though it should.
+    Missing {
+        /// What is wrong with the profile.
+        why: String,
+    },
+}
+
+/// Profiles that were found, and files that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Known {
+    /// Those before others of the same name shadow them.
+    pub profiles: Vec<Profile>,
+    /// File and reason.
+    pub unread: Vec<(PathBuf, String)>,
+}
+
+impl Known {
+    /// The profile of a name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Profile> {
+        self.profiles.iter().find(|profile| profile.name == name)
+    }
+}
+
+/// The place that a text names, `NAME:bucket/key` included.
+///
+/// A path that is there wins over a profile of the same name; `./` in front makes any name a path.
+///
+/// # Errors
+/// If it names no place.
+pub fn located(text: &str) -> Result<Location, LocationError> {
+    let location = Location::parse(text)?;
+    let (Location::File(path), Some((name, rest))) = (&location, text.split_once(':')) else { return Ok(location) };
+    if name.is_empty() || name.contains('/') || text.contains("://") || Path::new(path).symlink_metadata().is_ok() {
+        return Ok(location);
+    }
+    let known = known(&Surroundings::of_process());
+    let Some(profile) = known.named(name) else { return Ok(location) };
+    let door = Door::Named(name.to_owned());
+    // The paths of an alias need no bucket: it stands in the alias.
+    let object = match profile.below {
+        Some(_) => Some(Object { door, bucket: String::new(), key: rest.to_owned() }),
+        None => Object::parse(door, rest),
+    };
+    object.map(Location::Object).ok_or_else(|| LocationError::NoBucket { text: text.to_owned() })
+}
+
+/// All profiles of these surroundings: remotes of rclone first, since they are named in locations, then AWS profiles.
+#[must_use]
+pub fn known(surroundings: &Surroundings) -> Known {
+    let mut known = Known::default();
+    let aws = aws::profiles(surroundings, &mut known.unread);
+    let remotes = rclone::remotes(surroundings, &aws, &mut known.unread);
+    known.profiles = remotes;
+    known.profiles.extend(aws);
+    known
+}
+
+/// Who signs for `s3://`: the profile that was chosen, else what the AWS tools would take.
+///
+/// # Errors
+/// Why nobody does.
+pub fn of_s3(surroundings: &Surroundings, chosen: Option<&str>) -> Result<Profile, String> {
+    let known = known(surroundings);
+    if let Some(name) = chosen {
+        return known.named(name).cloned().ok_or_else(|| format!("there is no profile `{name}`"));
+    }
+    if let Some(profile) = aws::of_environment(surroundings) {
+        return Ok(profile);
+    }
+    let name = aws::default_name(surroundings);
+    let found = known.profiles.into_iter().rfind(|profile| profile.name == name);
+    found.ok_or_else(|| match known.unread.first() {
+        Some((path, reason)) => format!("{} could not be read: {reason}", path.display()),
+        None => format!("there are no keys in the environment and there is no AWS profile `{name}`"),
+    })
+}
+
+/// A profile that signs nothing, for the server that `chosen` names.
+#[must_use]
+pub fn unsigned(surroundings: &Surroundings, chosen: Option<&str>) -> Profile {
+    let server = of_s3(surroundings, chosen).unwrap_or_else(|_| aws::bare(surroundings));
+    Profile { name: "anonymous".into(), origin: Origin::Wish, keys: Keys::Anonymous, ..server }
+}
+
+#[cfg(test)]
+mod tests;

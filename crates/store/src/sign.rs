@@ -1,0 +1,71 @@
+//! Signatures of S3 requests.
+//!
+//! The only file that knows the library for them. It promises that a signed request goes to the server it was made for
+//! with the key and the query as they are sent, and that no error repeats a secret.
+
+use std::{
+    fmt,
+    future::Future,
+    pin::pin,
+    task::{Context, Poll, Waker},
+};
+
+use reqsign_aws_v4::{Credential, RequestSigner};
+use reqsign_core::SignRequest;
+use ureq::http::{HeaderValue, Request};
+
+use crate::profile::Keys;
+
+/// What stands in place of a digest of the body: the connection, or the digest of the object, looks after that.
+const UNSIGNED_BODY: HeaderValue = HeaderValue::from_static("UNSIGNED-PAYLOAD");
+
+/// Signs for one region with one key.
+pub(crate) struct Signer {
+    credential: Credential,
+    signer: RequestSigner,
+    /// The profile whose key it is.
+    pub profile: String,
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Signer({})", self.profile)
+    }
+}
+
+impl Signer {
+    /// One that signs with `keys`; `None` if nothing is to be signed.
+    pub fn new(keys: &Keys, region: &str, profile: &str) -> Option<Self> {
+        let Keys::Fixed { access_key_id, secret, token } = keys else { return None };
+        let credential = Credential {
+            access_key_id: access_key_id.clone(),
+            secret_access_key: secret.reveal().to_owned(),
+            session_token: token.as_ref().map(|token| token.reveal().to_owned()),
+            expires_in: None,
+        };
+        Some(Self { credential, signer: RequestSigner::new("s3", region), profile: profile.to_owned() })
+    }
+
+    /// The request with its signature.
+    ///
+    /// # Errors
+    /// What cannot be signed, in words.
+    pub fn sign(&self, request: Request<()>) -> Result<Request<()>, String> {
+        let (mut parts, body) = request.into_parts();
+        parts.headers.insert("x-amz-content-sha256", UNSIGNED_BODY);
+        let context = reqsign_core::Context::new();
+        let signing = self.signer.sign_request(&context, &mut parts, Some(&self.credential), None);
+        match now(signing) {
+            Some(Ok(())) => Ok(Request::from_parts(parts, body)),
+            _ => Err("the request cannot be signed".to_owned()),
+        }
+    }
+}
+
+/// What a future answers at once: with a key at hand, signing waits for nothing.
+fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(answer) => Some(answer),
+        Poll::Pending => None,
+    }
+}
