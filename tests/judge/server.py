@@ -40,6 +40,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.send(503, b"busy", body, {"Retry-After": "0"})
         if fault == "always busy":
             return self.send(503, b"busy", body, {"Retry-After": "0"})
+        if fault == "come back later":
+            return self.send(503, b"busy", body, {"Retry-After": "50"})
+        if fault == "silent":
+            # Until the test is over, or longer than any client should wait.
+            server.closing.wait(60)
+            return None
         if fault == "login page":
             return self.send(200, b"<html>please sign in</html>", body, {"Content-Type": "text/html"})
         content = place.read_bytes()
@@ -84,12 +90,14 @@ def serving(folder, fault=""):
     server.daemon_threads = True
     server.folder, server.fault, server.lock = pathlib.Path(folder), fault, threading.Lock()
     server.requests, server.sent_bytes = collections.Counter(), 0
+    server.closing = threading.Event()
     server.address = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
         yield server
     finally:
+        server.closing.set()
         server.shutdown()
         server.server_close()
         thread.join()

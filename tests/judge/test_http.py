@@ -1,9 +1,14 @@
 """Sources on a web server: the same values as on the disk, few bytes for the structure, and no fault goes unseen."""
 
+import json
+import signal
+import subprocess
+import time
+
 import numpy as np
 import pytest
 
-from command import frazil
+from command import frazil, start
 from make import days, feedstock, make
 from server import serving
 from verdicts import assert_equal, convert, is_visible
@@ -88,6 +93,20 @@ def test_a_server_with_a_fault_gives_the_right_values_or_a_clear_refusal(folder,
         assert not is_visible(tmp_path / "z")
     if fault == "always busy":
         assert answer.code == 5 and n_requests <= MAX_TRIES, f"{n_requests} requests, {answer}"
+
+
+@pytest.mark.parametrize("fault", ["come back later", "silent"])
+def test_an_interrupt_does_not_wait_for_a_server(folder, tmp_path, fault):
+    with serving(folder, fault) as server:
+        process = start(["convert", f"{server.address}/sst.2000.nc", tmp_path / "z", "--to", "zarr", "--json"], out=subprocess.PIPE, err=subprocess.PIPE)
+        time.sleep(1)
+        assert process.poll() is None, "it waits for the server"
+        process.send_signal(signal.SIGINT)
+        asked = time.monotonic()
+        out, _ = process.communicate(timeout=20)
+        assert time.monotonic() - asked <= 2
+    assert process.returncode == 130 and json.loads(out)["error"]["code"] == "run.interrupted"
+    assert "frazil convert" in json.loads(out)["error"]["hint"]
 
 
 def test_an_absent_file_is_named(folder, tmp_path):

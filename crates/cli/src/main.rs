@@ -32,12 +32,12 @@ fn main() -> ExitCode {
         signing: if arguments.global.anonymous { Signing::Never } else { Signing::Always },
     });
     match &arguments.verb {
-        Verb::Inspect(words) => talk.answer("inspect", |talk| inspect::run(words, talk, &stop)),
-        Verb::Convert(words) => talk.answer("convert", |talk| convert::run(words, talk, &stop)),
-        Verb::Build(words) => talk.answer("build", |talk| build::run(words, talk, &stop)),
-        Verb::Verify(words) => talk.answer("verify", |talk| verify::run(words, talk, &stop)),
-        Verb::Feedstock(Feedstock::Lint(words)) => talk.answer("feedstock-lint", |talk| lint::run(words, talk)),
-        Verb::Profile(Profile::List) => talk.answer("profile-list", |_| Ok(profile::list())),
-        Verb::Profile(Profile::Explain(words)) => talk.answer("profile-explain", |_| profile::explain(words)),
+        Verb::Inspect(words) => talk.answer("inspect", &stop, |talk| inspect::run(words, talk, &stop)),
+        Verb::Convert(words) => talk.answer("convert", &stop, |talk| convert::run(words, talk, &stop)),
+        Verb::Build(words) => talk.answer("build", &stop, |talk| build::run(words, talk, &stop)),
+        Verb::Verify(words) => talk.answer("verify", &stop, |talk| verify::run(words, talk, &stop)),
+        Verb::Feedstock(Feedstock::Lint(words)) => talk.answer("feedstock-lint", &stop, |talk| lint::run(words, talk)),
+        Verb::Profile(Profile::List) => talk.answer("profile-list", &stop, |_| Ok(profile::list())),
+        Verb::Profile(Profile::Explain(words)) => talk.answer("profile-explain", &stop, |_| profile::explain(words)),
     }
 }

@@ -11,7 +11,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use frazil_engine::EngineError;
@@ -20,9 +20,22 @@ use frazil_model::{
     report::{ErrorReport, Report, one_line},
 };
 
-use crate::arguments::{Color, Global};
+use crate::{
+    arguments::{Color, Global},
+    made,
+};
 
 const VERBS: [&str; 6] = ["inspect", "convert", "build", "verify", "feedstock", "profile"];
+
+/// How long a verb may take to stop by itself. Then it ends as it stands, whatever it waits for: what is done is kept as
+/// after a kill.
+const STOPS_WITHIN: Duration = Duration::from_millis(1500);
+
+/// How often it is looked whether somebody wants to stop.
+const LOOKED_EVERY: Duration = Duration::from_millis(50);
+
+/// Whether the answer is being said: there is one, whoever says it.
+static SAID: AtomicBool = AtomicBool::new(false);
 
 /// Where a thread met a fault of frazil's own.
 static FAULT: Mutex<Option<String>> = Mutex::new(None);
@@ -69,14 +82,50 @@ impl Talk {
         }
     }
 
-    /// Runs a verb and says what it answers.
-    pub fn answer(&self, verb: &str, run: impl FnOnce(&Self) -> Result<Answer, EngineError>) -> ExitCode {
+    /// Runs a verb and says what it answers; soon after `stop` is set, that it was interrupted.
+    pub fn answer(
+        &self,
+        verb: &'static str,
+        stop: &Arc<AtomicBool>,
+        run: impl FnOnce(&Self) -> Result<Answer, EngineError>,
+    ) -> ExitCode {
         let started = Instant::now();
-        let mut answer = match catch_unwind(AssertUnwindSafe(|| run(self))) {
+        self.end_soon_after(stop, verb, started);
+        let answer = match catch_unwind(AssertUnwindSafe(|| run(self))) {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => Answer { report: Report::failed(verb, &error), text: String::new() },
             Err(_) => Answer::failed(verb, fault()),
         };
+        if SAID.swap(true, Ordering::SeqCst) {
+            // The process is ending; its exit code is the other thread's.
+            loop {
+                std::thread::park();
+            }
+        }
+        self.say_answer(answer, verb, started)
+    }
+
+    /// Watches `stop`: a silent server or a disk that hangs must not keep anybody waiting.
+    fn end_soon_after(&self, stop: &Arc<AtomicBool>, verb: &'static str, started: Instant) {
+        let (talk, stop) = (self.clone(), Arc::clone(stop));
+        let watch = move || {
+            while !stop.load(Ordering::Relaxed) {
+                std::thread::sleep(LOOKED_EVERY);
+            }
+            std::thread::sleep(STOPS_WITHIN);
+            if SAID.swap(true, Ordering::SeqCst) {
+                return;
+            }
+            let error = made::with_resume_command(EngineError::Interrupted { resume: None });
+            let answer = Answer { report: Report::failed(verb, &error), text: String::new() };
+            let _ = talk.say_answer(answer, verb, started);
+            std::process::exit(i32::from(Exit::Interrupted.code()));
+        };
+        // Without a thread for it the verb stops when it can.
+        let _ = std::thread::Builder::new().name("stop".into()).spawn(watch);
+    }
+
+    fn say_answer(&self, mut answer: Answer, verb: &str, started: Instant) -> ExitCode {
         answer.report.seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
         if self.json {
             print_report(&answer.report);
