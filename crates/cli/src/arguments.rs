@@ -312,9 +312,9 @@ impl FromStr for Percent {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        match text.trim_end_matches('%').parse() {
-            Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(Self(percent)),
-            _ => Err("a subset is written `5%`".into()),
+        match text.strip_suffix('%').unwrap_or(text).parse() {
+            Ok(percent) if percent > 0.0 && percent <= 100.0 => Ok(Self(percent)),
+            _ => Err("a subset is written `5%`, above 0 and up to 100".into()),
         }
     }
 }

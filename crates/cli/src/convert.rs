@@ -1,6 +1,6 @@
 //! `frazil convert`.
 
-use std::sync::atomic::AtomicBool;
+use std::{path::Path, sync::atomic::AtomicBool};
 
 use frazil_engine::{
     EngineError,
@@ -40,7 +40,10 @@ pub fn run(words: &Convert, talk: &Talk, stop: &AtomicBool) -> Result<Answer, En
 /// What the words ask for.
 fn request(words: &Convert) -> Result<Request, EngineError> {
     let (sources, store) = words.sources_and_store();
-    let found = typed(sources)?;
+    let Location::File(target) = Location::parse(store)? else {
+        return Err(EngineError::NotWritable { place: store.to_owned() });
+    };
+    let found = typed(sources, Path::new(&target))?;
     let mut steps = Vec::new();
     if !words.vars.is_empty() {
         steps.push(Spanned::unplaced(Step::Keep(words.vars.iter().cloned().map(Spanned::unplaced).collect())));
@@ -61,9 +64,6 @@ fn request(words: &Convert) -> Result<Request, EngineError> {
         "along": words.along, "align": words.align, "differ": words.differ, "duplicates": words.duplicates,
         "vars": words.vars, "drop": words.drop, "select": words.select,
     });
-    let Location::File(target) = Location::parse(store)? else {
-        return Err(EngineError::NotWritable { place: store.to_owned() });
-    };
     Ok(Request {
         sources: found.into_iter().map(|found| (found.location, found.name)).collect(),
         steps,

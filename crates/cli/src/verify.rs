@@ -89,7 +89,7 @@ fn compare_with(
             .map(|record| Ok((beside(root, &record.name)?, record.name.clone())))
             .collect::<Result<_, EngineError>>()?
     } else {
-        typed(sources)?.into_iter().map(|found| (found.location, found.name)).collect()
+        typed(sources, root)?.into_iter().map(|found| (found.location, found.name)).collect()
     };
     let limits = Limits { memory_bytes: words.limits.memory.0, n_threads: words.limits.n_threads() };
     let prepared = prepare(&request(root, &receipt, sources, limits))?;

@@ -21,7 +21,7 @@ use frazil_store::read::Reader;
 use crate::{
     elsewhere::{self, Other, Virtual},
     error::EngineError,
-    source::{ChunkReader, Source},
+    source::{ChunkReader, Source, cut_form},
     strided::{self, Walk},
 };
 
@@ -121,7 +121,7 @@ impl FileBoxes {
                 for row in from..to {
                     let (Some(index), Some(place)) = (ranges.index.get(row), ranges.row(row)) else { continue };
                     let Some(copy) = ChunkCopy::of(variable, *index, region) else { continue };
-                    let form = self.form(number, variable, element_bytes)?;
+                    let form = cut_form(self.form(number, variable, element_bytes)?, variable, *index);
                     let stored = self.chunks.stored(&self.source, place)?;
                     let elements = self.codecs.decode(&form, stored, place.skipped_steps);
                     let elements = elements.map_err(|error| self.source.bad_chunk(number, *index, error))?;

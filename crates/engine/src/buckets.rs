@@ -8,11 +8,8 @@ use frazil_store::bucket::listing;
 
 use crate::{
     error::EngineError,
-    places::{is_pattern, matches},
+    places::{is_named_like_data, is_pattern, matches},
 };
-
-/// How data files are named. Objects are not opened to see how they begin: each would cost a request.
-const DATA_ENDINGS: [&str; 8] = [".nc", ".nc3", ".nc4", ".cdf", ".h5", ".hdf5", ".he5", ".hdf"];
 
 /// The objects that `object` names: those of a pattern, those below a key that ends with a slash, or itself.
 pub fn objects(object: &Object) -> Result<Vec<Location>, EngineError> {
@@ -26,7 +23,8 @@ pub fn objects(object: &Object) -> Result<Vec<Location>, EngineError> {
     let start = if is_pattern(&object.key) { start } else { object.key.clone() };
     let fits = |key: &str| match is_pattern(&object.key) {
         true => fits(&parts, &key.split('/').collect::<Vec<_>>()),
-        false => DATA_ENDINGS.iter().any(|ending| key.ends_with(ending)),
+        // Objects are not opened to see how they begin: each would cost a request.
+        false => is_named_like_data(key),
     };
     let keys = listing(&object.with_key(start))?.into_iter().map(|listed| listed.key);
     let mut found: Vec<Location> =

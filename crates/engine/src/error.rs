@@ -56,6 +56,8 @@ pub enum EngineError {
     Changed { file: String, reason: String },
     #[error("`{pattern}` matches no file")]
     NoMatch { pattern: String },
+    #[error("a name in `{folder}` is not UTF-8 text: `{name}`")]
+    OddName { folder: String, name: String },
     #[error("folder `{folder}` holds no data")]
     NoData { folder: String },
     #[error("nothing at `{place}` matches `{pattern}`")]
@@ -110,6 +112,7 @@ impl Problem for EngineError {
             Self::NotOurs { .. } => "target.not-ours",
             Self::Changed { .. } => "source.changed",
             Self::NoMatch { .. } | Self::NoMatchIn { .. } | Self::NoData { .. } => "source.no-match",
+            Self::OddName { .. } => "source.odd-name",
             Self::NoFiles { .. } => "source.no-files",
             Self::TooManyNames { .. } => "source.too-many",
             Self::StoreAsSource { .. } => "source.store",
@@ -170,6 +173,7 @@ impl Problem for EngineError {
             Self::NoMatch { .. } => {
                 "patterns know `*`, `?`, `[…]` and `**`; quote them so that the shell leaves them alone".into()
             }
+            Self::OddName { .. } => "rename it: it can be neither typed nor reported".into(),
             Self::NoData { .. } => {
                 "netCDF-3, netCDF-4 and HDF5 files and Zarr stores were looked for, in its folders, too".into()
             }

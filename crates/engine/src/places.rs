@@ -4,13 +4,13 @@
 //! many files it has, and that neither a loop of links nor a strange pattern keeps it from ending.
 
 use std::{
-    fs::File,
     io::Read,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
 use frazil_model::location::Location;
-use frazil_store::{StoreError, profile::located};
+use frazil_store::{StoreError, profile::located, read::open_regular};
 
 use crate::{buckets::objects, error::EngineError};
 
@@ -107,8 +107,8 @@ fn of_folder(path: &str) -> Result<Vec<Place>, EngineError> {
     if is_zarr(Path::new(path)) {
         return Ok(vec![zarr(path)]);
     }
-    let mut walk = Walk { found: Vec::new(), n_entries: 0 };
-    walk.folder(path, 0)?;
+    let mut walk = Walk::new();
+    walk.folder(path)?;
     if walk.found.is_empty() {
         return Err(EngineError::NoData { folder: path.to_owned() });
     }
@@ -123,7 +123,7 @@ fn of_pattern(pattern: &str) -> Result<Vec<Place>, EngineError> {
         None => ("", pattern),
     };
     let parts: Vec<&str> = rest.split('/').collect();
-    let mut walk = Walk { found: Vec::new(), n_entries: 0 };
+    let mut walk = Walk::new();
     walk.matching(start, &parts, 0)?;
     walk.found.sort();
     walk.found.dedup();
@@ -136,10 +136,16 @@ fn of_pattern(pattern: &str) -> Result<Vec<Place>, EngineError> {
 struct Walk {
     found: Vec<Place>,
     n_entries: usize,
+    /// Device and number of each folder from the start to here: a link to one of them leads in a circle.
+    way: Vec<(u64, u64)>,
 }
 
 impl Walk {
-    /// Names and whether they are folders; links to folders are not followed unless they are named.
+    const fn new() -> Self {
+        Self { found: Vec::new(), n_entries: 0, way: Vec::new() }
+    }
+
+    /// Names and whether they are folders, links to folders included.
     fn entries(&mut self, folder: &str) -> Result<Vec<(String, bool)>, EngineError> {
         let shown = if folder.is_empty() { "." } else { folder };
         let location = Location::File(shown.to_owned());
@@ -151,19 +157,26 @@ impl Walk {
             if self.n_entries > MAX_ENTRIES {
                 return Err(EngineError::NoMatch { pattern: shown.to_owned() });
             }
-            // A name that is no text cannot be typed or reported; what has one is not ours to read.
-            if let (Ok(name), Ok(kind)) = (entry.file_name().into_string(), entry.file_type()) {
-                all.push((name, kind.is_dir()));
-            }
+            let name = entry.file_name().into_string().map_err(|name| EngineError::OddName {
+                folder: shown.to_owned(),
+                name: name.to_string_lossy().into_owned(),
+            })?;
+            // A link that leads nowhere is no folder; whoever reads it will say what is wrong.
+            let is_folder = std::fs::metadata(entry.path()).is_ok_and(|about| about.is_dir());
+            all.push((name, is_folder));
         }
         all.sort();
         Ok(all)
     }
 
-    fn folder(&mut self, path: &str, depth: usize) -> Result<(), EngineError> {
-        if depth > MAX_DEPTH {
+    fn folder(&mut self, path: &str) -> Result<(), EngineError> {
+        let about = std::fs::metadata(path);
+        let about = about.map_err(|error| StoreError::reading(&Location::File(path.to_owned()), error))?;
+        let here = (about.dev(), about.ino());
+        if self.way.len() > MAX_DEPTH || self.way.contains(&here) {
             return Ok(());
         }
+        self.way.push(here);
         for (name, is_folder) in self.entries(path)? {
             if name.starts_with('.') {
                 continue;
@@ -173,12 +186,13 @@ impl Walk {
                 if is_zarr(Path::new(&child)) {
                     self.found.push(zarr(&child));
                 } else {
-                    self.folder(&child, depth + 1)?;
+                    self.folder(&child)?;
                 }
-            } else if begins_like_data(Path::new(&child)) {
+            } else if is_named_like_data(&name) || begins_like_data(Path::new(&child)) {
                 self.found.push(file(child));
             }
         }
+        self.way.pop();
         Ok(())
     }
 
@@ -190,8 +204,11 @@ impl Walk {
         if *part == "**" {
             self.matching(folder, if rest.is_empty() { &["*"] } else { rest }, depth)?;
             for (name, is_folder) in self.entries(folder)? {
-                if is_folder && !name.starts_with('.') && !is_zarr(Path::new(&join(folder, &name))) {
-                    self.matching(&join(folder, &name), parts, depth + 1)?;
+                let path = join(folder, &name);
+                // As in a shell, two stars do not follow links: they could lead in a circle.
+                let is_walked = is_folder && !name.starts_with('.') && !Path::new(&path).is_symlink();
+                if is_walked && !is_zarr(Path::new(&path)) {
+                    self.matching(&path, parts, depth + 1)?;
                 }
             }
             return Ok(());
@@ -210,7 +227,16 @@ impl Walk {
 
     /// Goes on at `path`, which matched.
     fn step(&mut self, path: &str, rest: &[&str], depth: usize) -> Result<(), EngineError> {
-        let Ok(about) = std::fs::metadata(path) else { return Ok(()) };
+        let about = match std::fs::metadata(path) {
+            Ok(about) => about,
+            Err(_) => {
+                // A link that leads nowhere was meant all the same: it is named when it is read.
+                if rest.is_empty() && Path::new(path).is_symlink() {
+                    self.found.push(file(path.to_owned()));
+                }
+                return Ok(());
+            }
+        };
         if !rest.is_empty() {
             return if about.is_dir() { self.matching(path, rest, depth + 1) } else { Ok(()) };
         }
@@ -231,9 +257,20 @@ fn join(folder: &str, name: &str) -> String {
     }
 }
 
+/// How data files are named.
+const DATA_ENDINGS: [&str; 8] = [".nc", ".nc3", ".nc4", ".cdf", ".h5", ".hdf5", ".he5", ".hdf"];
+
+/// Whether a name says that it is data. A file that begins otherwise is then damaged, and must not go unseen.
+pub(crate) fn is_named_like_data(name: &str) -> bool {
+    DATA_ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
 /// Whether a file begins as netCDF or HDF5 files do. What cannot be read is kept: it will be named.
 fn begins_like_data(path: &Path) -> bool {
-    let Ok(mut file) = File::open(path) else { return true };
+    let mut file = match open_regular(path) {
+        Ok((file, _)) => file,
+        Err(error) => return error.kind() != std::io::ErrorKind::InvalidInput,
+    };
     let mut head = [0; 8];
     let mut n_bytes = 0;
     while n_bytes < head.len() {

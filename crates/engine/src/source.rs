@@ -107,6 +107,21 @@ impl Source {
     }
 }
 
+/// The form of chunk `chunk` from that of a full one: the last piece of an uncompressed variable ends where the variable
+/// ends.
+pub(crate) fn cut_form<'a>(full: ChunkForm<'a>, variable: &Variable, chunk: u64) -> ChunkForm<'a> {
+    if variable.is_chunked || !variable.codecs.steps.is_empty() {
+        return full;
+    }
+    let piece = Region::of_cell(&coordinates_of(chunk, &variable.grid()), &variable.chunk_shape, &variable.shape);
+    let n_elements = count(&variable.chunk_shape).max(1);
+    let element_bytes = full.decoded_bytes as u64 / n_elements;
+    match usize::try_from(piece.n_elements().saturating_mul(element_bytes)) {
+        Ok(n_bytes) if n_bytes < full.decoded_bytes => ChunkForm { decoded_bytes: n_bytes, ..full },
+        _ => full,
+    }
+}
+
 /// Reads and decodes chunks, reusing its buffers. One a thread.
 pub struct ChunkReader {
     codecs: Codecs,
@@ -249,14 +264,7 @@ impl ChunkReader {
             ChunkAt::File(place) => {
                 self.fetch(source, place)?;
                 seen(place, &self.stored);
-                // The last piece of an uncompressed variable is cut where the variable ends.
-                let is_cut = about.codecs.steps.is_empty() && !about.is_chunked;
-                let of_piece = Region::of_cell(&coordinates_of(chunk, &about.grid()), &about.chunk_shape, &about.shape);
-                let piece_bytes = of_piece.n_elements().saturating_mul(element_bytes.into());
-                let form = match usize::try_from(piece_bytes) {
-                    Ok(n_bytes) if is_cut && n_bytes < decoded_bytes => ChunkForm { decoded_bytes: n_bytes, ..form },
-                    _ => form,
-                };
+                let form = cut_form(form, about, chunk);
                 decode(&mut self.codecs, &form, &self.stored, place.skipped_steps).map(Some).map_err(failed)
             }
         }

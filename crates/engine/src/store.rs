@@ -21,7 +21,7 @@ use frazil_model::{
     region::{Region, cells_touching, coordinates_of, count, number_of},
     zarr::{ArrayLayout, IndexChecksum, IndexPlace, Shards},
 };
-use frazil_store::StoreError;
+use frazil_store::{StoreError, read::open_regular};
 
 use crate::{
     boxes::{Boxes, ChunkCopy, put_fill},
@@ -332,19 +332,17 @@ fn place(path: &Path) -> Location {
 
 /// An object and its size; `None` if it is not there.
 fn open(path: &Path) -> Result<Option<(File, u64)>, StoreError> {
-    match File::open(path) {
-        Ok(file) => {
-            let about = file.metadata().map_err(|error| StoreError::reading(&place(path), error))?;
-            Ok(if about.is_dir() { None } else { Some((file, about.len())) })
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+    use std::io::ErrorKind::{IsADirectory, NotFound};
+    match open_regular(path) {
+        Ok((file, about)) => Ok(Some((file, about.len()))),
+        Err(error) if matches!(error.kind(), NotFound | IsADirectory) => Ok(None),
         Err(error) => Err(StoreError::reading(&place(path), error)),
     }
 }
 
 fn document(path: &Path) -> Result<String, EngineError> {
     let reading = |error| StoreError::reading(&place(path), error);
-    let file = File::open(path).map_err(reading)?;
+    let (file, _) = open_regular(path).map_err(reading)?;
     let mut text = String::new();
     file.take(MAX_DOCUMENT_BYTES).read_to_string(&mut text).map_err(reading)?;
     Ok(text)

@@ -18,7 +18,7 @@ use std::{
 
 use frazil_formats::zarr;
 use frazil_model::{location::Location, region::Region, zarr::ArrayLayout};
-use frazil_store::{StoreError, folder::Folder};
+use frazil_store::{StoreError, folder::Folder, read::open_regular};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -52,13 +52,27 @@ pub enum Amount {
 impl Amount {
     /// Whether the object `key` is read.
     fn includes(self, key: &str) -> bool {
-        let Self::Percent { percent, seed } = self else { return true };
-        let mut hasher = blake3::Hasher::new();
-        hasher.update(&seed.to_le_bytes()).update(key.as_bytes());
-        let bytes = hasher.finalize();
-        let word = bytes.as_bytes().first_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes));
-        f64::from(word) < percent / 100.0 * (f64::from(u32::MAX) + 1.0)
+        match self {
+            Self::All => true,
+            Self::Percent { percent, seed } => lot(seed, key) < percent,
+        }
     }
+
+    /// The same, or as much as it takes to read one of `keys`: a look at nothing says nothing.
+    fn of_at_least_one<'a>(self, keys: impl Iterator<Item = &'a String>) -> Self {
+        let Self::Percent { percent, seed } = self else { return self };
+        let least = keys.map(|key| lot(seed, key)).fold(f64::INFINITY, f64::min);
+        if least < percent || least.is_infinite() { self } else { Self::Percent { percent: least.next_up(), seed } }
+    }
+}
+
+/// A number from 0 to 100 that depends on a key and a seed alone.
+fn lot(seed: u64, key: &str) -> f64 {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&seed.to_le_bytes()).update(key.as_bytes());
+    let bytes = hasher.finalize();
+    let word = bytes.as_bytes().first_chunk::<4>().map_or(0, |bytes| u32::from_le_bytes(*bytes));
+    f64::from(word) / (f64::from(u32::MAX) + 1.0) * 100.0
 }
 
 /// Something that is wrong with a store.
@@ -129,6 +143,7 @@ pub fn verify(root: &Path, amount: Amount, n_threads: usize, stop: &AtomicBool) 
     let expected = Expected { began: journal::done(&folder)?, layouts: layouts(&folder), inventory };
     found.is_unfinished = folder.get(PLAN)?.is_some();
     found.n_objects = expected.inventory.0.len() as u64;
+    let amount = amount.of_at_least_one(expected.inventory.0.keys());
     read_objects(&folder, &expected, amount, n_threads, stop, &mut found)?;
     if stop.load(Ordering::Relaxed) {
         return Err(EngineError::Interrupted { resume: None });
@@ -307,10 +322,9 @@ enum Look {
 
 fn open(folder: &Folder, key: &str) -> Result<(File, u64), Look> {
     let path: PathBuf = folder.path_of(key).map_err(|error| Look::Problem(error.to_string()))?;
-    let opened = File::open(&path).and_then(|file| Ok((file.metadata()?, file)));
-    match opened {
-        Ok((about, _)) if about.is_dir() => Err(Look::Problem("a folder is in its place".into())),
-        Ok((about, file)) => Ok((file, about.len())),
+    match open_regular(&path) {
+        Ok((file, about)) => Ok((file, about.len())),
+        Err(error) if error.kind() == ErrorKind::IsADirectory => Err(Look::Problem("a folder is in its place".into())),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Err(Look::Problem("it is missing".into()))
         }

@@ -4,7 +4,9 @@
 
 use std::{
     fs::{File, Metadata},
+    io,
     os::unix::fs::{FileExt, MetadataExt},
+    path::Path,
 };
 
 use bytes::Bytes;
@@ -153,13 +155,25 @@ impl Reader {
     }
 }
 
-fn open_file(location: &Location, path: &str) -> Result<(Reader, Fingerprint), StoreError> {
-    let reading = |error| StoreError::reading(location, error);
-    let file = File::open(path).map_err(reading)?;
-    let about = file.metadata().map_err(reading)?;
+/// Opens a file. A pipe or a device is none: reading it might never end.
+///
+/// # Errors
+/// If it is not there, is something else, or may not be read.
+pub fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
+    let about = std::fs::metadata(path)?;
     if about.is_dir() {
-        return Err(StoreError::IsFolder { location: location.clone() });
+        return Err(io::ErrorKind::IsADirectory.into());
     }
+    if !about.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a pipe, a socket or a device, and no file"));
+    }
+    let file = File::open(path)?;
+    let about = file.metadata()?;
+    Ok((file, about))
+}
+
+fn open_file(location: &Location, path: &str) -> Result<(Reader, Fingerprint), StoreError> {
+    let (file, about) = open_regular(Path::new(path)).map_err(|error| StoreError::reading(location, error))?;
     let size_bytes = about.len();
     Ok((Reader { location: location.clone(), place: Place::File(file), size_bytes }, fingerprint_of(&about)))
 }

@@ -93,10 +93,16 @@ impl Pick {
 /// The files that were typed: paths, patterns, folders, addresses.
 ///
 /// # Errors
-/// If something typed is no place, is not there, matches nothing, or is a store.
-pub fn typed(texts: &[String]) -> Result<Vec<Found>, EngineError> {
+/// If something typed is no place, is not there, matches nothing, or is a store other than `target`: a store that is
+/// written into the folder of its own files is none of them.
+pub fn typed(texts: &[String], target: &Path) -> Result<Vec<Found>, EngineError> {
     let mut found = Vec::new();
+    let target = std::fs::canonicalize(target).ok();
+    let is_target = |path: &Path| target.is_some() && std::fs::canonicalize(path).ok() == target;
     for place in places(texts)? {
+        if matches!(&place, Place::Zarr { path, .. } if is_target(path)) {
+            continue;
+        }
         found.push(Found {
             location: file_of(place)?,
             name: String::new(),

@@ -56,7 +56,9 @@ fn shown(files: Result<Files, EngineError>) -> String {
 fn names_do_not_depend_on_where_the_folder_lies() {
     let made = Made::make(&["2000/a.nc", "2001/b.nc"]);
     let texts: Vec<String> = ["2000/a.nc", "2001/b.nc"].map(|name| made.0.join(name).display().to_string()).into();
-    let names = |texts: &[String]| -> Vec<String> { typed(texts).unwrap().into_iter().map(|file| file.name).collect() };
+    let names = |texts: &[String]| -> Vec<String> {
+        typed(texts, Path::new("none")).unwrap().into_iter().map(|file| file.name).collect()
+    };
     assert_eq!(names(&texts), ["2000/a.nc", "2001/b.nc"]);
     assert_eq!(names(&texts[..1]), ["a.nc"]);
     let web = ["http://h/x/a.nc?key=1".to_owned(), "http://h/x/a.nc?key=2".to_owned(), texts[0].clone()];

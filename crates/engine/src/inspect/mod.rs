@@ -78,13 +78,23 @@ pub fn inspect(names: &[String], options: &Options<'_>) -> Result<Report, Engine
     if options.stop.load(Ordering::Relaxed) {
         return Err(EngineError::Interrupted { resume: None });
     }
+    let is_wanted = |found: &Found| options.digests == Digests::Yes && found.n_unread > 0;
+    let is_undigested = found.iter().flatten().any(is_wanted);
     // One file that cannot be read is the answer; of many it is a part of it.
     if let ([place], [Err(error)]) = (places.as_slice(), found.as_slice()) {
         let mut report = Report::of("inspect");
         report.fail(ErrorReport::of(error).at(place.name().to_owned()));
         return Ok(report);
     }
-    Ok(report(&places, found))
+    let mut report = report(&places, found);
+    let is_nothing = !report.items.is_empty() && report.items.iter().all(|item| item.get("unread").is_some());
+    if is_undigested || is_nothing {
+        let n_unread = report.totals.get("n_unread").and_then(Value::as_u64).unwrap_or(0);
+        let message = format!("{n_unread} of {} things could not be read", report.items.len());
+        let hint = "each is named in the answer with its reason";
+        report.fail(ErrorReport::new("inspect.partly", message, Exit::Partly).with_hint(hint));
+    }
+    Ok(report)
 }
 
 /// The places of all names. One that is not there does not hide the others: whoever looks at it says so.
