@@ -46,6 +46,20 @@ pub(crate) fn elements(
         Origin::Picked { input, axis, indexes } => {
             picked(reader, source, (input, *axis, indexes), &region, element_bytes, seen)?
         }
+        Origin::Padded { input, pad } => {
+            let mut out = pad.repeat(size(region.n_elements()));
+            let stored = Region::whole(&source.variable(input.source).shape);
+            if let Some(part) = stored.intersect(&region) {
+                let held = read_box(reader, source, input, &part, seen)?;
+                let strides = c_strides(&region.shape);
+                let starts = part.start.iter().zip(&region.start).zip(&strides);
+                let offset = starts.map(|((at, start), stride)| size(at - start) * stride.unsigned_abs()).sum();
+                let extents: Vec<usize> = part.shape.iter().map(|length| size(*length)).collect();
+                let from = Walk { offset: 0, strides: c_strides(&part.shape) };
+                strided::copy(&held, &from, &mut out, &Walk { offset, strides }, &extents, element_bytes);
+            }
+            out
+        }
         Origin::Computed { expression, inputs } => {
             let mut columns: Vec<(&str, Vec<f64>)> = Vec::new();
             for (name, input) in inputs {

@@ -8,10 +8,10 @@ use frazil_model::{
     attribute::AttributeValue,
     combine::{
         Combined, MustEqual,
+        derived::Origin,
         steps::{self, StepError, StepFault},
         view::FileView,
     },
-    dataset::Variable,
     dtype::DataType,
     layout::TargetArray,
     recipe::each::Step,
@@ -82,7 +82,7 @@ pub(crate) fn views(
             let Err(problem) = check_readable(source, variable.source) else { continue };
             let EngineError::Unreadable { file, variable: path, reason } = problem else { return Err(problem) };
             // What is computed was asked for as well.
-            if is_wanted(&path) || is_wanted(&variable.path) || source.derived(variable.source).is_some() {
+            if is_wanted(&path) || is_wanted(&variable.path) || is_made(source, variable.source) {
                 return Err(EngineError::Unreadable { file, variable: path, reason });
             }
             gone.push(variable.path.clone());
@@ -124,6 +124,18 @@ fn unread_attributes(source: &Source, view: &FileView) -> Vec<LeftOut> {
         .collect()
 }
 
+/// Whether a step of the recipe made this variable.
+fn is_made(source: &Source, number: usize) -> bool {
+    match source.derived(number) {
+        Some(derived) => match &derived.origin {
+            // The file itself is short; nobody asked for that.
+            Origin::Padded { input, .. } => is_made(source, input.source),
+            _ => true,
+        },
+        None => false,
+    }
+}
+
 /// What no chunk reader can read.
 fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
     if let Some(derived) = source.derived(number) {
@@ -136,10 +148,6 @@ fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
     if variable.path.contains(['\\', '\0']) || variable.path.split('/').any(|part| part == "." || part == "..") {
         return Err(source.unreadable(number, "its name cannot be a key of a Zarr store"));
     }
-    if let Some((name, length, full)) = shorter_dimension(source, variable) {
-        let reason = format!("it has {length} elements along `{name}`, whose length is {full}");
-        return Err(source.unreadable(number, &reason));
-    }
     match &variable.dtype {
         DataType::Unsupported { kind, .. } => {
             Err(source.unreadable(number, &format!("{kind} values have no place in Zarr")))
@@ -149,23 +157,6 @@ fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
         }
         _ => source.chunk(number, 0).map(|_| ()),
     }
-}
-
-/// A dimension of which the variable has only a beginning: the file was closed before all of it was written.
-fn shorter_dimension<'a>(source: &Source, variable: &'a Variable) -> Option<(&'a str, u64, u64)> {
-    let groups = &source.decoded.dataset.groups;
-    variable.dimensions.iter().zip(&variable.shape).find_map(|(name, length)| {
-        let is_above =
-            |path: &str| path == "/" || variable.group() == path || variable.group().starts_with(&format!("{path}/"));
-        let nearest = groups
-            .iter()
-            .filter(|group| is_above(&group.path))
-            .filter_map(|group| {
-                Some((group.path.len(), group.dimensions.iter().find(|dimension| dimension.name == *name)?))
-            })
-            .max_by_key(|(depth, _)| *depth)?;
-        (nearest.1.length > *length).then_some((name.as_str(), *length, nearest.1.length))
-    })
 }
 
 /// Takes out arrays whose type has no name in the format.
