@@ -214,7 +214,7 @@ fn hull(indexes: impl Iterator<Item = u64>) -> Option<Range<u64>> {
 }
 
 /// The elements of a box as those of a whole chunk.
-fn padded(bytes: Vec<u8>, shape: &[u64], chunk_shape: &[u64], element_bytes: usize) -> Vec<u8> {
+pub(crate) fn padded(bytes: Vec<u8>, shape: &[u64], chunk_shape: &[u64], element_bytes: usize) -> Vec<u8> {
     if shape == chunk_shape {
         return bytes;
     }

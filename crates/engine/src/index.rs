@@ -235,6 +235,7 @@ impl Folder {
             decoded: Arc::new(Decoded { dataset: content.dataset, manifest: content.manifest }),
             values,
             store: None,
+            others: Arc::default(),
         })
     }
 
@@ -253,6 +254,10 @@ impl Folder {
 
     /// Takes down what a scan found.
     fn add(&self, file: String, source: &Source) {
+        // What such a file holds follows from others, whose states the entry would not show.
+        if (0..source.decoded.manifest.tables.len()).any(|number| source.lies_elsewhere(number)) {
+            return;
+        }
         let mut values = Vec::with_capacity(source.values.len());
         let mut kept = Vec::with_capacity(source.values.len());
         for (number, found) in &source.values {

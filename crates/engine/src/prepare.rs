@@ -76,11 +76,14 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
     let views = views(&mut sources, request, &mut left_out)?;
     let mut combined = combine(&views, &request.policies)?;
     check_equal(&combined, &sources)?;
+    // Words about chunks may name what could not be read: the reason for that is what helps.
+    if combined.variables.is_empty() {
+        nothing_left(&mut left_out)?;
+    }
     let mut targets = lay_out(&combined, &request.layout)?;
     leave_out_untyped(request, &mut combined, &mut targets, &mut left_out)?;
-    if targets.is_empty() && !left_out.is_empty() {
-        let LeftOut { file, path, reason, .. } = left_out.swap_remove(0);
-        return Err(EngineError::Unreadable { file, variable: path, reason });
+    if targets.is_empty() {
+        nothing_left(&mut left_out)?;
     }
     let planned = plan(&sources, &combined, &targets, request.limits)?;
     let hash = hash_of(request, &sources, &combined, &targets);
@@ -96,6 +99,15 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
         hash,
         left_out,
     })
+}
+
+/// The error for files of which nothing can be read.
+fn nothing_left(left_out: &mut Vec<LeftOut>) -> Result<(), EngineError> {
+    if left_out.is_empty() {
+        return Ok(());
+    }
+    let LeftOut { file, path, reason, .. } = left_out.swap_remove(0);
+    Err(EngineError::Unreadable { file, variable: path, reason })
 }
 
 /// All files of a request, scanned.

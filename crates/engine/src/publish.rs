@@ -29,7 +29,7 @@ use crate::{
     journal::{self, Journal, Line, Stored},
     prepare::{Prepared, Request},
     progress::Progress,
-    receipt::{INVENTORY, Inventory, RECEIPT, Receipt, SourceRecord, inventory_digest, sums},
+    receipt::{INVENTORY, Inventory, OtherRecord, RECEIPT, Receipt, SourceRecord, inventory_digest, sums},
     replace::beside,
     run::{Job, run},
     sinks::zarr::{Syncing, ZarrSink, ZarrStore, note_folders, root_key},
@@ -261,7 +261,18 @@ fn forget_changed(prepared: &Prepared, folder: &Folder) -> Result<(), EngineErro
 
 /// Name and state of each file.
 fn states(prepared: &Prepared) -> Vec<(String, Fingerprint)> {
-    prepared.sources.iter().map(|source| (source.name.clone(), source.fingerprint.clone())).collect()
+    let mut states: Vec<(String, Fingerprint)> =
+        prepared.sources.iter().map(|source| (source.name.clone(), source.fingerprint.clone())).collect();
+    let others = prepared.sources.iter().flat_map(other_states);
+    states.extend(others.map(|(location, fingerprint)| (location.to_string(), fingerprint)));
+    states
+}
+
+/// Places and states of the files that a file names.
+fn other_states(source: &Source) -> Vec<(Location, Fingerprint)> {
+    let mut found = Vec::new();
+    source.others.iter().for_each(|other| other.states(&mut found));
+    found
 }
 
 /// Looks whether the files are still what they were when they were scanned.
@@ -273,6 +284,12 @@ pub(crate) fn check_unchanged(sources: &[Source]) -> Result<(), EngineError> {
         if frazil_store::read::fingerprint(&source.location).ok().as_ref() != Some(&source.fingerprint) {
             let reason = "its size or its time of change is not what it was at the beginning".to_owned();
             return Err(EngineError::Changed { file: source.name.clone(), reason });
+        }
+        for (location, fingerprint) in other_states(source) {
+            if frazil_store::read::fingerprint(&location).ok().as_ref() != Some(&fingerprint) {
+                let reason = format!("`{location}`, where some of its values lie, is not what it was at the beginning");
+                return Err(EngineError::Changed { file: source.name.clone(), reason });
+            }
         }
     }
     Ok(())
@@ -466,6 +483,7 @@ fn records(sources: &[Source], sums: &[RangeSum]) -> Vec<SourceRecord> {
             size_bytes: source.fingerprint.size_bytes,
             structure: source.structure(),
             read: sum.to_string(),
+            others: source.others.iter().map(OtherRecord::of).collect(),
         })
         .collect()
 }

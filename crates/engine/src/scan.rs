@@ -31,6 +31,7 @@ use frazil_store::{StoreError, read::Reader};
 
 use crate::{
     error::EngineError,
+    others::Survey,
     source::{ChunkReader, Source},
     strided::{self, Walk},
 };
@@ -94,6 +95,16 @@ pub fn scan_all(locations: &[(Location, String)], load: Load, n_threads: usize) 
 /// # Errors
 /// If it cannot be read or is of no known format.
 pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, EngineError> {
+    scan_metadata(location, name, load, &mut Survey::default())
+}
+
+/// As [`scan`], for a file that another one names as well.
+pub(crate) fn scan_metadata(
+    location: &Location,
+    name: &str,
+    load: Load,
+    survey: &mut Survey,
+) -> Result<Source, EngineError> {
     let fingerprint = frazil_store::read::fingerprint(location)?;
     let reader = Reader::open_as(location, &fingerprint)?;
     let mut bytes = SparseBytes::new(reader.size_bytes());
@@ -113,6 +124,7 @@ pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, Engin
             .map_err(|error| not_hdf5(error, &head, name))?
     };
     split_plain(&mut decoded);
+    let others = Arc::new(survey.settle(location, load, &mut decoded));
     let decoded = Arc::new(decoded);
     let mut source = Source {
         location: location.clone(),
@@ -122,6 +134,7 @@ pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, Engin
         values: HashMap::new(),
         derived: Vec::new(),
         store: None,
+        others,
     };
     load_values(&mut source, load, &reader, &mut bytes).map_err(|error| match error {
         LoadError::Format(error) => failed(error),
@@ -186,7 +199,7 @@ fn split_plain(decoded: &mut Decoded) {
 }
 
 /// The largest run of elements in C order that is a box of at most `PIECE_BYTES`.
-fn piece_shape(shape: &[u64], element_bytes: u64) -> Vec<u64> {
+pub(crate) fn piece_shape(shape: &[u64], element_bytes: u64) -> Vec<u64> {
     let mut piece = shape.to_vec();
     for axis in 0..shape.len() {
         let row_bytes = count(&shape[axis + 1..]).saturating_mul(element_bytes).max(1);
@@ -326,6 +339,7 @@ pub fn whole(source: &Source, number: usize, chunks: &mut ChunkReader) -> Result
 fn written_chunks(source: &Source, number: usize) -> Vec<u64> {
     match source.decoded.manifest.tables.get(number) {
         Some(ChunkTable::Ranges(ranges)) => ranges.index.clone(),
+        Some(ChunkTable::External(_) | ChunkTable::Virtual(_)) => (0..count(&source.variable(number).grid())).collect(),
         _ => vec![0],
     }
 }

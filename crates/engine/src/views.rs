@@ -155,7 +155,10 @@ fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
         DataType::String if !source.values.contains_key(&number) => {
             Err(source.unreadable(number, "its texts are damaged or too many"))
         }
-        _ => source.chunk(number, 0).map(|_| ()),
+        _ => match crate::others::unreadable(source, number) {
+            Some(reason) => Err(source.unreadable(number, &reason)),
+            None => source.chunk(number, 0).map(|_| ()),
+        },
     }
 }
 
