@@ -260,7 +260,10 @@ mod tests {
 
     #[test]
     fn blocks_that_follow_regularly_are_one_selection() {
-        assert_eq!(regular_along(&[(1, 2), (5, 2), (9, 2)]), Some(Hyperslab { start: 1, stride: 4, count: 3, block: 2 }));
+        assert_eq!(
+            regular_along(&[(1, 2), (5, 2), (9, 2)]),
+            Some(Hyperslab { start: 1, stride: 4, count: 3, block: 2 })
+        );
         assert_eq!(regular_along(&[(1, 2), (5, 2), (10, 2)]), None);
         assert_eq!(regular_along(&[(1, 2), (5, 3)]), None);
     }
