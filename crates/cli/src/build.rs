@@ -8,7 +8,7 @@ use std::{
 use frazil_engine::{
     EngineError,
     build::{Running, request, target},
-    find::Pick,
+    find::{Gone, Pick},
     make::{How, Stage, make},
     parts::Part,
     progress::Progress,
@@ -17,7 +17,7 @@ use frazil_model::{
     location::Location,
     plan::Limits,
     problem::{Exit, Problem},
-    recipe::{Recipe, parse, write::Write},
+    recipe::{Recipe, parse, source::Missing, write::Write},
     report::{ErrorReport, Report},
 };
 
@@ -80,8 +80,10 @@ fn one(
             how = How::Replace;
         }
         let mut report = make("build", &request, (how, stage), &counters, stop)?;
-        for place in absent {
-            report.warn("source.absent", format!("`{place}` is not there and was skipped"));
+        for Gone { place, missing, .. } in absent {
+            let what =
+                if missing == Missing::Fill { "; what it would have brought is filled" } else { " and was skipped" };
+            report.warn("source.absent", format!("`{place}` is not there{what}"));
         }
         Ok(report)
     })

@@ -56,6 +56,7 @@ fn request(words: &Convert) -> Result<Request, EngineError> {
         gaps: None,
         duplicates: words.duplicates,
         follows_store: false,
+        ..Policies::default()
     };
     let recipe = json!({
         "along": words.along, "align": words.align, "differ": words.differ, "duplicates": words.duplicates,
@@ -68,6 +69,8 @@ fn request(words: &Convert) -> Result<Request, EngineError> {
         sources: found.into_iter().map(|found| (found.location, found.name)).collect(),
         steps,
         keys: Vec::new(),
+        merge: None,
+        absent: Vec::new(),
         expect: Vec::new(),
         policies,
         layout: LayoutRequest {

@@ -107,6 +107,8 @@ pub fn request(root: &Path, receipt: &Receipt, sources: Vec<(Location, String)>,
         sources,
         steps,
         keys: Vec::new(),
+        merge: None,
+        absent: Vec::new(),
         expect: Vec::new(),
         policies: Policies { along, differ: asked.differ, duplicates: asked.duplicates, ..Policies::default() },
         layout: LayoutRequest {

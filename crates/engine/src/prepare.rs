@@ -3,7 +3,14 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use frazil_model::{
-    combine::{Combined, Content, combine, policy::Policies},
+    combine::{
+        Combined, Content,
+        absent::{Absent, Telling, labels_of_absent},
+        combine,
+        error::CombineError,
+        policy::Policies,
+        view::FileView,
+    },
     layout::{LayoutRequest, TargetArray, lay_out},
     location::Location,
     plan::{ArrayPlan, Limits, Task},
@@ -29,6 +36,10 @@ pub struct Request {
     pub steps: Vec<Spanned<Step>>,
     /// The keys of each file, for the steps that ask for them; a file without a row has none.
     pub keys: Vec<BTreeMap<String, KeyValue>>,
+    /// The key that tells files with different variables apart.
+    pub merge: Option<String>,
+    /// Files that are not there, and what they would bring is filled.
+    pub absent: Vec<Absent>,
     /// What must hold of the result.
     pub expect: Vec<Spanned<Expectation>>,
     /// Decisions about files that differ.
@@ -73,8 +84,10 @@ pub struct Prepared {
 pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
     let mut sources = scanned(request)?;
     let mut left_out = Vec::new();
-    let views = views(&mut sources, request, &mut left_out)?;
-    let mut combined = combine(&views, &request.policies)?;
+    let mut views = views(&mut sources, request, &mut left_out)?;
+    let policies = with_absent(&mut views, request)?;
+    let mut combined = combine(&views, &policies)?;
+    check_pieces(&combined, &sources)?;
     check_equal(&combined, &sources)?;
     // Words about chunks may name what could not be read: the reason for that is what helps.
     if combined.variables.is_empty() {
@@ -108,6 +121,38 @@ fn nothing_left(left_out: &mut Vec<LeftOut>) -> Result<(), EngineError> {
     }
     let LeftOut { file, path, reason, .. } = left_out.swap_remove(0);
     Err(EngineError::Unreadable { file, variable: path, reason })
+}
+
+/// The policies, with the labels of files that are not there. Such files join as files of labels alone.
+fn with_absent(views: &mut Vec<FileView>, request: &Request) -> Result<Policies, EngineError> {
+    let mut policies = request.policies.clone();
+    if request.absent.is_empty() {
+        return Ok(policies);
+    }
+    let Some(along) = policies.along.clone() else {
+        let what = "`missing: fill` without `along`".to_owned();
+        return Err(CombineError::NotYet { what }.into());
+    };
+    for dimension in policies.also_along.iter().chain([&along]).cloned().collect::<Vec<_>>() {
+        let named = policies.label_keys.iter().find(|(name, _)| name.value == dimension);
+        let key = named.map(|(_, key)| key.value.clone());
+        let telling = Telling { dimension: &dimension, key: key.as_deref(), merge: request.merge.as_deref() };
+        let labels = labels_of_absent(views, &request.keys, &request.absent, telling)?;
+        policies.fillable.push((dimension, labels));
+    }
+    Ok(policies)
+}
+
+/// Every piece must lie in a file: those that are not there have none.
+fn check_pieces(combined: &Combined, sources: &[Source]) -> Result<(), EngineError> {
+    for variable in &combined.variables {
+        let Content::Pieces(pieces) = &variable.content else { continue };
+        if pieces.iter().any(|piece| piece.file >= sources.len()) {
+            let what = format!("`missing: fill` where labels are not plain (`{}`)", variable.path);
+            return Err(CombineError::NotYet { what }.into());
+        }
+    }
+    Ok(())
 }
 
 /// All files of a request, scanned.

@@ -14,7 +14,10 @@ use frazil_model::{
     },
     dtype::DataType,
     layout::TargetArray,
-    recipe::each::Step,
+    recipe::{
+        Spanned,
+        each::{DimLabel, Step},
+    },
 };
 use serde::Serialize;
 
@@ -53,6 +56,7 @@ pub(crate) fn views(
     };
     let mut views: Vec<FileView> = sources.iter().map(view).collect();
     steps::apply_all(&mut views, &request.steps, &request.keys).map_err(|error| named_unread(sources, error))?;
+    label_by_key(&mut views, request)?;
     for (source, view) in sources.iter_mut().zip(&mut views) {
         source.derived = std::mem::take(&mut view.derived);
     }
@@ -93,6 +97,20 @@ pub(crate) fn views(
         view.variables.retain(|variable| !gone.contains(&variable.path));
     }
     Ok(views)
+}
+
+/// Gives files a dimension that none of them has: its label is a key of each.
+fn label_by_key(views: &mut [FileView], request: &Request) -> Result<(), EngineError> {
+    for (dimension, key) in &request.policies.label_keys {
+        let has_it = |view: &FileView| view.variables.iter().any(|one| one.axis_of(&dimension.value).is_some());
+        if views.iter().any(has_it) {
+            continue;
+        }
+        let label = Spanned::new(DimLabel::Key(key.value.clone()), key.at);
+        let step = Spanned::new(Step::AddDim { dimension: dimension.clone(), label }, dimension.at);
+        steps::apply_all(views, &[step], &request.keys)?;
+    }
+    Ok(())
 }
 
 /// A name that no file has may be there and not be readable: that is what to say then.
