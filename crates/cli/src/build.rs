@@ -31,7 +31,7 @@ use crate::{
 
 pub fn run(words: &Build, talk: &Talk, stop: &AtomicBool) -> Result<Answer, EngineError> {
     let path = recipe_file(Path::new(&words.feedstock));
-    let recipes = match recipes(&path, words) {
+    let recipes = match recipes("build", &path, words.only.as_deref()) {
         Ok(recipes) => recipes,
         Err(answer) => return Ok(*answer),
     };
@@ -105,7 +105,7 @@ fn stage(words: &Build) -> Stage {
 }
 
 /// The folder of a feedstock: the one that holds `feedstock/recipe.yaml`, or the recipe itself.
-fn folder_of(path: &Path) -> PathBuf {
+pub fn folder_of(path: &Path) -> PathBuf {
     let parent = path.parent().unwrap_or(Path::new("."));
     let folder = if parent.file_name().is_some_and(|name| name == "feedstock") {
         parent.parent().unwrap_or(parent)
@@ -116,9 +116,9 @@ fn folder_of(path: &Path) -> PathBuf {
 }
 
 /// The recipes that are asked for, or what is wrong with the file.
-fn recipes(path: &Path, words: &Build) -> Result<Vec<Recipe>, Box<Answer>> {
+pub fn recipes(verb: &str, path: &Path, only: Option<&str>) -> Result<Vec<Recipe>, Box<Answer>> {
     let name = path.display().to_string();
-    let failed = |error: ErrorReport| Box::new(Answer::failed("build", error.at(name.clone())));
+    let failed = |error: ErrorReport| Box::new(Answer::failed(verb, error.at(name.clone())));
     let text = read(path).map_err(|cause| {
         let mut error = ErrorReport::new("recipe.unread", format!("`{name}` could not be read"), Exit::Usage)
             .with_hint("name the folder of a feedstock, or its recipe file");
@@ -136,9 +136,9 @@ fn recipes(path: &Path, words: &Build) -> Result<Vec<Recipe>, Box<Answer>> {
         }
         failed(error)
     })?;
-    if let Some(only) = &words.only {
+    if let Some(only) = only {
         let known: Vec<String> = recipes.iter().map(|recipe| format!("`{}`", recipe.id.value)).collect();
-        recipes.retain(|recipe| recipe.id.value == *only);
+        recipes.retain(|recipe| recipe.id.value == only);
         if recipes.is_empty() {
             let message = format!("`{name}` has no recipe `{only}`");
             return Err(failed(

@@ -76,8 +76,10 @@ pub enum EngineError {
     NotWritable { place: String },
     #[error("the result is not what the recipe expects: {0}")]
     Expect(#[from] Failure),
-    #[error("`{}` cannot be compared with files alone: steps, a selection or a tolerance took part in making it", path.display())]
+    #[error("`{}` cannot be compared with files alone: its recipe did more than join them", path.display())]
     CannotRepeat { path: PathBuf },
+    #[error("`{}` cannot be compared with what this recipe makes: {what}", path.display())]
+    OtherRecipe { path: PathBuf, what: String },
     #[error("{problem} (looked up in `{file}`)")]
     Names { problem: RecipeError, file: String },
     #[error("`{key}` is not written yet")]
@@ -118,6 +120,7 @@ impl Problem for EngineError {
             Self::NotWritable { .. } => "target.not-writable",
             Self::Expect(failure) => failure.code(),
             Self::CannotRepeat { .. } => "verify.cannot-repeat",
+            Self::OtherRecipe { .. } => "verify.other-recipe",
             Self::Names { problem, .. } => problem.code(),
             Self::Missing { .. } => "run.missing",
             Self::Thread { .. } => "run.thread",
@@ -175,8 +178,9 @@ impl Problem for EngineError {
             Self::Extend { .. } => "build the store again with `mode: replace` if the new files should win".into(),
             Self::Missing { .. } => "run the parts that are not done, then `--finish` again".into(),
             Self::Expect(failure) => return failure.hint(),
-            Self::CannotRepeat { .. } => {
-                "make it again in another place and compare the two with `frazil inspect --digest`".into()
+            Self::CannotRepeat { .. } => "name its feedstock: `frazil verify STORE --feedstock DIR`".into(),
+            Self::OtherRecipe { .. } => {
+                "take the recipe as it was then; for a store of `convert` say `--sources` instead".into()
             }
             Self::Names { problem, .. } => return problem.hint(),
             Self::NotWritable { .. } => "write to a local path and copy the store from there".into(),
