@@ -223,3 +223,19 @@ def test_a_file_that_changed_is_noticed(tmp_path, kind):
     answer = frazil("convert", tmp_path / "m.h5", tmp_path / "z", "--to", "zarr")
     assert answer.code == 1 and "sources have changed" in answer.err, str(answer)
     assert frazil("verify", tmp_path / "z", "--sources").code == 1
+
+
+def test_files_that_all_name_each_other_come_to_an_end(tmp_path):
+    names = [f"n{number}.h5" for number in range(40)]
+    for name in names:
+        with h5py.File(tmp_path / name, "w") as file:
+            file["own"] = np.arange(6.0)
+            for other in names:
+                layout = h5py.VirtualLayout(shape=(6,), dtype="f8")
+                layout[:] = h5py.VirtualSource(other, "own" if other > name else "n0.h5", shape=(6,))
+                file.create_virtual_dataset(other, layout)
+    answer = frazil("convert", tmp_path / "n0.h5", tmp_path / "z", "--to", "zarr", "--json", timeout=60)
+    assert answer.crash() is None and answer.seconds < 10 and answer.rss_bytes < 512 << 20, str(answer)
+    assert answer.code in (0, 3), str(answer)
+    found = xr.open_zarr(tmp_path / "z")
+    np.testing.assert_array_equal(found["n39.h5"], np.arange(6.0))

@@ -134,7 +134,7 @@ pub(crate) fn open_virtual(source: &Source, number: usize, name: &str) -> Result
         return Ok(Other::Open(Box::new(FileBoxes::new(source.clone(), 0))));
     }
     match source.others.iter().find(|other| other.name == name).map(|other| &other.state) {
-        Some(OtherState::File(other)) => return Ok(Other::Open(Box::new(FileBoxes::new((**other).clone(), 0)))),
+        Some(OtherState::File(other)) => return Ok(Other::Open(Box::new(FileBoxes::new(other.source.clone(), 0)))),
         Some(OtherState::Absent) => return Ok(Other::Missing),
         _ => {}
     }

@@ -11,7 +11,7 @@ use frazil_model::{
     region::count,
 };
 
-use crate::others::OtherState;
+use crate::others::{OtherState, Scanned};
 
 /// Numbered files of one mapping, and parts of one virtual dataset.
 const MOST_PARTS: usize = 1 << 20;
@@ -136,7 +136,7 @@ fn followed(part: &VirtualPart, dataset: &Dataset, find: Find<'_>) -> Result<Vec
     let length_in = |dataset: &Dataset| dataset.variable(&path).and_then(|there| there.shape.get(from_axis).copied());
     let length = match find_in(&file, find)? {
         Place::Here => length_in(dataset),
-        Place::There(source) => length_in(&source.decoded.dataset),
+        Place::There(other) => length_in(&other.source.decoded.dataset),
         Place::Nowhere => None,
     };
     let n = n_below(&part.from[from_axis], length.unwrap_or(0));
@@ -211,8 +211,8 @@ fn counted(part: &VirtualPart, axis: usize, find: Find<'_>) -> Result<Vec<Virtua
     for number in 0..MOST_PARTS {
         let (file, variable) = (numbered(&part.file, number), numbered(&part.variable, number));
         let path = format!("/{}", variable.trim_matches('/'));
-        let Place::There(source) = find_in(&file, find)? else { break };
-        let Some(there) = source.decoded.dataset.variable(&path) else { break };
+        let Place::There(other) = find_in(&file, find)? else { break };
+        let Some(there) = other.source.decoded.dataset.variable(&path) else { break };
         let start = (number as u64).checked_mul(slab.stride).and_then(|distance| distance.checked_add(slab.start));
         let mut to = part.to.clone();
         to[axis] = Hyperslab {
@@ -240,7 +240,7 @@ fn numbered(name: &str, number: usize) -> String {
 
 enum Place {
     Here,
-    There(std::sync::Arc<crate::source::Source>),
+    There(std::sync::Arc<Scanned>),
     Nowhere,
 }
 
@@ -249,7 +249,7 @@ fn find_in(file: &str, find: Find<'_>) -> Result<Place, String> {
         return Ok(Place::Here);
     }
     match find(file) {
-        Some(OtherState::File(source)) => Ok(Place::There(source)),
+        Some(OtherState::File(other)) => Ok(Place::There(other)),
         Some(OtherState::Absent) => Ok(Place::Nowhere),
         Some(OtherState::Unusable(reason)) => Err(reason),
         Some(OtherState::Bytes(..)) | None => Err("its length follows from itself".into()),

@@ -51,11 +51,23 @@ pub enum OtherState {
     /// Bytes without a form of their own (external storage).
     Bytes(Location, Fingerprint),
     /// An HDF5 file.
-    File(Arc<Source>),
+    File(Arc<Scanned>),
     /// Nothing.
     Absent,
     /// Something that cannot or may not be read, with the reason.
     Unusable(String),
+}
+
+/// An HDF5 file that another one names. What follows from the files that it names itself was worked out once: such
+/// files may name each other in more ways than can be counted.
+#[derive(Debug)]
+pub struct Scanned {
+    /// The file.
+    pub source: Source,
+    /// The digest of its structure.
+    pub structure: String,
+    /// Bytes that its tables take, and those of the files that it names.
+    pub tables_bytes: usize,
 }
 
 impl OtherFile {
@@ -64,19 +76,23 @@ impl OtherFile {
     pub fn identity(&self) -> (u64, String) {
         match &self.state {
             OtherState::Bytes(_, fingerprint) => (fingerprint.size_bytes, String::new()),
-            OtherState::File(source) => (source.fingerprint.size_bytes, source.structure()),
+            OtherState::File(other) => (other.source.fingerprint.size_bytes, other.structure.clone()),
             OtherState::Absent => (0, "absent".into()),
             OtherState::Unusable(reason) => (0, digest(reason.as_bytes())),
         }
     }
 
     /// Where it is and the state it had, with those that it names itself.
-    pub fn states(&self, found: &mut Vec<(Location, Fingerprint)>) {
+    pub fn states(&self, found: &mut BTreeMap<Location, Fingerprint>) {
         match &self.state {
-            OtherState::Bytes(location, fingerprint) => found.push((location.clone(), fingerprint.clone())),
-            OtherState::File(source) => {
-                found.push((source.location.clone(), source.fingerprint.clone()));
-                source.others.iter().for_each(|other| other.states(found));
+            OtherState::Bytes(location, fingerprint) => {
+                found.insert(location.clone(), fingerprint.clone());
+            }
+            OtherState::File(other) => {
+                let Source { location, fingerprint, others, .. } = &other.source;
+                if found.insert(location.clone(), fingerprint.clone()).is_none() {
+                    others.iter().for_each(|other| other.states(found));
+                }
             }
             OtherState::Absent | OtherState::Unusable(_) => {}
         }
@@ -135,7 +151,10 @@ impl Survey {
         self.depth += 1;
         let there = Location::File(path.to_string_lossy().into_owned());
         let state = match scan_metadata(&there, name, Load::Nothing, self) {
-            Ok(source) => OtherState::File(Arc::new(source)),
+            Ok(source) => {
+                let (structure, tables_bytes) = (source.structure(), tables_bytes(&source));
+                OtherState::File(Arc::new(Scanned { source, structure, tables_bytes }))
+            }
             Err(error) => OtherState::Unusable(format!("`{name}`: {}", with_cause(&error))),
         };
         self.depth -= 1;
@@ -187,8 +206,8 @@ fn cut(decoded: &mut Decoded, others: &[OtherFile]) {
 
 /// The chunks of the variable that a part is filled from.
 fn chunks_of(part: &VirtualPart, others: &[OtherFile]) -> Option<Vec<u64>> {
-    let OtherState::File(source) = &others.iter().find(|other| other.name == part.file)?.state else { return None };
-    Some(source.decoded.dataset.variable(&format!("/{}", part.variable.trim_matches('/')))?.chunk_shape.clone())
+    let OtherState::File(other) = &others.iter().find(|other| other.name == part.file)?.state else { return None };
+    Some(other.source.decoded.dataset.variable(&format!("/{}", part.variable.trim_matches('/')))?.chunk_shape.clone())
 }
 
 /// Small chunks put together, last dimension first, up to the size of a piece.
@@ -207,6 +226,21 @@ fn grown(chunk: &[u64], shape: &[u64], n_bytes: &dyn Fn(&[u64]) -> u64) -> Vec<u
     grown
 }
 
+/// Bytes of the tables of a file, and of the files that it names.
+pub(crate) fn tables_bytes(source: &Source) -> usize {
+    let own = source.decoded.manifest.tables.iter().map(|table| match table {
+        ChunkTable::Ranges(ranges) => ranges.len() * 28,
+        ChunkTable::Inline(bytes) => bytes.len(),
+        ChunkTable::External(parts) => parts.len() * 64,
+        ChunkTable::Virtual(parts) => parts.len() * 256,
+    });
+    let others = source.others.iter().map(|other| match &other.state {
+        OtherState::File(other) => other.tables_bytes.saturating_add(1024),
+        _ => 256,
+    });
+    own.chain(others).fold(0, usize::saturating_add)
+}
+
 /// Why a variable whose values lie elsewhere cannot be read; `None` if it can.
 pub(crate) fn unreadable(source: &Source, number: usize) -> Option<String> {
     let state = |name: &str| source.others.iter().find(|other| other.name == name).map(|other| &other.state);
@@ -223,7 +257,7 @@ pub(crate) fn unreadable(source: &Source, number: usize) -> Option<String> {
             }
             parts.iter().find_map(|part| {
                 let Some(OtherState::File(other)) = state(&part.file) else { return problem(&part.file) };
-                let there = other.decoded.dataset.variable(&format!("/{}", part.variable.trim_matches('/')))?;
+                let there = other.source.decoded.dataset.variable(&format!("/{}", part.variable.trim_matches('/')))?;
                 (there.dtype != about.dtype)
                     .then(|| format!("`{}` in `{}` is {}, not {}", part.variable, part.file, there.dtype, about.dtype))
             })
@@ -246,7 +280,8 @@ pub(crate) fn reading_bytes(source: &Source, number: usize, piece_bytes: u64) ->
         let held = piece_bytes.saturating_mul(spread).min(crate::elsewhere::MOST_GATHERED_BYTES);
         let other = source.others.iter().find(|other| other.name == part.file).map(|other| &other.state);
         let Some(OtherState::File(other)) = other else { continue };
-        let variables = other.decoded.dataset.variables.iter().zip(&other.decoded.manifest.tables);
+        let decoded_there = &other.source.decoded;
+        let variables = decoded_there.dataset.variables.iter().zip(&decoded_there.manifest.tables);
         let path = format!("/{}", part.variable.trim_matches('/'));
         for (variable, table) in variables.filter(|(variable, _)| variable.path == path) {
             let chunk = count(&variable.chunk_shape).saturating_mul(variable.dtype.size_bytes().unwrap_or(16).into());

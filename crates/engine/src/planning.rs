@@ -14,7 +14,7 @@ use frazil_model::{
 };
 use serde::Serialize;
 
-use crate::{error::EngineError, others::OtherState, run::Pace, source::Source};
+use crate::{error::EngineError, others::tables_bytes, run::Pace, source::Source};
 
 /// Chunks of one variable of one file.
 const MOST_SOURCE_CHUNKS: u64 = 200_000_000;
@@ -261,21 +261,6 @@ fn held_bytes(sources: &[Source], combined: &Combined) -> u64 {
         })
         .sum();
     (tables + inline) as u64
-}
-
-/// Bytes of the tables of a file, and of the files that it names.
-fn tables_bytes(source: &Source) -> usize {
-    let own = source.decoded.manifest.tables.iter().map(|table| match table {
-        ChunkTable::Ranges(ranges) => ranges.len() * 28,
-        ChunkTable::Inline(bytes) => bytes.len(),
-        ChunkTable::External(parts) => parts.len() * 64,
-        ChunkTable::Virtual(parts) => parts.len() * 256,
-    });
-    let others = source.others.iter().map(|other| match &other.state {
-        OtherState::File(other) => tables_bytes(other) + 1024,
-        _ => 256,
-    });
-    own.chain(others).sum()
 }
 
 fn sizes(sources: &[Source], content: &Content) -> SourceSizes {

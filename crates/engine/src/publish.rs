@@ -269,8 +269,8 @@ pub(crate) fn states(prepared: &Prepared) -> Vec<(String, Fingerprint)> {
 }
 
 /// Places and states of the files that a file names.
-fn other_states(source: &Source) -> Vec<(Location, Fingerprint)> {
-    let mut found = Vec::new();
+fn other_states(source: &Source) -> BTreeMap<Location, Fingerprint> {
+    let mut found = BTreeMap::new();
     source.others.iter().for_each(|other| other.states(&mut found));
     found
 }
