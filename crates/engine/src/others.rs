@@ -66,8 +66,6 @@ pub struct Scanned {
     pub source: Source,
     /// The digest of its structure.
     pub structure: String,
-    /// Bytes that its tables take, and those of the files that it names.
-    pub tables_bytes: usize,
 }
 
 impl OtherFile {
@@ -152,8 +150,8 @@ impl Survey {
         let there = Location::File(path.to_string_lossy().into_owned());
         let state = match scan_metadata(&there, name, Load::Nothing, self) {
             Ok(source) => {
-                let (structure, tables_bytes) = (source.structure(), tables_bytes(&source));
-                OtherState::File(Arc::new(Scanned { source, structure, tables_bytes }))
+                let structure = source.structure();
+                OtherState::File(Arc::new(Scanned { source, structure }))
             }
             Err(error) => OtherState::Unusable(format!("`{name}`: {}", with_cause(&error))),
         };
@@ -226,19 +224,30 @@ fn grown(chunk: &[u64], shape: &[u64], n_bytes: &dyn Fn(&[u64]) -> u64) -> Vec<u
     grown
 }
 
-/// Bytes of the tables of a file, and of the files that it names.
+/// Bytes of the tables of a file, and of the files that it names, each once.
 pub(crate) fn tables_bytes(source: &Source) -> usize {
+    let mut seen = BTreeMap::new();
+    add_tables(source, &mut seen);
+    seen.into_values().fold(0, usize::saturating_add)
+}
+
+fn add_tables(source: &Source, seen: &mut BTreeMap<Location, usize>) {
+    if seen.contains_key(&source.location) {
+        return;
+    }
     let own = source.decoded.manifest.tables.iter().map(|table| match table {
         ChunkTable::Ranges(ranges) => ranges.len() * 28,
         ChunkTable::Inline(bytes) => bytes.len(),
         ChunkTable::External(parts) => parts.len() * 64,
         ChunkTable::Virtual(parts) => parts.len() * 256,
     });
-    let others = source.others.iter().map(|other| match &other.state {
-        OtherState::File(other) => other.tables_bytes.saturating_add(1024),
-        _ => 256,
-    });
-    own.chain(others).fold(0, usize::saturating_add)
+    let own = own.fold(source.others.len().saturating_mul(256), usize::saturating_add);
+    seen.insert(source.location.clone(), own);
+    for other in source.others.iter() {
+        if let OtherState::File(other) = &other.state {
+            add_tables(&other.source, seen);
+        }
+    }
 }
 
 /// Why a variable whose values lie elsewhere cannot be read; `None` if it can.
