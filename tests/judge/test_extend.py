@@ -3,8 +3,11 @@
 Whatever is refused, the published store keeps every byte.
 """
 
+import os
 import re
 
+import h5py
+import numpy as np
 import pytest
 
 from command import frazil
@@ -142,6 +145,75 @@ def test_a_published_source_that_changed_is_refused_by_name(tmp_path, zarr_forma
     make(store.sources[0], days("2000-01-01", 31), stored=counter((31, 4, 6), 5))
     store.sources.append(store.sources[0])
     store.assert_untouched(store.build(), "chang|revise|re-?issue", None)
+
+
+# Values too many to be loaded along with the structure: only reading them again shows that they are others.
+
+MANY = {"lat": np.linspace(-45, 45, 60), "lon": np.arange(80) * 4.5}
+
+
+def rewritten(path, variable="sst", keep_times=True):
+    """Other bytes in the same places: the same size, the same structure, and the same time of change, if that can be."""
+    status = path.stat()
+    with h5py.File(path) as file:
+        offset = file[variable].id.get_offset() or file[variable].id.get_chunk_info(0).byte_offset
+    with open(path, "r+b") as file:
+        file.seek(offset + 4000)
+        file.write(bytes(255 - byte for byte in path.read_bytes()[offset + 4000 : offset + 4100]))
+    if keep_times:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("keep_times", [True, False], ids=["time of change set back", "new time of change"])
+def test_a_source_rewritten_in_its_places_is_refused_by_name(tmp_path, which, keep_times):
+    store = Published(tmp_path, 3, **MANY)
+    for first in ("2000-02-01", "2000-02-29"):
+        answer = store.add(times=days(first, 28), **MANY)
+        assert answer.code == 0, str(answer)
+    store.before = tree(store.dest)
+    store.sources = [None, store.sources[which]]
+    rewritten(store.sources[1], keep_times=keep_times)
+    store.assert_untouched(store.build(), "changed since", None)
+    assert which == 0 or "data-01.nc" not in store.build().text
+
+
+@pytest.mark.parametrize("odd", ["packed", "derived", "twice", "selected", "sorted", "small"])
+def test_what_was_added_in_several_steps_is_known_again(tmp_path, odd):
+    """However much of a file was read when it was added, and whatever it was added to."""
+    first, each, combine = {"times": days("2000-01-01", 31), **MANY}, "", ""
+    if odd == "packed":
+        first |= {"dtype": "i4", "packing": {"scale_factor": 0.1, "add_offset": 1.0}, "fill": -999}
+    if odd == "derived":
+        each = "each: [{calc: {double: 'sst * 2', one: 'double + sst'}}]\n"
+    if odd == "selected":
+        each = "each: [{subset: {lat: -20/20}}]\n"
+    if odd == "sorted":
+        first["lon"], each = first["lon"][::-1], "each: [{sort: [lon]}]\n"
+    if odd == "small":
+        first |= {"lat": LAT, "lon": MANY["lon"][:6], "dtype": "i2", "packing": {"scale_factor": 0.1, "add_offset": 1.0}, "fill": -999}
+    if odd == "twice":
+        combine = "duplicates: last"
+    make(tmp_path / "data-01.nc", **first)
+    overlapping = days("2000-01-21", 31) if odd == "twice" else days("2000-02-01", 20)
+    make(tmp_path / "data-02.nc", **{**first, "times": overlapping})
+    recipe = feedstock(tmp_path / "f", tmp_path / "data-*.nc", mode="extend", each=each, combine=combine)
+    dest = tmp_path / "store.zarr"
+    for step in range(3):
+        answer = frazil("build", recipe, "--to", dest, "--json")
+        assert answer.code == 0 and answer.report["outcome"] == "written", str(answer)
+        before = stamps(dest)
+        for path in tmp_path.glob("data-*.nc"):
+            os.utime(path)
+        answer = frazil("build", recipe, "--to", dest, "--json")
+        assert answer.code == 0 and answer.report["outcome"] == "already-there", str(answer)
+        assert stamps(dest) == before, "a second run touched the store"
+        make(tmp_path / f"data-{step + 3:02}.nc", **{**first, "times": days(f"2001-0{step + 1}-01", 28)})
+    if odd != "small":
+        rewritten(tmp_path / "data-03.nc")
+        answer = frazil("build", recipe, "--to", dest, "--json")
+        assert answer.code == 1 and "data-03.nc" in answer.text and "changed since" in answer.text, str(answer)
 
 
 def test_an_extend_that_meets_a_spoiled_chunk_leaves_the_old_data_readable(tmp_path, zarr_format):

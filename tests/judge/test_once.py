@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 
+import numpy as np
 import pytest
 
 from command import frazil, start
@@ -57,6 +58,17 @@ def test_a_second_build_writes_nothing(tmp_path, kind):
     answer = frazil(*made.command(store))
     assert answer.code == 0, str(answer)
     assert stamps(store.parent) == before
+
+
+def test_a_second_build_with_computed_variables_writes_nothing(tmp_path):
+    for i, first in enumerate(["2000-01-01", "2000-01-11"]):
+        make(tmp_path / f"in-{i}.nc", days(first, 10), lat=np.arange(40.0), lon=np.arange(60.0))
+    recipe = feedstock(tmp_path / "f", tmp_path / "in-*.nc", each="each: [{calc: {double: 'sst * 2'}}]\n")
+    assert frazil("build", recipe, "--to", tmp_path / "z", "--json").code == 0
+    before = stamps(tmp_path / "z")
+    answer = frazil("build", recipe, "--to", tmp_path / "z", "--json")
+    assert answer.code == 0, str(answer)
+    assert stamps(tmp_path / "z") == before
 
 
 @pytest.mark.parametrize("zarr_format", ["2", "3"])
@@ -131,8 +143,6 @@ def test_a_source_that_changed_after_the_plan_is_refused(tmp_path):
         make(tmp_path / f"in-{i}.nc", days(first, 10), zlib=True)
     recipe = feedstock(tmp_path / "f", tmp_path / "in-*.nc")
     planned(recipe, tmp_path / "z")
-    import numpy as np
-
     make(tmp_path / "in-1.nc", days("2000-01-11", 10), zlib=True, stored=np.ones((10, 4, 6)))
     answers = [frazil("build", recipe, "--to", tmp_path / "z", "--part", f"{part}/2", "--json") for part in (1, 2)]
     answers.append(frazil("build", recipe, "--to", tmp_path / "z", "--finish", "--json"))

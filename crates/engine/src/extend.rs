@@ -4,13 +4,16 @@
 //! last: readers see the old shape with the old values until they see the new one. The published axis is never
 //! rewritten; what it cannot hold exactly is refused.
 
-use std::{collections::BTreeSet, sync::atomic::AtomicBool};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::AtomicBool,
+};
 
 use frazil_model::{
     combine::{
         Combined, combine,
-        labels::{Label, labels_of},
-        policy::Policies,
+        labels::{Label, Run, labels_of, runs_of},
+        policy::{Duplicates, Policies},
         view::FileView,
     },
     layout::{Growth, TargetArray},
@@ -25,14 +28,18 @@ use crate::{
     error::EngineError,
     identity::digest,
     journal,
-    planning::{plan, summary},
+    planning::{n_waiting, plan, summary},
     prepare::{Prepared, Request, prepare, scanned},
     progress::Progress,
-    publish::{self, Outcome, PLAN, SavedPlan, Showing, Standing, lock, run_tasks, save_plan, show, standing, tidy},
+    publish::{
+        self, Outcome, PLAN, SavedPlan, Showing, Standing, check_unchanged, lock, run_tasks, save_plan, show, standing,
+        states, tidy,
+    },
     receipt::{INVENTORY, Inventory, Receipt},
     sinks::zarr::{ZarrStore, root_key},
     source::Source,
     store_source,
+    unchanged::{Held, first_that},
     views::{LeftOut, check_equal, views},
 };
 
@@ -75,7 +82,7 @@ pub fn prepare_extension(request: &Request) -> Result<Ready, EngineError> {
     let file_views = views(&mut files, &request, &mut left_out)?;
     let old_view = FileView::of(&old.name, &old.decoded.dataset, &|number| old.values.get(&number).cloned());
     let along = along(&request, &receipt, &old_view, &file_views)?;
-    let fresh = fresh(&along, &old_view, &file_views, &files, &receipt)?;
+    let fresh = fresh(&request, &along, &old_view, &file_views, &files, &receipt)?;
     if fresh.is_empty() {
         return Ok(Ready::NothingNew);
     }
@@ -114,6 +121,7 @@ fn along(request: &Request, receipt: &Receipt, old: &FileView, files: &[FileView
 ///
 /// A file whose labels are there must be one that the store was made of, unchanged.
 fn fresh(
+    request: &Request,
     along: &str,
     old: &FileView,
     views: &[FileView],
@@ -125,7 +133,7 @@ fn fresh(
     let there = labels_of(old, along)?.ok_or_else(|| no_labels(&old.name))?;
     let known: BTreeSet<&Label> = there.iter().collect();
     let descends = there.len() > 1 && there[0] > there[there.len() - 1];
-    let mut fresh = BTreeSet::new();
+    let (mut fresh, mut held) = (BTreeSet::new(), Vec::new());
     for (number, view) in views.iter().enumerate() {
         let labels = labels_of(view, along)?.ok_or_else(|| no_labels(&view.name))?;
         if let (Some(Label::Time(_, ours)), Some(Label::Time(_, theirs))) = (there.first(), labels.first())
@@ -137,18 +145,12 @@ fn fresh(
         let n_known = labels.iter().filter(|label| known.contains(label)).count();
         let refused = |reason: String| Err(EngineError::Extend { file: view.name.clone(), reason });
         if n_known == labels.len() {
-            let source = &files[number];
-            let record = receipt.sources.iter().find(|record| record.name == source.name);
-            let is_same = record.is_some_and(|record| {
-                record.size_bytes == source.fingerprint.size_bytes && record.structure == source.structure()
-            });
-            if !is_same && !labels.is_empty() {
-                let why = if record.is_some() {
-                    "the file has changed since it was added"
-                } else {
-                    "it came from another file"
-                };
-                return refused(format!("`{along}` = {} is in the store already, and {why}", labels[0]));
+            if labels.is_empty() {
+                continue;
+            }
+            match receipt.sources.iter().position(|record| record.name == files[number].name) {
+                Some(record) => held.push((record, number, labels)),
+                None => return refused(already(along, &labels[0], "it came from another file")),
             }
             continue;
         }
@@ -165,7 +167,68 @@ fn fresh(
         }
         fresh.insert(number);
     }
+    held.sort_by_key(|(record, ..)| *record);
+    let changed = first_changed(request, along, (old, &there), &held, (files, views), receipt)?;
+    if let Some((_, number, labels)) = changed.and_then(|at| held.get(at)) {
+        let reason = already(along, &labels[0], "the file has changed since it was added");
+        return Err(EngineError::Extend { file: views[*number].name.clone(), reason });
+    }
     Ok(fresh)
+}
+
+fn already(along: &str, label: &Label, why: &str) -> String {
+    format!("`{along}` = {label} is in the store already, and {why}")
+}
+
+/// The first of the files that the store was made of, in the order of the receipt, that is not what it was then.
+/// Each is given by its record's number, its own number and its labels.
+fn first_changed(
+    request: &Request,
+    along: &str,
+    (old, there): (&FileView, &[Label]),
+    held: &[(usize, usize, Vec<Label>)],
+    (files, views): (&[Source], &[FileView]),
+    receipt: &Receipt,
+) -> Result<Option<usize>, EngineError> {
+    let labels: Vec<&[Label]> = held.iter().map(|(_, _, labels)| labels.as_slice()).collect();
+    let mut runs = runs_held(there, &labels, request.policies.duplicates);
+    let all: Vec<Held> = held
+        .iter()
+        .zip(&mut runs)
+        .map(|((record, number, _), runs)| Held {
+            source: &files[*number],
+            view: &views[*number],
+            record: &receipt.sources[*record],
+            runs: std::mem::take(runs),
+        })
+        .collect();
+    let paths: BTreeSet<&str> = old.variables.iter().map(|variable| variable.path.as_str()).collect();
+    let n_threads = request.limits.n_threads + n_waiting(request.sources.iter().map(|(location, _)| location));
+    first_that(all.len(), n_threads, &|number, reader| Ok(!all[number].is_as_it_was(along, &paths, reader)?))
+}
+
+/// Which elements of each file the store holds: of a label that several have, those of one.
+fn runs_held(there: &[Label], files: &[&[Label]], duplicates: Duplicates) -> Vec<Vec<Run>> {
+    let places: BTreeMap<&Label, usize> = there.iter().enumerate().map(|(place, label)| (label, place)).collect();
+    // What came from files that are not given any more belongs to nobody.
+    let nobody = files.len();
+    let mut owners = vec![(nobody, 0); there.len()];
+    for (number, labels) in files.iter().enumerate() {
+        for (from, label) in labels.iter().enumerate() {
+            if let Some(owner) = places.get(label).and_then(|place| owners.get_mut(*place))
+                && (owner.0 == nobody || duplicates == Duplicates::Last)
+            {
+                *owner = (number, from as u64);
+            }
+        }
+    }
+    let mut runs = vec![Vec::new(); files.len()];
+    for run in runs_of(&owners) {
+        if let Some(runs) = runs.get_mut(run.file) {
+            runs.push(run);
+        }
+    }
+    runs
 }
 
 /// The run that adds the new labels.
@@ -317,13 +380,14 @@ pub fn extend(
     let documents = extension.store.documents()?;
     let lock = lock(&folder, Sharing::Alone)?;
     if let Some(saved) = saved(&folder)?
-        && saved.plan != prepared.hash
+        && (saved.plan != prepared.hash || saved.sources != states(prepared))
     {
         discard(&folder)?;
     }
     folder.remove(STAGING)?;
     save_plan(&folder, prepared)?;
     let touched = run_tasks(prepared, &extension.store, &folder, &prepared.tasks, "extension", progress, stop)?;
+    check_unchanged(&prepared.sources)?;
     let inventory =
         folder.get(INVENTORY)?.and_then(|bytes| Inventory::parse(&String::from_utf8_lossy(&bytes))).unwrap_or_default();
     let new: BTreeSet<&str> = prepared.sources.iter().map(|source| source.name.as_str()).collect();

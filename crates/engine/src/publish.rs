@@ -260,7 +260,7 @@ fn forget_changed(prepared: &Prepared, folder: &Folder) -> Result<(), EngineErro
 }
 
 /// Name and state of each file.
-fn states(prepared: &Prepared) -> Vec<(String, Fingerprint)> {
+pub(crate) fn states(prepared: &Prepared) -> Vec<(String, Fingerprint)> {
     prepared.sources.iter().map(|source| (source.name.clone(), source.fingerprint.clone())).collect()
 }
 
@@ -269,7 +269,8 @@ fn states(prepared: &Prepared) -> Vec<(String, Fingerprint)> {
 /// # Errors
 /// [`EngineError::Changed`] if one is not.
 pub(crate) fn check_unchanged(sources: &[Source]) -> Result<(), EngineError> {
-    for source in sources.iter().filter(|source| matches!(source.location, Location::File(_))) {
+    let is_file = |source: &&Source| source.store.is_none() && matches!(source.location, Location::File(_));
+    for source in sources.iter().filter(is_file) {
         if frazil_store::read::fingerprint(&source.location).ok().as_ref() != Some(&source.fingerprint) {
             let reason = "its size or its time of change is not what it was at the beginning".to_owned();
             return Err(EngineError::Changed { file: source.name.clone(), reason });
