@@ -32,6 +32,7 @@ use serde::Deserialize;
 use crate::{
     boxes::Boxes,
     error::EngineError,
+    index::IndexUse,
     prepare::{Prepared, Request},
     receipt::Receipt,
     run::{
@@ -119,6 +120,8 @@ pub fn request(root: &Path, receipt: &Receipt, sources: Vec<(Location, String)>,
         target: root.to_owned(),
         limits,
         recipe: receipt.request.clone(),
+        // A verifier believes nothing that was noted before.
+        index: IndexUse::Bypass,
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod boxes;
 pub mod build;
+mod cache;
 pub mod compare;
 pub mod derived;
 pub mod elsewhere;
@@ -16,6 +17,7 @@ pub mod identity;
 pub mod index;
 pub mod inspect;
 pub mod journal;
+mod known;
 pub mod make;
 pub mod parts;
 pub mod places;
