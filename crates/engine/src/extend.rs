@@ -20,13 +20,14 @@ use frazil_model::{
     layout::{Growth, TargetArray},
     plan::{ArrayPlan, Task},
     region::{Region, coordinates_of, count, grid_of},
-    zarr::{ArrayLayout, ZarrFormat as StoreFormat},
+    zarr::{ArrayLayout, IndexChecksum, IndexPlace, ZarrFormat as StoreFormat},
 };
 use frazil_store::folder::{Folder, STAGING};
 use frazil_store::lock::Sharing;
 
 use crate::{
     error::EngineError,
+    grow::Edge,
     identity::digest,
     journal,
     known::{self, Known},
@@ -253,7 +254,7 @@ fn extension(
     receipt: Receipt,
     left_out: Vec<LeftOut>,
 ) -> Result<Extension, EngineError> {
-    let mut targets = Vec::new();
+    let (mut targets, mut edges) = (Vec::new(), Vec::new());
     let mut ordered = Vec::new();
     for variable in &combined.variables {
         let file = sources.get(1).map(|source| source.name.clone()).unwrap_or_default();
@@ -279,13 +280,15 @@ fn extension(
         layout.attributes.clone_from(&variable.attributes);
         let old_length = variable.along.map(|axis| layout.shape[axis]);
         layout.shape.clone_from(&variable.shape);
-        if let (Some(shards), Some(axis), Some(old)) = (&layout.shards, variable.along, old_length)
-            && !old.is_multiple_of(shards.shape[axis])
+        let edge = edge_of(&layout, variable.along, old_length);
+        if let (Some(_), Some(shards)) = (edge, &layout.shards)
+            && (shards.index_place, shards.index_checksum) != (IndexPlace::End, IndexChecksum::Crc32c)
         {
             return Err(refused(format!(
-                "its last shard along `{along}` is not full, and a published shard is not rewritten"
+                "its last shard along `{along}` is not full, and has its index where frazil adds nothing"
             )));
         }
+        edges.push(edge);
         targets.push((target_of(&layout, variable.fill.clone()), old_length));
         ordered.push(layout);
     }
@@ -322,10 +325,17 @@ fn extension(
         summary,
         hash,
         left_out,
+        edges,
         began,
         index: request.index,
     };
     Ok(Extension { prepared, store: ZarrStore { format, groups, arrays: ordered }, receipt })
+}
+
+/// Where an array in shards ended, if its last one is not full.
+fn edge_of(layout: &ArrayLayout, along: Option<usize>, old_length: Option<u64>) -> Option<Edge> {
+    let (shards, axis, old_length) = (layout.shards.as_ref()?, along?, old_length?);
+    (!old_length.is_multiple_of(*shards.shape.get(axis)?)).then_some(Edge { axis, old_length })
 }
 
 fn layouts_are_v3(folder: &Folder) -> bool {

@@ -13,6 +13,7 @@ pub mod error;
 pub mod expect;
 pub mod extend;
 pub mod find;
+pub mod grow;
 pub mod identity;
 pub mod index;
 pub mod inspect;

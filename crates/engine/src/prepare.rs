@@ -12,6 +12,7 @@ use frazil_model::{
 
 use crate::{
     error::EngineError,
+    grow::Edge,
     identity::digest,
     index::{IndexUse, scan_all},
     planning::{Summary, n_waiting, plan, summary},
@@ -67,6 +68,8 @@ pub struct Prepared {
     pub hash: String,
     /// What the files hold and the store will not, by name and reason.
     pub left_out: Vec<LeftOut>,
+    /// Where arrays in shards ended, of a store that is extended; by array.
+    pub edges: Vec<Option<Edge>>,
     /// A moment before any file was looked at.
     pub began: SystemTime,
     /// Whether what earlier runs noted about files may be used.
@@ -103,6 +106,7 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
         summary,
         hash,
         left_out,
+        edges: Vec::new(),
         began,
         index: request.index,
     })

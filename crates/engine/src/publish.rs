@@ -26,6 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::EngineError,
+    grow::Grown,
     identity::RangeSum,
     index::IndexUse,
     journal::{self, Journal, Line, Stored},
@@ -369,13 +370,16 @@ pub(crate) fn run_tasks(
     let is_visible =
         [ZarrFormat::V3, ZarrFormat::V2].iter().any(|format| folder.root().join(root_key(*format)).exists());
     let syncing = if is_visible { Syncing::Each } else { Syncing::AtTheEnd };
-    let sink = ZarrSink { store, folder, journal: &journal, touched: Mutex::new(touched), syncing };
+    let grown = Grown::of(folder, store, &prepared.edges)?;
+    let grown = grown.as_ref();
+    let sink = ZarrSink { store, folder, journal: &journal, touched: Mutex::new(touched), syncing, grown };
     let job = Job {
         sources: &prepared.sources,
         combined: &prepared.combined,
         targets: &prepared.targets,
         tasks: &left,
         pace: prepared.pace,
+        grown,
     };
     run(&job, &sink, progress, stop)?;
     Ok(sink.touched.into_inner().unwrap_or_else(PoisonError::into_inner))
