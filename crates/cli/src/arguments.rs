@@ -152,6 +152,9 @@ pub struct Convert {
     /// Put the new store in the place of one that is there
     #[arg(long)]
     pub overwrite: bool,
+    /// Read every file again, whatever earlier runs noted about it
+    #[arg(long)]
+    pub no_index: bool,
     /// Print the plan and write nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -232,6 +235,9 @@ pub struct Build {
     /// Put the new store in the place of one that is there
     #[arg(long)]
     pub overwrite: bool,
+    /// Read every file again, whatever earlier runs noted about it
+    #[arg(long)]
+    pub no_index: bool,
     #[command(flatten)]
     pub stage: Stage,
 }

@@ -9,6 +9,7 @@ use frazil_engine::{
     EngineError,
     build::{Running, request, target},
     find::{Gone, Pick},
+    index::IndexUse,
     make::{How, Stage, make},
     parts::Part,
     progress::Progress,
@@ -71,6 +72,7 @@ fn one(
         selection: words.select.clone(),
         pick: words.prune.map_or(Pick::All, |first| Pick::Ends { first, last: 0 }),
         limits: Limits { memory_bytes: words.limits.memory.0, n_threads: words.limits.n_threads() },
+        index: if words.no_index { IndexUse::Bypass } else { IndexUse::Use },
     };
     let counters = Progress::default();
     let stage = stage(words);

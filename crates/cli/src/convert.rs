@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 use frazil_engine::{
     EngineError,
     find::typed,
+    index::IndexUse,
     make::{How, Stage, make},
     prepare::Request,
     progress::Progress,
@@ -83,5 +84,6 @@ fn request(words: &Convert) -> Result<Request, EngineError> {
         target: target.into(),
         limits: Limits { memory_bytes: words.limits.memory.0, n_threads: words.limits.n_threads() },
         recipe: recipe.to_string(),
+        index: if words.no_index { IndexUse::Bypass } else { IndexUse::Use },
     })
 }

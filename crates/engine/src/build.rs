@@ -20,9 +20,10 @@ use frazil_model::{
 use crate::{
     error::EngineError,
     find::{self, Gone, Pick},
+    index::{IndexUse, look},
     make::How,
     prepare::Request,
-    scan::{Load, scan},
+    scan::Load,
 };
 
 /// How a recipe is run.
@@ -38,6 +39,8 @@ pub struct Running {
     pub selection: Option<Selection>,
     /// Memory and threads.
     pub limits: Limits,
+    /// Whether what earlier runs noted about files may be used.
+    pub index: IndexUse,
 }
 
 /// What a recipe asks for, and the places of files that are not there and need not be.
@@ -49,7 +52,7 @@ pub struct Running {
 pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<Gone>), EngineError> {
     let files = find::find(&recipe.sources, &running.folder, running.pick)?;
     if let Some(first) = files.found.first() {
-        let source = scan(&first.location, &first.name, Load::Nothing)?;
+        let source = look(&first.location, &first.name, Load::Nothing, running.limits.memory_bytes, running.index)?;
         let dataset = &source.decoded.dataset;
         let visible = dataset.variables.iter().filter(|variable| variable.role == Role::Variable);
         let variables: Vec<String> = visible.map(|variable| variable.path.clone()).collect();
@@ -118,6 +121,7 @@ pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<
             Some(selection) => format!("{} {}", recipe::canonical(recipe), serde_json::json!(selection)),
             None => recipe::canonical(recipe),
         },
+        index: running.index,
     };
     Ok((request, how, skipped.into_iter().chain(filled).collect()))
 }

@@ -40,6 +40,7 @@ use crate::{
     build::{self, Running},
     error::EngineError,
     find::Pick,
+    index::IndexUse,
     prepare::{Prepared, Request},
     receipt::Receipt,
     run::{
@@ -136,7 +137,14 @@ pub fn request_of_recipe(
             return Err(other(format!("`{part}` of recipe `{id}` is not what it was")));
         }
     }
-    let running = Running { folder: folder.to_owned(), target: root.to_owned(), pick: Pick::All, selection, limits };
+    let running = Running {
+        folder: folder.to_owned(),
+        target: root.to_owned(),
+        pick: Pick::All,
+        selection,
+        limits,
+        index: IndexUse::Bypass,
+    };
     let (mut request, _, _) = build::request(recipe, &running)?;
     let is_named = |(_, name): &(Location, String)| receipt.sources.iter().any(|record| record.name == *name);
     let n_found = request.sources.len();
@@ -193,6 +201,8 @@ pub fn request(root: &Path, receipt: &Receipt, sources: Vec<(Location, String)>,
         target: root.to_owned(),
         limits,
         recipe: receipt.request.clone(),
+        // A verifier believes nothing that was noted before.
+        index: IndexUse::Bypass,
     }
 }
 

@@ -70,6 +70,8 @@ pub enum EngineError {
     Document { reason: String },
     #[error("`{}` has no plan of which a part could be done: {reason}", path.display())]
     NoPlan { path: PathBuf, reason: String },
+    #[error("`{key}` of the store is not what was written: {reason}")]
+    Damaged { key: String, reason: String },
     #[error("`{file}` cannot extend the store: {reason}")]
     Extend { file: String, reason: String },
     #[error("`{place}` is no folder of this machine, and frazil writes to those only")]
@@ -116,6 +118,7 @@ impl Problem for EngineError {
             Self::Recipe(error) => error.code(),
             Self::Document { .. } => "run.document",
             Self::NoPlan { .. } => "run.no-plan",
+            Self::Damaged { .. } => "target.damaged",
             Self::Extend { .. } => "extend.refused",
             Self::NotWritable { .. } => "target.not-writable",
             Self::Expect(failure) => failure.code(),
@@ -175,6 +178,9 @@ impl Problem for EngineError {
             Self::Recipe(error) => return error.hint(),
             Self::TooManyNames { .. } | Self::StoreAsSource { .. } => return None,
             Self::NoPlan { .. } => "save one with `frazil build FEEDSTOCK --plan-only`".into(),
+            Self::Damaged { .. } => {
+                "`frazil verify` names all that is damaged; build the store again with `--overwrite`".into()
+            }
             Self::Extend { .. } => "build the store again with `mode: replace` if the new files should win".into(),
             Self::Missing { .. } => "run the parts that are not done, then `--finish` again".into(),
             Self::Expect(failure) => return failure.hint(),

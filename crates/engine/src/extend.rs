@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::atomic::AtomicBool,
+    time::SystemTime,
 };
 
 use frazil_model::{
@@ -19,15 +20,17 @@ use frazil_model::{
     layout::{Growth, TargetArray},
     plan::{ArrayPlan, Task},
     region::{Region, coordinates_of, count, grid_of},
-    zarr::{ArrayLayout, ZarrFormat as StoreFormat},
+    zarr::{ArrayLayout, IndexChecksum, IndexPlace, ZarrFormat as StoreFormat},
 };
 use frazil_store::folder::{Folder, STAGING};
 use frazil_store::lock::Sharing;
 
 use crate::{
     error::EngineError,
+    grow::Edge,
     identity::digest,
     journal,
+    known::{self, Known},
     planning::{n_waiting, plan, summary},
     prepare::{Prepared, Request, prepare, scanned},
     progress::Progress,
@@ -37,7 +40,7 @@ use crate::{
     },
     receipt::{INVENTORY, Inventory, Receipt},
     sinks::zarr::{ZarrStore, root_key},
-    source::Source,
+    source::{ChunkReader, Source},
     store_source,
     unchanged::{Held, first_that},
     views::{LeftOut, check_equal, views},
@@ -76,13 +79,14 @@ pub fn prepare_extension(request: &Request) -> Result<Ready, EngineError> {
         }
         Standing::Nothing | Standing::Unfinished { .. } => return Ok(Ready::Create(Box::new(prepare(&request)?))),
     };
+    let began = SystemTime::now();
     let (old, layouts) = store_source::open(folder.root())?;
     let mut files = scanned(&request)?;
     let mut left_out = Vec::new();
     let file_views = views(&mut files, &request, &mut left_out)?;
     let old_view = FileView::of(&old.name, &old.decoded.dataset, &|number| old.values.get(&number).cloned());
     let along = along(&request, &receipt, &old_view, &file_views)?;
-    let fresh = fresh(&request, &along, &old_view, &file_views, &files, &receipt)?;
+    let fresh = fresh((&request, began), &along, &old_view, &file_views, &files, &receipt)?;
     if fresh.is_empty() {
         return Ok(Ready::NothingNew);
     }
@@ -97,7 +101,7 @@ pub fn prepare_extension(request: &Request) -> Result<Ready, EngineError> {
     policies.follows_store = true;
     let combined = combine(&all_views, &policies)?;
     check_equal(&combined, &sources)?;
-    extension(&request, &folder, &along, (combined, sources), layouts, receipt, left_out)
+    extension((&request, began), &folder, &along, (combined, sources), layouts, receipt, left_out)
         .map(|found| Ready::Extend(Box::new(found)))
 }
 
@@ -121,7 +125,7 @@ fn along(request: &Request, receipt: &Receipt, old: &FileView, files: &[FileView
 ///
 /// A file whose labels are there must be one that the store was made of, unchanged.
 fn fresh(
-    request: &Request,
+    request: (&Request, SystemTime),
     along: &str,
     old: &FileView,
     views: &[FileView],
@@ -183,7 +187,7 @@ fn already(along: &str, label: &Label, why: &str) -> String {
 /// The first of the files that the store was made of, in the order of the receipt, that is not what it was then.
 /// Each is given by its record's number, its own number and its labels.
 fn first_changed(
-    request: &Request,
+    (request, began): (&Request, SystemTime),
     along: &str,
     (old, there): (&FileView, &[Label]),
     held: &[(usize, usize, Vec<Label>)],
@@ -204,7 +208,16 @@ fn first_changed(
         .collect();
     let paths: BTreeSet<&str> = old.variables.iter().map(|variable| variable.path.as_str()).collect();
     let n_threads = request.limits.n_threads + n_waiting(request.sources.iter().map(|(location, _)| location));
-    first_that(all.len(), n_threads, &|number, reader| Ok(!all[number].is_as_it_was(along, &paths, reader)?))
+    let known = Known::of(all.iter().map(|held| held.source), request.index);
+    // Whatever is surely the same is not read again.
+    let unsure: Vec<usize> =
+        (0..all.len()).filter(|at| !known.is_as_it_was(all[*at].source, all[*at].record)).collect();
+    let is_other = |at: usize, reader: &mut ChunkReader| Ok(!all[unsure[at]].is_as_it_was(along, &paths, reader)?);
+    let changed = first_that(unsure.len(), n_threads, &is_other)?;
+    if changed.is_none() {
+        known::note(unsure.iter().map(|at| (all[*at].source, all[*at].record)), began, request.index);
+    }
+    Ok(changed.map(|at| unsure[at]))
 }
 
 /// Which elements of each file the store holds: of a label that several have, those of one.
@@ -233,7 +246,7 @@ fn runs_held(there: &[Label], files: &[&[Label]], duplicates: Duplicates) -> Vec
 
 /// The run that adds the new labels.
 fn extension(
-    request: &Request,
+    (request, began): (&Request, SystemTime),
     folder: &Folder,
     along: &str,
     (combined, sources): (Combined, Vec<Source>),
@@ -241,7 +254,7 @@ fn extension(
     receipt: Receipt,
     left_out: Vec<LeftOut>,
 ) -> Result<Extension, EngineError> {
-    let mut targets = Vec::new();
+    let (mut targets, mut edges) = (Vec::new(), Vec::new());
     let mut ordered = Vec::new();
     for variable in &combined.variables {
         let file = sources.get(1).map(|source| source.name.clone()).unwrap_or_default();
@@ -267,13 +280,15 @@ fn extension(
         layout.attributes.clone_from(&variable.attributes);
         let old_length = variable.along.map(|axis| layout.shape[axis]);
         layout.shape.clone_from(&variable.shape);
-        if let (Some(shards), Some(axis), Some(old)) = (&layout.shards, variable.along, old_length)
-            && !old.is_multiple_of(shards.shape[axis])
+        let edge = edge_of(&layout, variable.along, old_length);
+        if let (Some(_), Some(shards)) = (edge, &layout.shards)
+            && (shards.index_place, shards.index_checksum) != (IndexPlace::End, IndexChecksum::Crc32c)
         {
             return Err(refused(format!(
-                "its last shard along `{along}` is not full, and a published shard is not rewritten"
+                "its last shard along `{along}` is not full, and has its index where frazil adds nothing"
             )));
         }
+        edges.push(edge);
         targets.push((target_of(&layout, variable.fill.clone()), old_length));
         ordered.push(layout);
     }
@@ -310,8 +325,17 @@ fn extension(
         summary,
         hash,
         left_out,
+        edges,
+        began,
+        index: request.index,
     };
     Ok(Extension { prepared, store: ZarrStore { format, groups, arrays: ordered }, receipt })
+}
+
+/// Where an array in shards ended, if its last one is not full.
+fn edge_of(layout: &ArrayLayout, along: Option<usize>, old_length: Option<u64>) -> Option<Edge> {
+    let (shards, axis, old_length) = (layout.shards.as_ref()?, along?, old_length?);
+    (!old_length.is_multiple_of(*shards.shape.get(axis)?)).then_some(Edge { axis, old_length })
 }
 
 fn layouts_are_v3(folder: &Folder) -> bool {
@@ -403,6 +427,7 @@ pub fn extend(
         inventory,
         tasks: &prepared.tasks,
         store: &extension.store,
+        noting: (prepared.began, prepared.index),
     };
     show(&showing, &folder, documents, &touched)?;
     tidy(&folder, lock)?;

@@ -5,6 +5,7 @@
 
 pub mod boxes;
 pub mod build;
+mod cache;
 pub mod compare;
 pub mod derived;
 pub mod elsewhere;
@@ -13,10 +14,12 @@ pub mod error;
 pub mod expect;
 pub mod extend;
 pub mod find;
+pub mod grow;
 pub mod identity;
 pub mod index;
 pub mod inspect;
 pub mod journal;
+mod known;
 pub mod make;
 pub mod others;
 pub mod parts;

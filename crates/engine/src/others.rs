@@ -148,7 +148,10 @@ impl Survey {
         self.known.insert(path.clone(), None);
         self.depth += 1;
         let there = Location::File(path.to_string_lossy().into_owned());
-        let state = match scan_metadata(&there, name, Load::Nothing, self) {
+        let scanned = fingerprint(&there)
+            .map_err(EngineError::from)
+            .and_then(|fingerprint| scan_metadata(&there, name, Load::Nothing, fingerprint, self));
+        let state = match scanned {
             Ok(source) => {
                 let structure = source.structure();
                 OtherState::File(Arc::new(Scanned { source, structure }))

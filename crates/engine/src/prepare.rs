@@ -1,6 +1,6 @@
 //! From files to a plan: scan, combine, lay out, cut into tasks. Nothing is written.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::SystemTime};
 
 use frazil_model::{
     combine::{
@@ -19,10 +19,12 @@ use frazil_model::{
 
 use crate::{
     error::EngineError,
+    grow::Edge,
     identity::digest,
+    index::{IndexUse, scan_all},
     planning::{Summary, n_waiting, plan, summary},
     run::Pace,
-    scan::{Load, scan_all},
+    scan::Load,
     source::Source,
     views::{LeftOut, check_equal, leave_out_untyped, views},
 };
@@ -52,6 +54,8 @@ pub struct Request {
     pub limits: Limits,
     /// What else makes this plan another one: the recipe's text without its comments.
     pub recipe: String,
+    /// Whether what earlier runs noted about files may be used. It decides no byte.
+    pub index: IndexUse,
 }
 
 /// A plan, and all that is needed to run it.
@@ -75,6 +79,12 @@ pub struct Prepared {
     pub hash: String,
     /// What the files hold and the store will not, by name and reason.
     pub left_out: Vec<LeftOut>,
+    /// Where arrays in shards ended, of a store that is extended; by array.
+    pub edges: Vec<Option<Edge>>,
+    /// A moment before any file was looked at.
+    pub began: SystemTime,
+    /// Whether what earlier runs noted about files may be used.
+    pub index: IndexUse,
 }
 
 /// Scans, joins and plans.
@@ -82,6 +92,7 @@ pub struct Prepared {
 /// # Errors
 /// Whatever stands in the way, naming file, variable and rule.
 pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
+    let began = SystemTime::now();
     let mut sources = scanned(request)?;
     let mut left_out = Vec::new();
     let mut views = views(&mut sources, request, &mut left_out)?;
@@ -111,6 +122,9 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
         summary,
         hash,
         left_out,
+        edges: Vec::new(),
+        began,
+        index: request.index,
     })
 }
 
@@ -158,7 +172,8 @@ fn check_pieces(combined: &Combined, sources: &[Source]) -> Result<(), EngineErr
 /// All files of a request, scanned.
 pub(crate) fn scanned(request: &Request) -> Result<Vec<Source>, EngineError> {
     let n_threads = request.limits.n_threads + n_waiting(request.sources.iter().map(|(location, _)| location));
-    scan_all(&request.sources, Load::SmallValues, n_threads).into_iter().collect()
+    let found = scan_all(&request.sources, Load::SmallValues, n_threads, request.limits.memory_bytes, request.index);
+    found.into_iter().collect()
 }
 
 /// Everything that decides a byte of the store: what is written, and from what.

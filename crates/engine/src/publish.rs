@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::ErrorKind,
     sync::{Mutex, PoisonError, atomic::AtomicBool},
+    time::SystemTime,
 };
 
 use frazil_model::{
@@ -25,8 +26,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::EngineError,
+    grow::Grown,
     identity::RangeSum,
+    index::IndexUse,
     journal::{self, Journal, Line, Stored},
+    known,
     prepare::{Prepared, Request},
     progress::Progress,
     receipt::{INVENTORY, Inventory, OtherRecord, RECEIPT, Receipt, SourceRecord, inventory_digest, sums},
@@ -314,6 +318,8 @@ pub(crate) struct Showing<'a> {
     pub tasks: &'a [Task],
     /// The store.
     pub store: &'a ZarrStore,
+    /// Since when the files are known, and whether that is noted for the next run.
+    pub noting: (SystemTime, IndexUse),
 }
 
 impl<'a> Showing<'a> {
@@ -328,6 +334,7 @@ impl<'a> Showing<'a> {
             inventory: Inventory::default(),
             tasks: &prepared.tasks,
             store,
+            noting: (prepared.began, prepared.index),
         }
     }
 }
@@ -380,13 +387,16 @@ pub(crate) fn run_tasks(
     let is_visible =
         [ZarrFormat::V3, ZarrFormat::V2].iter().any(|format| folder.root().join(root_key(*format)).exists());
     let syncing = if is_visible { Syncing::Each } else { Syncing::AtTheEnd };
-    let sink = ZarrSink { store, folder, journal: &journal, touched: Mutex::new(touched), syncing };
+    let grown = Grown::of(folder, store, &prepared.edges)?;
+    let grown = grown.as_ref();
+    let sink = ZarrSink { store, folder, journal: &journal, touched: Mutex::new(touched), syncing, grown };
     let job = Job {
         sources: &prepared.sources,
         combined: &prepared.combined,
         targets: &prepared.targets,
         tasks: &left,
         pace: prepared.pace,
+        grown,
     };
     run(&job, &sink, progress, stop)?;
     Ok(sink.touched.into_inner().unwrap_or_else(PoisonError::into_inner))
@@ -443,6 +453,7 @@ pub(crate) fn show(
     let n_units = (inventory.0.len() - documents.len() - 1) as u64;
     let inventory = inventory.to_text();
     let mut sources = showing.earlier.clone();
+    let n_earlier = sources.len();
     sources.extend(records(showing.sources, &sums(&lines, showing.sources.len())));
     let receipt = Receipt {
         frazil_receipt: 1,
@@ -470,7 +481,18 @@ pub(crate) fn show(
     }
     folder.put(&root.0, root.1.as_bytes())?;
     folder.sync(None)?;
+    note(showing, folder, &receipt.sources[n_earlier..]);
     Ok(())
+}
+
+/// Notes what was read of the files, so that they need not be read again while they stay as they are.
+fn note(showing: &Showing<'_>, folder: &Folder, records: &[SourceRecord]) {
+    // Parts and earlier tries may have read before this process looked, but none before the plan was saved.
+    let planned = folder.path_of(PLAN).ok().and_then(|path| std::fs::metadata(path).ok()?.modified().ok());
+    let Some(planned) = planned else { return };
+    let (began, index) = showing.noting;
+    let files = showing.sources.iter().filter(|source| source.store.is_none());
+    known::note(files.zip(records), began.min(planned), index);
 }
 
 /// What the receipt says of files; an existing store that is read for its own extension is none.

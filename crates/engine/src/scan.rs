@@ -27,7 +27,10 @@ use frazil_model::{
     range::ByteRange,
     region::{Region, coordinates_of, count, grid_of},
 };
-use frazil_store::{StoreError, read::Reader};
+use frazil_store::{
+    StoreError,
+    read::{Fingerprint, Reader},
+};
 
 use crate::{
     error::EngineError,
@@ -95,17 +98,30 @@ pub fn scan_all(locations: &[(Location, String)], load: Load, n_threads: usize) 
 /// # Errors
 /// If it cannot be read or is of no known format.
 pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, EngineError> {
-    scan_metadata(location, name, load, &mut Survey::default())
+    scan_as(location, name, load, frazil_store::read::fingerprint(location)?)
 }
 
-/// As [`scan`], for a file that another one names as well.
+/// Scans one file whose present state is known.
+///
+/// # Errors
+/// As for [`scan`].
+pub(crate) fn scan_as(
+    location: &Location,
+    name: &str,
+    load: Load,
+    fingerprint: Fingerprint,
+) -> Result<Source, EngineError> {
+    scan_metadata(location, name, load, fingerprint, &mut Survey::default())
+}
+
+/// As [`scan_as`], for a file that another one names as well.
 pub(crate) fn scan_metadata(
     location: &Location,
     name: &str,
     load: Load,
+    fingerprint: Fingerprint,
     survey: &mut Survey,
 ) -> Result<Source, EngineError> {
-    let fingerprint = frazil_store::read::fingerprint(location)?;
     let reader = Reader::open_as(location, &fingerprint)?;
     let mut bytes = SparseBytes::new(reader.size_bytes());
     let failed = |source| EngineError::Format { file: name.to_owned(), source };
@@ -283,7 +299,7 @@ pub(crate) fn load_more(source: &mut Source, load: Load) -> Result<(), EngineErr
     if is_complete {
         return Ok(());
     }
-    let reader = Reader::open(&source.location)?;
+    let reader = Reader::open_as(&source.location, &source.fingerprint)?;
     let mut bytes = SparseBytes::new(reader.size_bytes());
     load_values(source, load, &reader, &mut bytes).map_err(|error| match error {
         LoadError::Format(error) => EngineError::Format { file: source.name.clone(), source: error },

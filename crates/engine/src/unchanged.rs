@@ -1,4 +1,5 @@
-//! Whether files are still what a store was made of: every byte that was read for it is read again and summed.
+//! Whether files are still what a store was made of: every byte that was read for it is read again and summed, unless
+//! the record of earlier runs knows the file in its present state.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,6 +18,7 @@ use frazil_model::{
 use crate::{
     error::EngineError,
     identity::RangeSum,
+    known::{self, Known},
     prepare::Prepared,
     receipt::{Receipt, SourceRecord},
     run::gather,
@@ -34,7 +36,7 @@ enum Part {
     Made { variable: usize, chunk: u64 },
 }
 
-/// Whether any source differs from what the receipt says was read.
+/// Whether any source differs from what the receipt says was read. What is surely the same is not read again.
 ///
 /// # Errors
 /// If a source cannot be read.
@@ -43,12 +45,23 @@ pub fn differs(prepared: &Prepared, receipt: &Receipt) -> Result<bool, EngineErr
     if receipt.sources.len() != prepared.sources.len() || prepared.sources.iter().zip(&receipt.sources).any(names) {
         return Ok(true);
     }
+    let pair = |file: usize| (&prepared.sources[file], &receipt.sources[file]);
+    let known = Known::of(prepared.sources.iter(), prepared.index);
+    let is_unsure = |file: &usize| !known.is_as_it_was(pair(*file).0, pair(*file).1);
+    let unsure: Vec<usize> = (0..prepared.sources.len()).filter(is_unsure).collect();
+    if unsure.is_empty() {
+        return Ok(false);
+    }
     let wanted = parts(prepared)?;
-    let is_other = |file: usize, reader: &mut ChunkReader| {
-        let now = sum(&prepared.sources[file], &wanted[file], reader)?;
-        Ok(now.to_string() != receipt.sources[file].read)
+    let is_other = |at: usize, reader: &mut ChunkReader| {
+        let (source, record) = pair(unsure[at]);
+        Ok(sum(source, &wanted[unsure[at]], reader)?.to_string() != record.read)
     };
-    Ok(first_that(wanted.len(), prepared.pace.n_workers, &is_other)?.is_some())
+    let differs = first_that(unsure.len(), prepared.pace.n_workers, &is_other)?.is_some();
+    if !differs {
+        known::note(unsure.into_iter().map(pair), prepared.began, prepared.index);
+    }
+    Ok(differs)
 }
 
 /// The least of the numbers below `n` of which `is_it` says so, asked on several threads.

@@ -10,6 +10,7 @@ pub mod lock;
 pub mod manners;
 mod open;
 pub mod read;
+mod settled;
 pub mod web;
 
 pub use error::StoreError;

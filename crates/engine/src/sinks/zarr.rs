@@ -16,6 +16,7 @@ use frazil_store::folder::Folder;
 
 use crate::{
     error::EngineError,
+    grow::Grown,
     identity::RangeSum,
     journal::{Journal, Line, Stored},
     run::Sink,
@@ -159,6 +160,8 @@ pub struct ZarrSink<'a> {
     pub touched: Mutex<BTreeSet<String>>,
     /// When small units reach the disk.
     pub syncing: Syncing,
+    /// Shards that are there already and get more chunks.
+    pub grown: Option<&'a Grown<'a>>,
 }
 
 /// When units reach the disk.
@@ -179,6 +182,14 @@ impl Sink for ZarrSink<'_> {
         read: &[(usize, RangeSum)],
     ) -> Result<(), EngineError> {
         let key = self.store.unit_key(array, at);
+        if let Some((grown, old)) = self.grown.and_then(|grown| Some((grown, grown.before(array, at)?))) {
+            let stored = match bytes {
+                Some(more) => grown.put(&key, old, more)?,
+                None => old.clone(),
+            };
+            note_folders(&key, &mut self.touched.lock().unwrap_or_else(PoisonError::into_inner));
+            return self.journal.note(&Line { key, bytes: Some(stored), read: read.to_vec() });
+        }
         if let Some(bytes) = bytes {
             if self.syncing == Syncing::AtTheEnd && bytes.len() < SMALL_UNIT_BYTES {
                 self.folder.put_for_later(&key, bytes)?;
