@@ -3,12 +3,16 @@
 Whatever is refused, the published store keeps every byte.
 """
 
+import os
 import re
 
+import h5py
+import netCDF4
+import numpy as np
 import pytest
 
 from command import frazil
-from make import LAT, counter, days, feedstock, make, spoil
+from make import LAT, LON, counter, days, feedstock, make, spoil
 from verdicts import assert_equal, convert, opens, stamps, tree, tree_differences
 
 
@@ -144,6 +148,75 @@ def test_a_published_source_that_changed_is_refused_by_name(tmp_path, zarr_forma
     store.assert_untouched(store.build(), "chang|revise|re-?issue", None)
 
 
+# Values too many to be loaded along with the structure: only reading them again shows that they are others.
+
+MANY = {"lat": np.linspace(-45, 45, 60), "lon": np.arange(80) * 4.5}
+
+
+def rewritten(path, variable="sst", keep_times=True):
+    """Other bytes in the same places: the same size, the same structure, and the same time of change, if that can be."""
+    status = path.stat()
+    with h5py.File(path) as file:
+        offset = file[variable].id.get_offset() or file[variable].id.get_chunk_info(0).byte_offset
+    with open(path, "r+b") as file:
+        file.seek(offset + 4000)
+        file.write(bytes(255 - byte for byte in path.read_bytes()[offset + 4000 : offset + 4100]))
+    if keep_times:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert path.stat().st_size == status.st_size
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+@pytest.mark.parametrize("keep_times", [True, False], ids=["time of change set back", "new time of change"])
+def test_a_source_rewritten_in_its_places_is_refused_by_name(tmp_path, which, keep_times):
+    store = Published(tmp_path, 3, **MANY)
+    for first in ("2000-02-01", "2000-02-29"):
+        answer = store.add(times=days(first, 28), **MANY)
+        assert answer.code == 0, str(answer)
+    store.before = tree(store.dest)
+    store.sources = [None, store.sources[which]]
+    rewritten(store.sources[1], keep_times=keep_times)
+    store.assert_untouched(store.build(), "changed since", None)
+    assert which == 0 or "data-01.nc" not in store.build().text
+
+
+@pytest.mark.parametrize("odd", ["packed", "derived", "twice", "selected", "sorted", "small"])
+def test_what_was_added_in_several_steps_is_known_again(tmp_path, odd):
+    """However much of a file was read when it was added, and whatever it was added to."""
+    first, each, combine = {"times": days("2000-01-01", 31), **MANY}, "", ""
+    if odd == "packed":
+        first |= {"dtype": "i4", "packing": {"scale_factor": 0.1, "add_offset": 1.0}, "fill": -999}
+    if odd == "derived":
+        each = "each: [{calc: {double: 'sst * 2', one: 'double + sst'}}]\n"
+    if odd == "selected":
+        each = "each: [{subset: {lat: -20/20}}]\n"
+    if odd == "sorted":
+        first["lon"], each = first["lon"][::-1], "each: [{sort: [lon]}]\n"
+    if odd == "small":
+        first |= {"lat": LAT, "lon": MANY["lon"][:6], "dtype": "i2", "packing": {"scale_factor": 0.1, "add_offset": 1.0}, "fill": -999}
+    if odd == "twice":
+        combine = "duplicates: last"
+    make(tmp_path / "data-01.nc", **first)
+    overlapping = days("2000-01-21", 31) if odd == "twice" else days("2000-02-01", 20)
+    make(tmp_path / "data-02.nc", **{**first, "times": overlapping})
+    recipe = feedstock(tmp_path / "f", tmp_path / "data-*.nc", mode="extend", each=each, combine=combine)
+    dest = tmp_path / "store.zarr"
+    for step in range(3):
+        answer = frazil("build", recipe, "--to", dest, "--json")
+        assert answer.code == 0 and answer.report["outcome"] == "written", str(answer)
+        before = stamps(dest)
+        for path in tmp_path.glob("data-*.nc"):
+            os.utime(path)
+        answer = frazil("build", recipe, "--to", dest, "--json")
+        assert answer.code == 0 and answer.report["outcome"] == "already-there", str(answer)
+        assert stamps(dest) == before, "a second run touched the store"
+        make(tmp_path / f"data-{step + 3:02}.nc", **{**first, "times": days(f"2001-0{step + 1}-01", 28)})
+    if odd != "small":
+        rewritten(tmp_path / "data-03.nc")
+        answer = frazil("build", recipe, "--to", dest, "--json")
+        assert answer.code == 1 and "data-03.nc" in answer.text and "changed since" in answer.text, str(answer)
+
+
 def test_an_extend_that_meets_a_spoiled_chunk_leaves_the_old_data_readable(tmp_path, zarr_format):
     store = Published(tmp_path, zarr_format, zlib=True)
     before = opens(store.dest)
@@ -156,6 +229,102 @@ def test_an_extend_that_meets_a_spoiled_chunk_leaves_the_old_data_readable(tmp_p
     # With the file mended the same command completes.
     answer = store.add(zlib=True, fletcher32=True)
     assert_equal(answer, store.sources, store.dest)
+
+
+# Shards that are not full get more chunks.
+
+def shard_index(path, n_chunks):
+    """Offset and length of each chunk, as the last bytes of a shard say, by the Zarr specification."""
+    return np.frombuffer(path.read_bytes()[-(n_chunks * 16 + 4) : -4], "<u8").reshape(n_chunks, 2)
+
+
+BOX = "lat: 30, lon: 40"
+
+
+def in_shards(folder, shards, chunks="{time: 10, " + BOX + "}", flags=(), **first):
+    """As `Published`, in shards, of more values than are loaded along with the structure."""
+    made = Published.__new__(Published)
+    made.folder, made.dest = folder, folder / "store.zarr"
+    made.build = lambda: frazil("build", made.recipe, "--to", made.dest, "--json", *flags)
+    made.sources = [make(folder / "data-01.nc", **{"times": days("2000-01-01", 31), **MANY, **first})]
+    made.recipe = feedstock(folder / "f", folder / "data-*.nc", mode="extend", chunks=chunks, write=f"shards: {shards}")
+    assert_equal(made.build(), made.sources, made.dest)
+    made.before = tree(made.dest)
+    return made
+
+
+@pytest.mark.parametrize("shards, chunks", [
+    ("{time: 40, lat: 60, lon: 80}", "{time: 10, lat: 30, lon: 40}"), ("{time: 1000, lat: 60, lon: 80}", "{time: 10, lat: 30, lon: 40}"),
+    ("{time: 62, lat: 60, lon: 40}", "{time: 31, lat: 30, lon: 40}"), ("{time: 31, lat: 60, lon: 80}", "{time: 31, lat: 30, lon: 40}"),
+    ("{time: 30, lat: 60, lon: 80}", "{time: 1, lat: 60, lon: 80}"), ("{time: 64, lat: 60, lon: 80}", "{time: 64, lat: 60, lon: 80}"),
+])
+@pytest.mark.parametrize("grid, memory", [(MANY, "2GB"), (MANY, "48MB"), ({}, "2GB")], ids=["many", "many in rounds", "few"])
+def test_shards_that_are_not_full_are_filled(tmp_path, shards, chunks, grid, memory):
+    if not grid:
+        shards, chunks = (text.replace("60", "4").replace("80", "6").replace("30}", "2}").replace("lat: 30", "lat: 2").replace("lon: 40", "lon: 3") for text in (shards, chunks))
+        grid = {"lat": LAT, "lon": LON}
+    store = in_shards(tmp_path, shards, chunks, flags=("--memory", memory), **grid)
+    for first in ("2000-02-01", "2000-02-29", "2000-03-28"):
+        answer = store.add(times=days(first, 28), **grid)
+        assert_equal(answer, store.sources, store.dest)
+    answer = frazil("verify", store.dest, "--sources", *store.sources, "--json")
+    assert answer.code == 0, str(answer)
+    at_once = tmp_path / "at-once.zarr"
+    answer = frazil("build", store.recipe, "--to", at_once, "--json")
+    assert answer.code == 0, str(answer)
+    assert opens(store.dest) == opens(at_once)
+    there, here = ([name for name in tree(dest) if name.startswith("sst/")] for dest in (store.dest, at_once))
+    assert there == here
+
+
+def test_a_reader_with_the_old_index_finds_what_was_there(tmp_path):
+    store = in_shards(tmp_path, "{time: 40, lat: 60, lon: 80}")
+    path = store.dest / "sst" / "c" / "0" / "0" / "0"
+    old, index = path.read_bytes(), shard_index(path, 16)
+    assert_equal(store.add(**MANY), store.sources, store.dest)
+    new, now = path.read_bytes(), shard_index(path, 16)
+    assert new.startswith(old), "what was there has moved"
+    whole = slice(0, 12)  # The chunks of days 0 to 29 were full.
+    assert (now[whole] == index[whole]).all()
+    assert (now[12:, 0] >= len(old)).all(), "a chunk that was completed keeps its old bytes as well"
+
+
+def test_chunks_that_no_source_wrote_stay_out_of_a_shard(tmp_path):
+    """A whole shard, and parts of one, that hold nothing but fill."""
+
+    def sparse(path, first, days_written):
+        make(path, days(first, 30), name="other", unlimited=False, **MANY)
+        with netCDF4.Dataset(path, "r+") as file:
+            variable = file.createVariable("sst", "f4", ("time", "lat", "lon"), fill_value=-1.0, chunksizes=(1, 30, 40))
+            for day in days_written:
+                variable[day, :30, :40] = day
+        return path
+
+    sources = [sparse(tmp_path / "data-01.nc", "2000-01-01", [])]
+    shards = "shards: {time: 100, lat: 30, lon: 80}"
+    recipe = feedstock(tmp_path / "f", tmp_path / "data-*.nc", mode="extend", chunks="{time: 10, lat: 30, lon: 40}", write=shards)
+    dest = tmp_path / "store.zarr"
+    for first, days_written in [("2000-01-31", []), ("2000-03-01", [3, 25]), ("2000-03-31", []), ("2000-04-30", [0])]:
+        assert_equal(frazil("build", recipe, "--to", dest, "--json"), sources, dest)
+        sources.append(sparse(tmp_path / f"data-{len(sources) + 1:02}.nc", first, days_written))
+    assert_equal(frazil("build", recipe, "--to", dest, "--json"), sources, dest)
+    answer = frazil("verify", dest, "--sources", *sources, "--json")
+    assert answer.code == 0, str(answer)
+    assert not (dest / "sst" / "c" / "0" / "1").exists(), "no source wrote anything there"
+
+
+def test_a_damaged_shard_is_not_extended(tmp_path):
+    store = in_shards(tmp_path, "{time: 40, lat: 60, lon: 80}")
+    path = store.dest / "sst" / "c" / "0" / "0" / "0"
+    whole = path.read_bytes()
+    path.write_bytes(whole[:50] + bytes([whole[50] ^ 1]) + whole[51:])
+    answer = store.add(**MANY)
+    assert answer.crash() is None and answer.code == 1 and "sst/c/0/0/0" in answer.text, str(answer)
+    path.unlink()
+    answer = store.build()
+    assert answer.crash() is None and answer.code == 1 and "sst/c/0/0/0" in answer.text, str(answer)
+    path.write_bytes(whole)
+    assert_equal(store.build(), store.sources, store.dest)
 
 
 # (h) replace

@@ -1,6 +1,7 @@
 """Sources on a web server: the same values as on the disk, few bytes for the structure, and no fault goes unseen."""
 
 import json
+import shutil
 import signal
 import subprocess
 import time
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from command import frazil, start
-from make import days, feedstock, make
+from make import days, feedstock, make, spoil
 from server import serving
 from verdicts import assert_equal, convert, is_visible
 
@@ -69,11 +70,35 @@ def test_a_recipe_finds_its_files_on_the_web(folder, tmp_path, kind):
         path.write_text(path.read_text().replace('glob: "x"', RECIPES[kind].format(address=server.address)))
         answer = frazil("build", recipe, "--to", tmp_path / "z", "--json")
         assert_equal(answer, sorted(folder.iterdir()), tmp_path / "z")
-        # Nothing to do, and little to ask.
-        before = server.sent_bytes
+        # Nothing to do, and little to ask: the server's tags say that nothing changed.
+        before, n_requests = server.sent_bytes, sum(server.requests.values())
         again = frazil("build", recipe, "--to", tmp_path / "z", "--json")
         assert again.code == 0, str(again)
-        assert server.sent_bytes - before <= before, "the second run reads no more than the first"
+        assert again.report["outcome"] == "already-there"
+        assert server.sent_bytes - before <= 20_000, "the second run reads the files again"
+        assert sum(server.requests.values()) - n_requests <= 6
+
+
+def test_a_file_that_changed_on_the_web_is_seen(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "web")
+    dest = tmp_path / "z"
+    with serving(tmp_path / "web") as server:
+        words = [f"{server.address}/sst.2000.nc", f"{server.address}/sst.2001.nc"]
+        assert convert(words, dest).code == 0
+        path = tmp_path / "web" / "sst.2001.nc"
+        spoil(path)
+        answer = convert(words, dest)
+    assert answer.code == 1 and ("other files" in answer.text or "have changed" in answer.text), str(answer)
+
+
+def test_files_without_a_tag_are_read_again(folder, tmp_path):
+    with serving(folder, "no tags") as server:
+        words = [f"{server.address}/sst.2000.nc", f"{server.address}/sst.2001.nc"]
+        assert convert(words, tmp_path / "z").code == 0
+        before = server.sent_bytes
+        answer = convert(words, tmp_path / "z")
+        assert answer.code == 0 and answer.report["outcome"] == "already-there", str(answer)
+        assert server.sent_bytes > before, "nothing told that the files are the same"
 
 
 @pytest.mark.parametrize("fault", ["busy", "cut", "short", "no ranges", "other range", "login page", "always busy"])

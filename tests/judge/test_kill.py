@@ -28,6 +28,7 @@ from verdicts import tree, tree_differences
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 SCENES = [
     ("build", 3), ("extend", 3), ("replace", 3), ("extend", 2), ("convert", 3), ("convert", 2), ("overwrite", 3), ("overwrite", 2),
+    ("shards", 3),
 ]
 
 

@@ -4,14 +4,17 @@ import os
 import random
 import signal
 import subprocess
+import tempfile
 import time
 
+import netCDF4
+import numpy as np
 import pytest
 
 from command import frazil, start
 from kill import scene
 from make import days, feedstock, make
-from verdicts import assert_equal, is_visible, stamps, tree, tree_differences
+from verdicts import assert_equal, convert, is_visible, stamps, tree, tree_differences
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +60,17 @@ def test_a_second_build_writes_nothing(tmp_path, kind):
     answer = frazil(*made.command(store))
     assert answer.code == 0, str(answer)
     assert stamps(store.parent) == before
+
+
+def test_a_second_build_with_computed_variables_writes_nothing(tmp_path):
+    for i, first in enumerate(["2000-01-01", "2000-01-11"]):
+        make(tmp_path / f"in-{i}.nc", days(first, 10), lat=np.arange(40.0), lon=np.arange(60.0))
+    recipe = feedstock(tmp_path / "f", tmp_path / "in-*.nc", each="each: [{calc: {double: 'sst * 2'}}]\n")
+    assert frazil("build", recipe, "--to", tmp_path / "z", "--json").code == 0
+    before = stamps(tmp_path / "z")
+    answer = frazil("build", recipe, "--to", tmp_path / "z", "--json")
+    assert answer.code == 0, str(answer)
+    assert stamps(tmp_path / "z") == before
 
 
 @pytest.mark.parametrize("zarr_format", ["2", "3"])
@@ -131,10 +145,122 @@ def test_a_source_that_changed_after_the_plan_is_refused(tmp_path):
         make(tmp_path / f"in-{i}.nc", days(first, 10), zlib=True)
     recipe = feedstock(tmp_path / "f", tmp_path / "in-*.nc")
     planned(recipe, tmp_path / "z")
-    import numpy as np
-
     make(tmp_path / "in-1.nc", days("2000-01-11", 10), zlib=True, stored=np.ones((10, 4, 6)))
     answers = [frazil("build", recipe, "--to", tmp_path / "z", "--part", f"{part}/2", "--json") for part in (1, 2)]
     answers.append(frazil("build", recipe, "--to", tmp_path / "z", "--finish", "--json"))
     assert any(answer.code == 1 and "in-1.nc" in answer.text and "chang" in answer.text for answer in answers), str(answers[-1])
     assert not is_visible(tmp_path / "z")
+
+
+# What earlier runs noted about files in the user's cache saves work and decides nothing.
+
+def series(folder, n=3):
+    """Files of many values, so that these are not loaded along with the structure, of a while ago."""
+    folder.mkdir()
+    for i in range(n):
+        make(folder / f"in-{i}.nc", days(f"200{i}-01-01", 20), lat=np.arange(60.0), lon=np.arange(80.0))
+    # Times are relied on once they are older than the coarsest tick of any file system.
+    time.sleep(2.1)
+    return sorted(folder.iterdir())
+
+
+def opened(words, env):
+    """How many times the command reads from its sources in any way."""
+    with tempfile.NamedTemporaryFile("r") as log:
+        answer = frazil(*words, env=env, before=["strace", "-f", "-y", "-o", log.name, "-e", "trace=read,pread64,readv,preadv"])
+        lines = [line for line in log.read().splitlines() if ".nc>" in line]
+    return answer, len(lines)
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return {"FRAZIL_CACHE": str(tmp_path / "cache")}
+
+
+def test_the_index_does_not_change_a_byte(tmp_path, cache):
+    sources = series(tmp_path / "in")
+    trees = []
+    for number, (env, flags) in enumerate([({"FRAZIL_CACHE": ""}, []), (cache, []), (cache, []), (cache, ["--no-index"])]):
+        dest = tmp_path / f"z{number}"
+        answer = convert(sources, dest, *flags, env=env)
+        assert answer.code == 0, str(answer)
+        trees.append(tree(dest))
+    assert (tmp_path / "cache" / "scans").is_dir() and (tmp_path / "cache" / "known").is_dir()
+    assert all(not tree_differences(trees[0], other) for other in trees[1:])
+
+
+@pytest.mark.parametrize("kind", ["convert", "build", "extend", "overwrite", "parts"])
+def test_a_second_run_reads_nothing_of_unchanged_files(tmp_path, cache, kind):
+    sources, dest = series(tmp_path / "in"), tmp_path / "z"
+    words = ["convert", *sources, dest, "--to", "zarr", "--json"]
+    if kind in ("build", "extend", "parts"):
+        words = ["build", feedstock(tmp_path / "f", tmp_path / "in" / "*.nc", mode="extend" if kind == "extend" else "create"), "--to", dest, "--json"]
+    if kind == "overwrite":
+        assert convert(sources[:1], dest, env=cache).code == 0
+        words.append("--overwrite")
+    stages = [["--plan-only"], ["--part", "1/2"], ["--part", "2/2"], ["--finish"]] if kind == "parts" else [[]]
+    for stage in stages:
+        answer, n_reads = opened([*words, *stage], cache)
+        assert answer.code == 0, str(answer)
+    answer, n_reads = opened(words, cache)
+    assert answer.code == 0 and answer.report["outcome"] == "already-there", str(answer)
+    assert n_reads == 0
+    # One that was touched is read once more, without alarm, and then known again.
+    os.utime(sources[1], (1e9, 1e9))
+    time.sleep(2.1)
+    answer, n_reads = opened(words, cache)
+    assert answer.code == 0 and answer.report["outcome"] == "already-there" and n_reads > 0, str(answer)
+    answer, n_reads = opened(words, cache)
+    assert answer.code == 0 and n_reads == 0, str(answer)
+    # What is gone or damaged is as good as nothing.
+    for path in (tmp_path / "cache").rglob("*.*"):
+        path.write_bytes(path.read_bytes()[:-1])
+    answer, n_reads = opened(words, cache)
+    assert answer.code == 0 and answer.report["outcome"] == "already-there" and n_reads > 0, str(answer)
+
+
+@pytest.mark.parametrize("kind", ["convert", "extend"])
+def test_a_rewritten_file_is_seen_though_its_time_was_set_back(tmp_path, cache, kind):
+    sources, dest = series(tmp_path / "in"), tmp_path / "z"
+    words = ["convert", *sources, dest, "--to", "zarr", "--json"]
+    if kind == "extend":
+        words = ["build", feedstock(tmp_path / "f", tmp_path / "in" / "*.nc", mode="extend"), "--to", dest, "--json"]
+    assert frazil(*words, env=cache).code == 0
+    assert frazil(*words, env=cache).code == 0
+    status, before = sources[1].stat(), tree(dest)
+    with netCDF4.Dataset(sources[1], "r+") as file:
+        file["sst"][:] = file["sst"][:][::-1, ::-1]
+    os.utime(sources[1], ns=(status.st_atime_ns, status.st_mtime_ns))
+    answer = frazil(*words, env=cache)
+    assert answer.code == 1 and "changed" in answer.text, str(answer)
+    assert not tree_differences(before, tree(dest))
+
+
+def test_a_file_that_is_young_is_not_relied_on(tmp_path, cache):
+    source = make(tmp_path / "young.nc", days("2000-01-01", 20), lat=np.arange(60.0), lon=np.arange(80.0))
+    assert convert([source], tmp_path / "z", env=cache).code == 0
+    assert not list((tmp_path / "cache").rglob("*.index")) + list((tmp_path / "cache").rglob("*.known"))
+
+
+def test_a_verifier_neither_uses_nor_notes_anything(tmp_path, cache):
+    sources = series(tmp_path / "in")
+    assert convert(sources, tmp_path / "z", env={"FRAZIL_CACHE": ""}).code == 0
+    words = ["verify", tmp_path / "z", "--sources", *sources, "--json"]
+    answer, n_reads = opened(words, cache)
+    assert answer.code == 0 and not (tmp_path / "cache").exists(), str(answer)
+    assert convert(sources, tmp_path / "y", env=cache).code == 0
+    answer, again = opened(words, cache)
+    assert answer.code == 0 and again == n_reads, str(answer)
+
+
+def test_runs_at_the_same_time_share_one_record(tmp_path, cache):
+    sources = series(tmp_path / "in", n=6)
+    words = [["convert", *sources, tmp_path / f"z{i}", "--to", "zarr", "--json"] for i in range(4)]
+    for _ in range(2):
+        running = [start(w, out=subprocess.DEVNULL, err=subprocess.DEVNULL, env=cache) for w in words]
+        assert [process.wait(timeout=120) for process in running] == [0] * 4
+    first = tree(tmp_path / "z0")
+    assert all(not tree_differences(first, tree(tmp_path / f"z{i}")) for i in range(4))
+    assert not list((tmp_path / "cache").rglob("*.new"))
+    answer, n_reads = opened(words[0], cache)
+    assert answer.code == 0 and n_reads == 0, str(answer)

@@ -86,3 +86,75 @@ def test_a_source_that_differs_from_the_store_is_named(store, tmp_path):
     answer = verify(store, "--sources")
     assert answer.code == 1, str(answer)
     assert "in.nc" in answer.text and "sst" in answer.text or "in.nc" in answer.text and "chang" in answer.text, str(answer)
+
+
+def feedstock(folder, each, combine="{along: time}", n_files=3, change=None):
+    """A feedstock of `n_files` files of two days each; `change` is called with each file's number and values."""
+    for number in range(n_files):
+        stored = counter((2, 40, 60)).astype("f4") + 1000 * number
+        if change:
+            change(number, stored)
+        make(folder / f"a{number}.nc", days(f"2000-01-{1 + 2 * number:02}", 2), stored=stored, fill=-1.0, lat=range(40), lon=range(60))
+    (folder / "feedstock").mkdir(exist_ok=True)
+    text = f'recipe: 1\nid: small\nsources: {{f: {{glob: "a*.nc"}}}}\neach: {each}\ncombine: {combine}\nwrite: zarr\n'
+    (folder / "feedstock/recipe.yaml").write_text(text)
+
+
+STEPS = '[{subset: {lat: [-100, 100]}}, {calc: {double: "sst * 2"}}, {sort: {lon: descending}}]'
+
+
+@pytest.mark.parametrize("words", [[], ["--select", "time=2000-01-02/2000-01-05"], ["--prune", "2"]])
+def test_a_store_of_a_recipe_is_compared_by_its_recipe(tmp_path, words):
+    feedstock(tmp_path, STEPS)
+    answer = frazil("build", tmp_path, "--to", tmp_path / "z", "--json", *words)
+    assert answer.code == 0, str(answer)
+    answer = verify(tmp_path / "z", "--sources")
+    assert answer.code == 1 and "verify.cannot-repeat" in answer.out and "--feedstock" in answer.out, str(answer)
+    answer = verify(tmp_path / "z", "--feedstock", tmp_path)
+    assert answer.code == 0 and answer.report["totals"]["values_compared"] > 10000, str(answer)
+    assert bool(answer.report["warnings"]) == (words == ["--prune", "2"])
+
+    def one_value(number, stored):
+        if number == 1:
+            stored[0, 3, 5] += 1
+
+    feedstock(tmp_path, STEPS, change=one_value)
+    answer = verify(tmp_path / "z", "--feedstock", tmp_path)
+    assert answer.code == 1 and "a1.nc" in answer.text and "double" in answer.text, str(answer)
+
+
+def test_another_recipe_is_no_yardstick(tmp_path):
+    feedstock(tmp_path, STEPS)
+    assert frazil("build", tmp_path, "--to", tmp_path / "z").code == 0
+    feedstock(tmp_path, "[{subset: {lat: [-100, 100]}}]")
+    answer = verify(tmp_path / "z", "--feedstock", tmp_path)
+    assert answer.code == 1 and "verify.other-recipe" in answer.out and "each" in answer.out, str(answer)
+
+
+def test_what_was_selected_is_compared_with_what_is_selected(tmp_path):
+    feedstock(tmp_path, "[]")
+    words = ["--vars", "sst", "--select", "time=2000-01-02/2000-01-05,lat=-100/100", "--align", "lat=1e-3"]
+    sources = sorted(tmp_path.glob("a*.nc"))
+    answer = frazil("convert", *sources, tmp_path / "z", "--to", "zarr", *words)
+    assert answer.code == 0, str(answer)
+    answer = verify(tmp_path / "z", "--sources")
+    assert answer.code == 0 and answer.report["totals"]["values_compared"] > 4 * 2400, str(answer)
+
+    def one_value(number, stored):
+        if number == 1:
+            stored[0, 3, 5] += 1
+
+    feedstock(tmp_path, "[]", change=one_value)
+    answer = verify(tmp_path / "z", "--sources")
+    assert answer.code == 1 and "a1.nc" in answer.text, str(answer)
+
+
+def test_holes_and_missing_files_are_compared_as_well(tmp_path):
+    feedstock(tmp_path, "[]", combine="{along: time, align: {lat: outer}}")
+    make(tmp_path / "a3.nc", days("2000-01-07", 2), stored=counter((2, 30, 60)).astype("f4"), fill=-1.0, lat=range(200, 230), lon=range(60))
+    assert frazil("build", tmp_path, "--to", tmp_path / "z").code == 0
+    again = frazil("build", tmp_path, "--to", tmp_path / "z", "--json")
+    assert again.code == 0 and again.report["outcome"] == "already-there", str(again)
+    for words in (["--sources"], ["--feedstock", tmp_path]):
+        answer = verify(tmp_path / "z", *words)
+        assert answer.code == 0 and answer.report["totals"]["values_compared"] > 8 * 70 * 60, str(answer)

@@ -161,6 +161,9 @@ pub struct Convert {
     /// Put the new store in the place of one that is there
     #[arg(long)]
     pub overwrite: bool,
+    /// Read every file again, whatever earlier runs noted about it
+    #[arg(long)]
+    pub no_index: bool,
     /// Print the plan and write nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
@@ -241,6 +244,9 @@ pub struct Build {
     /// Put the new store in the place of one that is there
     #[arg(long)]
     pub overwrite: bool,
+    /// Read every file again, whatever earlier runs noted about it
+    #[arg(long)]
+    pub no_index: bool,
     #[command(flatten)]
     pub stage: Stage,
 }
@@ -294,6 +300,10 @@ pub struct Verify {
     /// beside the store or in the present folder
     #[arg(long, value_name = "PLACE", num_args = 0..)]
     pub sources: Option<Vec<String>>,
+    /// The folder of the feedstock that the store was built from, or its recipe.yaml: the recipe's steps are done again
+    /// and every value is compared
+    #[arg(long, value_name = "FEEDSTOCK", conflicts_with = "sources")]
+    pub feedstock: Option<String>,
     /// Read only so many of the objects: 5%. All are looked for, and their lengths compared
     #[arg(long, value_name = "PERCENT")]
     pub subset: Option<Percent>,

@@ -8,7 +8,8 @@ use std::{
 use frazil_engine::{
     EngineError,
     build::{Running, request, target},
-    find::Pick,
+    find::{Gone, Pick},
+    index::IndexUse,
     make::{How, Stage, make},
     parts::Part,
     progress::Progress,
@@ -17,7 +18,7 @@ use frazil_model::{
     location::Location,
     plan::Limits,
     problem::{Exit, Problem},
-    recipe::{Recipe, parse, write::Write},
+    recipe::{Recipe, parse, source::Missing, write::Write},
     report::{ErrorReport, Report},
 };
 
@@ -31,7 +32,7 @@ use crate::{
 
 pub fn run(words: &Build, talk: &Talk, stop: &AtomicBool) -> Result<Answer, EngineError> {
     let path = recipe_file(Path::new(&words.feedstock));
-    let recipes = match recipes(&path, words) {
+    let recipes = match recipes("build", &path, words.only.as_deref()) {
         Ok(recipes) => recipes,
         Err(answer) => return Ok(*answer),
     };
@@ -71,6 +72,7 @@ fn one(
         selection: words.select.clone(),
         pick: words.prune.map_or(Pick::All, |first| Pick::Ends { first, last: 0 }),
         limits: Limits { memory_bytes: words.limits.memory.0, n_threads: words.limits.n_threads() },
+        index: if words.no_index { IndexUse::Bypass } else { IndexUse::Use },
     };
     let counters = Progress::default();
     let stage = stage(words);
@@ -80,8 +82,10 @@ fn one(
             how = How::Replace;
         }
         let mut report = make("build", &request, (how, stage), &counters, stop)?;
-        for place in absent {
-            report.warn("source.absent", format!("`{place}` is not there and was skipped"));
+        for Gone { place, missing, .. } in absent {
+            let what =
+                if missing == Missing::Fill { "; what it would have brought is filled" } else { " and was skipped" };
+            report.warn("source.absent", format!("`{place}` is not there{what}"));
         }
         Ok(report)
     })
@@ -104,7 +108,7 @@ fn stage(words: &Build) -> Stage {
 }
 
 /// The folder of a feedstock: the one that holds `feedstock/recipe.yaml`, or the recipe itself.
-fn folder_of(path: &Path) -> PathBuf {
+pub fn folder_of(path: &Path) -> PathBuf {
     let parent = path.parent().unwrap_or(Path::new("."));
     let folder = if parent.file_name().is_some_and(|name| name == "feedstock") {
         parent.parent().unwrap_or(parent)
@@ -115,9 +119,9 @@ fn folder_of(path: &Path) -> PathBuf {
 }
 
 /// The recipes that are asked for, or what is wrong with the file.
-fn recipes(path: &Path, words: &Build) -> Result<Vec<Recipe>, Box<Answer>> {
+pub fn recipes(verb: &str, path: &Path, only: Option<&str>) -> Result<Vec<Recipe>, Box<Answer>> {
     let name = path.display().to_string();
-    let failed = |error: ErrorReport| Box::new(Answer::failed("build", error.at(name.clone())));
+    let failed = |error: ErrorReport| Box::new(Answer::failed(verb, error.at(name.clone())));
     let text = read(path).map_err(|cause| {
         let mut error = ErrorReport::new("recipe.unread", format!("`{name}` could not be read"), Exit::Usage)
             .with_hint("name the folder of a feedstock, or its recipe file");
@@ -135,9 +139,9 @@ fn recipes(path: &Path, words: &Build) -> Result<Vec<Recipe>, Box<Answer>> {
         }
         failed(error)
     })?;
-    if let Some(only) = &words.only {
+    if let Some(only) = only {
         let known: Vec<String> = recipes.iter().map(|recipe| format!("`{}`", recipe.id.value)).collect();
-        recipes.retain(|recipe| recipe.id.value == *only);
+        recipes.retain(|recipe| recipe.id.value == only);
         if recipes.is_empty() {
             let message = format!("`{name}` has no recipe `{only}`");
             return Err(failed(

@@ -5,6 +5,7 @@ use std::{path::Path, sync::atomic::AtomicBool};
 use frazil_engine::{
     EngineError,
     find::typed,
+    index::IndexUse,
     make::{How, Stage, make},
     prepare::Request,
     progress::Progress,
@@ -59,6 +60,7 @@ fn request(words: &Convert) -> Result<Request, EngineError> {
         gaps: None,
         duplicates: words.duplicates,
         follows_store: false,
+        ..Policies::default()
     };
     let recipe = json!({
         "along": words.along, "align": words.align, "differ": words.differ, "duplicates": words.duplicates,
@@ -68,6 +70,8 @@ fn request(words: &Convert) -> Result<Request, EngineError> {
         sources: found.into_iter().map(|found| (found.location, found.name)).collect(),
         steps,
         keys: Vec::new(),
+        merge: None,
+        absent: Vec::new(),
         expect: Vec::new(),
         policies,
         layout: LayoutRequest {
@@ -80,5 +84,6 @@ fn request(words: &Convert) -> Result<Request, EngineError> {
         target: target.into(),
         limits: Limits { memory_bytes: words.limits.memory.0, n_threads: words.limits.n_threads() },
         recipe: recipe.to_string(),
+        index: if words.no_index { IndexUse::Bypass } else { IndexUse::Use },
     })
 }

@@ -8,7 +8,7 @@ use std::{
 
 use frazil_engine::{
     EngineError,
-    compare::{compare, needs_recipe, request},
+    compare::{compare, needs_recipe, request, request_of_recipe},
     find::typed,
     prepare::prepare,
     receipt::Receipt,
@@ -25,7 +25,8 @@ use serde_json::json;
 
 use crate::{
     arguments::Verify,
-    lint::problems,
+    build::{folder_of, recipes},
+    lint::{problems, recipe_file},
     output::{Answer, Talk, bytes},
 };
 
@@ -39,11 +40,25 @@ pub fn run(words: &Verify, _talk: &Talk, stop: &AtomicBool) -> Result<Answer, En
     let root = PathBuf::from(root);
     let amount = words.subset.map_or(Amount::All, |share| Amount::Percent { percent: share.0, seed: words.seed });
     let mut found = verify(&root, amount, words.limits.n_threads(), stop)?;
-    let n_values = match &words.sources {
-        Some(sources) => Some(compare_with(words, &root, sources, stop, &mut found)?),
-        None => None,
-    };
     let mut report = Report::of("verify");
+    let n_values = match (&words.sources, &words.feedstock) {
+        (_, Some(feedstock)) => {
+            let path = recipe_file(Path::new(feedstock));
+            let recipes = match recipes("verify", &path, None) {
+                Ok(recipes) => recipes,
+                Err(answer) => return Ok(*answer),
+            };
+            let receipt = receipt_of(&root)?;
+            let (request, n_others) = request_of_recipe(&root, &receipt, &recipes, &folder_of(&path), limits(words))?;
+            if n_others > 0 {
+                let message = format!("the recipe finds {n_others} files that the store was not made of");
+                report.warn("verify.other-files", message);
+            }
+            Some(compare(&root, &prepare(&request)?, stop, &mut found)?)
+        }
+        (Some(sources), None) => Some(compare_with(words, &root, sources, stop, &mut found)?),
+        (None, None) => None,
+    };
     report.more.insert("store".into(), json!(words.store));
     report.total("objects", found.n_objects);
     report.total("objects_read", found.n_read);
@@ -75,10 +90,7 @@ fn compare_with(
     stop: &AtomicBool,
     found: &mut Verified,
 ) -> Result<u64, EngineError> {
-    let Some(receipt) = Receipt::at(root)? else {
-        let reason = "it has no receipt, so nothing says of what it was made".to_owned();
-        return Err(EngineError::NotOurs { path: root.to_owned(), reason });
-    };
+    let receipt = receipt_of(root)?;
     if needs_recipe(&receipt) {
         return Err(EngineError::CannotRepeat { path: root.to_owned() });
     }
@@ -91,9 +103,19 @@ fn compare_with(
     } else {
         typed(sources, root)?.into_iter().map(|found| (found.location, found.name)).collect()
     };
-    let limits = Limits { memory_bytes: words.limits.memory.0, n_threads: words.limits.n_threads() };
-    let prepared = prepare(&request(root, &receipt, sources, limits))?;
+    let prepared = prepare(&request(root, &receipt, sources, limits(words)))?;
     compare(root, &prepared, stop, found)
+}
+
+fn limits(words: &Verify) -> Limits {
+    Limits { memory_bytes: words.limits.memory.0, n_threads: words.limits.n_threads() }
+}
+
+fn receipt_of(root: &Path) -> Result<Receipt, EngineError> {
+    Receipt::at(root)?.ok_or_else(|| {
+        let reason = "it has no receipt, so nothing says of what it was made".to_owned();
+        EngineError::NotOurs { path: root.to_owned(), reason }
+    })
 }
 
 /// Where a file that the receipt names may be: beside the store, else as the name says.

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use frazil_model::{
-    combine::{error::CombineError, policy::Policies, steps::selection},
+    combine::{absent::Absent, error::CombineError, policy::Policies, steps::selection},
     dataset::Role,
     layout::{Growth, LayoutRequest},
     plan::Limits,
     recipe::{
         self, Recipe, Spanned,
+        combine::Merge,
         expect::Expectation,
+        source::Missing,
         spec::Selection,
         write::{Mode, Write},
     },
@@ -17,10 +19,11 @@ use frazil_model::{
 
 use crate::{
     error::EngineError,
-    find::{self, Pick},
+    find::{self, Gone, Pick},
+    index::{IndexUse, look},
     make::How,
     prepare::Request,
-    scan::{Load, scan},
+    scan::Load,
 };
 
 /// How a recipe is run.
@@ -36,6 +39,8 @@ pub struct Running {
     pub selection: Option<Selection>,
     /// Memory and threads.
     pub limits: Limits,
+    /// Whether what earlier runs noted about files may be used.
+    pub index: IndexUse,
 }
 
 /// What a recipe asks for, and the places of files that are not there and need not be.
@@ -44,14 +49,10 @@ pub struct Running {
 ///
 /// # Errors
 /// If a file is not there, or a name is not in the files.
-pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<String>), EngineError> {
-    if let Some(second) = recipe.combine.along.get(1) {
-        let what = format!("joining along a second dimension (`{}`)", second.dimension.value);
-        return Err(CombineError::NotYet { what }.into());
-    }
+pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<Gone>), EngineError> {
     let files = find::find(&recipe.sources, &running.folder, running.pick)?;
     if let Some(first) = files.found.first() {
-        let source = scan(&first.location, &first.name, Load::Nothing)?;
+        let source = look(&first.location, &first.name, Load::Nothing, running.limits.memory_bytes, running.index)?;
         let dataset = &source.decoded.dataset;
         let visible = dataset.variables.iter().filter(|variable| variable.role == Role::Variable);
         let variables: Vec<String> = visible.map(|variable| variable.path.clone()).collect();
@@ -70,12 +71,36 @@ pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<
         Mode::Replace => How::Replace,
     };
     let combine = &recipe.combine;
+    let (filled, skipped): (Vec<Gone>, Vec<Gone>) =
+        files.absent.into_iter().partition(|gone| gone.missing == Missing::Fill);
+    if how == How::Extend {
+        let what = match (combine.along.get(1), filled.is_empty()) {
+            (Some(second), _) => format!("extending along a second dimension (`{}`)", second.dimension.value),
+            (None, false) => "extending with `missing: fill`".to_owned(),
+            (None, true) => String::new(),
+        };
+        if !what.is_empty() {
+            return Err(CombineError::NotYet { what }.into());
+        }
+    }
     let request = Request {
         sources: files.found.iter().map(|found| (found.location.clone(), found.name.clone())).collect(),
         steps: recipe.each.iter().cloned().chain(running.selection.as_ref().and_then(selection)).collect(),
         keys: files.found.into_iter().map(|found| found.keys).collect(),
         expect: expectations(recipe, running.pick),
+        merge: match &combine.merge {
+            Some(Merge::Key(key)) => Some(key.value.clone()),
+            _ => None,
+        },
+        absent: filled.iter().map(|gone| Absent { place: gone.place.clone(), keys: gone.keys.clone() }).collect(),
         policies: Policies {
+            also_along: combine.along.iter().skip(1).map(|along| along.dimension.value.clone()).collect(),
+            label_keys: combine
+                .along
+                .iter()
+                .filter_map(|along| Some((along.dimension.clone(), along.key.clone()?)))
+                .collect(),
+            fillable: Vec::new(),
             along: combine.along.first().map(|along| along.dimension.value.clone()),
             align: combine.align.clone(),
             differ: combine.differ,
@@ -96,8 +121,9 @@ pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<
             Some(selection) => format!("{} {}", recipe::canonical(recipe), serde_json::json!(selection)),
             None => recipe::canonical(recipe),
         },
+        index: running.index,
     };
-    Ok((request, how, files.absent))
+    Ok((request, how, skipped.into_iter().chain(filled).collect()))
 }
 
 /// What must hold. Lengths and gaps are those of all files, so a pruned run does not promise them.

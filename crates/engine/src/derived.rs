@@ -46,6 +46,20 @@ pub(crate) fn elements(
         Origin::Picked { input, axis, indexes } => {
             picked(reader, source, (input, *axis, indexes), &region, element_bytes, seen)?
         }
+        Origin::Padded { input, pad } => {
+            let mut out = pad.repeat(size(region.n_elements()));
+            let stored = Region::whole(&source.variable(input.source).shape);
+            if let Some(part) = stored.intersect(&region) {
+                let held = read_box(reader, source, input, &part, seen)?;
+                let strides = c_strides(&region.shape);
+                let starts = part.start.iter().zip(&region.start).zip(&strides);
+                let offset = starts.map(|((at, start), stride)| size(at - start) * stride.unsigned_abs()).sum();
+                let extents: Vec<usize> = part.shape.iter().map(|length| size(*length)).collect();
+                let from = Walk { offset: 0, strides: c_strides(&part.shape) };
+                strided::copy(&held, &from, &mut out, &Walk { offset, strides }, &extents, element_bytes);
+            }
+            out
+        }
         Origin::Computed { expression, inputs } => {
             let mut columns: Vec<(&str, Vec<f64>)> = Vec::new();
             for (name, input) in inputs {
@@ -200,7 +214,7 @@ fn hull(indexes: impl Iterator<Item = u64>) -> Option<Range<u64>> {
 }
 
 /// The elements of a box as those of a whole chunk.
-fn padded(bytes: Vec<u8>, shape: &[u64], chunk_shape: &[u64], element_bytes: usize) -> Vec<u8> {
+pub(crate) fn padded(bytes: Vec<u8>, shape: &[u64], chunk_shape: &[u64], element_bytes: usize) -> Vec<u8> {
     if shape == chunk_shape {
         return bytes;
     }

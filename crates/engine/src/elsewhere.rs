@@ -18,13 +18,14 @@ use frazil_store::{StoreError, read::Reader};
 use crate::{
     boxes::{Boxes, FileBoxes},
     error::EngineError,
+    others::OtherState,
     scan::{Load, scan},
     source::Source,
     strided,
 };
 
 /// Bytes read of a variable at once to fill a box of a virtual one.
-const MOST_GATHERED_BYTES: u64 = 128 << 20;
+pub(crate) const MOST_GATHERED_BYTES: u64 = 128 << 20;
 
 /// A file that a virtual dataset names.
 pub(crate) enum Other {
@@ -35,14 +36,14 @@ pub(crate) enum Other {
 }
 
 /// Where a named file is.
-enum Named {
+pub(crate) enum Named {
     At(PathBuf),
     Nowhere,
     Outside,
 }
 
 /// The file `name` as the file at `location` means it.
-fn resolve(location: &Location, name: &str) -> Named {
+pub(crate) fn resolve(location: &Location, name: &str) -> Named {
     let Location::File(path) = location else { return Named::Outside };
     let Some(folder) = Path::new(path).parent() else { return Named::Outside };
     let Ok(folder) = std::path::absolute(if folder.as_os_str().is_empty() { Path::new(".") } else { folder }) else {
@@ -101,7 +102,14 @@ pub(crate) fn read_external(
                 }
             };
             let location = Location::File(path.to_string_lossy().into_owned());
-            let reader = Reader::open(&location)?;
+            let listed = source.others.iter().find_map(|other| match &other.state {
+                OtherState::Bytes(at, fingerprint) if *at == location => Some(fingerprint),
+                _ => None,
+            });
+            let reader = match listed {
+                Some(fingerprint) => Reader::open_as(&location, fingerprint)?,
+                None => Reader::open(&location)?,
+            };
             let first = part.offset.saturating_add(from - at);
             let n_bytes = (to - from).min(reader.size_bytes().saturating_sub(first));
             if let Some(range) = ByteRange::new(first, n_bytes) {
@@ -124,6 +132,11 @@ pub(crate) fn read_external(
 pub(crate) fn open_virtual(source: &Source, number: usize, name: &str) -> Result<Other, EngineError> {
     if name == "." {
         return Ok(Other::Open(Box::new(FileBoxes::new(source.clone(), 0))));
+    }
+    match source.others.iter().find(|other| other.name == name).map(|other| &other.state) {
+        Some(OtherState::File(other)) => return Ok(Other::Open(Box::new(FileBoxes::new(other.source.clone(), 0)))),
+        Some(OtherState::Absent) => return Ok(Other::Missing),
+        _ => {}
     }
     let path = match resolve(&source.location, name) {
         Named::At(path) => path,

@@ -74,14 +74,18 @@ pub enum EngineError {
     Document { reason: String },
     #[error("`{}` has no plan of which a part could be done: {reason}", path.display())]
     NoPlan { path: PathBuf, reason: String },
+    #[error("`{key}` of the store is not what was written: {reason}")]
+    Damaged { key: String, reason: String },
     #[error("`{file}` cannot extend the store: {reason}")]
     Extend { file: String, reason: String },
     #[error("`{place}` is no folder of this machine, and frazil writes to those only")]
     NotWritable { place: String },
     #[error("the result is not what the recipe expects: {0}")]
     Expect(#[from] Failure),
-    #[error("`{}` cannot be compared with files alone: steps, a selection or a tolerance took part in making it", path.display())]
+    #[error("`{}` cannot be compared with files alone: its recipe did more than join them", path.display())]
     CannotRepeat { path: PathBuf },
+    #[error("`{}` cannot be compared with what this recipe makes: {what}", path.display())]
+    OtherRecipe { path: PathBuf, what: String },
     #[error("{problem} (looked up in `{file}`)")]
     Names { problem: RecipeError, file: String },
     #[error("`{key}` is not written yet")]
@@ -119,10 +123,12 @@ impl Problem for EngineError {
             Self::Recipe(error) => error.code(),
             Self::Document { .. } => "run.document",
             Self::NoPlan { .. } => "run.no-plan",
+            Self::Damaged { .. } => "target.damaged",
             Self::Extend { .. } => "extend.refused",
             Self::NotWritable { .. } => "target.not-writable",
             Self::Expect(failure) => failure.code(),
             Self::CannotRepeat { .. } => "verify.cannot-repeat",
+            Self::OtherRecipe { .. } => "verify.other-recipe",
             Self::Names { problem, .. } => problem.code(),
             Self::Missing { .. } => "run.missing",
             Self::Thread { .. } => "run.thread",
@@ -184,11 +190,15 @@ impl Problem for EngineError {
             Self::Recipe(error) => return error.hint(),
             Self::TooManyNames { .. } | Self::StoreAsSource { .. } => return None,
             Self::NoPlan { .. } => "save one with `frazil build FEEDSTOCK --plan-only`".into(),
+            Self::Damaged { .. } => {
+                "`frazil verify` names all that is damaged; build the store again with `--overwrite`".into()
+            }
             Self::Extend { .. } => "build the store again with `mode: replace` if the new files should win".into(),
             Self::Missing { .. } => "run the parts that are not done, then `--finish` again".into(),
             Self::Expect(failure) => return failure.hint(),
-            Self::CannotRepeat { .. } => {
-                "make it again in another place and compare the two with `frazil inspect --digest`".into()
+            Self::CannotRepeat { .. } => "name its feedstock: `frazil verify STORE --feedstock DIR`".into(),
+            Self::OtherRecipe { .. } => {
+                "take the recipe as it was then; for a store of `convert` say `--sources` instead".into()
             }
             Self::Names { problem, .. } => return problem.hint(),
             Self::NotWritable { .. } => "write to a local path and copy the store from there".into(),

@@ -4,35 +4,45 @@
 //! last: readers see the old shape with the old values until they see the new one. The published axis is never
 //! rewritten; what it cannot hold exactly is refused.
 
-use std::{collections::BTreeSet, sync::atomic::AtomicBool};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::AtomicBool,
+    time::SystemTime,
+};
 
 use frazil_model::{
     combine::{
         Combined, combine,
-        labels::{Label, labels_of},
-        policy::Policies,
+        labels::{Label, Run, labels_of, runs_of},
+        policy::{Duplicates, Policies},
         view::FileView,
     },
     layout::{Growth, TargetArray},
     plan::{ArrayPlan, Task},
     region::{Region, coordinates_of, count, grid_of},
-    zarr::{ArrayLayout, ZarrFormat as StoreFormat},
+    zarr::{ArrayLayout, IndexChecksum, IndexPlace, ZarrFormat as StoreFormat},
 };
 use frazil_store::folder::{Folder, STAGING};
 use frazil_store::lock::Sharing;
 
 use crate::{
     error::EngineError,
+    grow::Edge,
     identity::digest,
     journal,
-    planning::{plan, summary},
+    known::{self, Known},
+    planning::{n_waiting, plan, summary},
     prepare::{Prepared, Request, prepare, scanned},
     progress::Progress,
-    publish::{self, Outcome, PLAN, SavedPlan, Showing, Standing, lock, run_tasks, save_plan, show, standing, tidy},
+    publish::{
+        self, Outcome, PLAN, SavedPlan, Showing, Standing, check_unchanged, lock, run_tasks, save_plan, show, standing,
+        states, tidy,
+    },
     receipt::{INVENTORY, Inventory, Receipt},
     sinks::zarr::{ZarrStore, root_key},
-    source::Source,
+    source::{ChunkReader, Source},
     store_source,
+    unchanged::{Held, first_that},
     views::{LeftOut, check_equal, views},
 };
 
@@ -69,13 +79,14 @@ pub fn prepare_extension(request: &Request) -> Result<Ready, EngineError> {
         }
         Standing::Nothing | Standing::Unfinished { .. } => return Ok(Ready::Create(Box::new(prepare(&request)?))),
     };
+    let began = SystemTime::now();
     let (old, layouts) = store_source::open(folder.root())?;
     let mut files = scanned(&request)?;
     let mut left_out = Vec::new();
     let file_views = views(&mut files, &request, &mut left_out)?;
     let old_view = FileView::of(&old.name, &old.decoded.dataset, &|number| old.values.get(&number).cloned());
     let along = along(&request, &receipt, &old_view, &file_views)?;
-    let fresh = fresh(&along, &old_view, &file_views, &files, &receipt)?;
+    let fresh = fresh((&request, began), &along, &old_view, &file_views, &files, &receipt)?;
     if fresh.is_empty() {
         return Ok(Ready::NothingNew);
     }
@@ -90,7 +101,7 @@ pub fn prepare_extension(request: &Request) -> Result<Ready, EngineError> {
     policies.follows_store = true;
     let combined = combine(&all_views, &policies)?;
     check_equal(&combined, &sources)?;
-    extension(&request, &folder, &along, (combined, sources), layouts, receipt, left_out)
+    extension((&request, began), &folder, &along, (combined, sources), layouts, receipt, left_out)
         .map(|found| Ready::Extend(Box::new(found)))
 }
 
@@ -114,6 +125,7 @@ fn along(request: &Request, receipt: &Receipt, old: &FileView, files: &[FileView
 ///
 /// A file whose labels are there must be one that the store was made of, unchanged.
 fn fresh(
+    request: (&Request, SystemTime),
     along: &str,
     old: &FileView,
     views: &[FileView],
@@ -125,7 +137,7 @@ fn fresh(
     let there = labels_of(old, along)?.ok_or_else(|| no_labels(&old.name))?;
     let known: BTreeSet<&Label> = there.iter().collect();
     let descends = there.len() > 1 && there[0] > there[there.len() - 1];
-    let mut fresh = BTreeSet::new();
+    let (mut fresh, mut held) = (BTreeSet::new(), Vec::new());
     for (number, view) in views.iter().enumerate() {
         let labels = labels_of(view, along)?.ok_or_else(|| no_labels(&view.name))?;
         if let (Some(Label::Time(_, ours)), Some(Label::Time(_, theirs))) = (there.first(), labels.first())
@@ -137,18 +149,12 @@ fn fresh(
         let n_known = labels.iter().filter(|label| known.contains(label)).count();
         let refused = |reason: String| Err(EngineError::Extend { file: view.name.clone(), reason });
         if n_known == labels.len() {
-            let source = &files[number];
-            let record = receipt.sources.iter().find(|record| record.name == source.name);
-            let is_same = record.is_some_and(|record| {
-                record.size_bytes == source.fingerprint.size_bytes && record.structure == source.structure()
-            });
-            if !is_same && !labels.is_empty() {
-                let why = if record.is_some() {
-                    "the file has changed since it was added"
-                } else {
-                    "it came from another file"
-                };
-                return refused(format!("`{along}` = {} is in the store already, and {why}", labels[0]));
+            if labels.is_empty() {
+                continue;
+            }
+            match receipt.sources.iter().position(|record| record.name == files[number].name) {
+                Some(record) => held.push((record, number, labels)),
+                None => return refused(already(along, &labels[0], "it came from another file")),
             }
             continue;
         }
@@ -165,12 +171,82 @@ fn fresh(
         }
         fresh.insert(number);
     }
+    held.sort_by_key(|(record, ..)| *record);
+    let changed = first_changed(request, along, (old, &there), &held, (files, views), receipt)?;
+    if let Some((_, number, labels)) = changed.and_then(|at| held.get(at)) {
+        let reason = already(along, &labels[0], "the file has changed since it was added");
+        return Err(EngineError::Extend { file: views[*number].name.clone(), reason });
+    }
     Ok(fresh)
+}
+
+fn already(along: &str, label: &Label, why: &str) -> String {
+    format!("`{along}` = {label} is in the store already, and {why}")
+}
+
+/// The first of the files that the store was made of, in the order of the receipt, that is not what it was then.
+/// Each is given by its record's number, its own number and its labels.
+fn first_changed(
+    (request, began): (&Request, SystemTime),
+    along: &str,
+    (old, there): (&FileView, &[Label]),
+    held: &[(usize, usize, Vec<Label>)],
+    (files, views): (&[Source], &[FileView]),
+    receipt: &Receipt,
+) -> Result<Option<usize>, EngineError> {
+    let labels: Vec<&[Label]> = held.iter().map(|(_, _, labels)| labels.as_slice()).collect();
+    let mut runs = runs_held(there, &labels, request.policies.duplicates);
+    let all: Vec<Held> = held
+        .iter()
+        .zip(&mut runs)
+        .map(|((record, number, _), runs)| Held {
+            source: &files[*number],
+            view: &views[*number],
+            record: &receipt.sources[*record],
+            runs: std::mem::take(runs),
+        })
+        .collect();
+    let paths: BTreeSet<&str> = old.variables.iter().map(|variable| variable.path.as_str()).collect();
+    let n_threads = request.limits.n_threads + n_waiting(request.sources.iter().map(|(location, _)| location));
+    let known = Known::of(all.iter().map(|held| held.source), request.index);
+    // Whatever is surely the same is not read again.
+    let unsure: Vec<usize> =
+        (0..all.len()).filter(|at| !known.is_as_it_was(all[*at].source, all[*at].record)).collect();
+    let is_other = |at: usize, reader: &mut ChunkReader| Ok(!all[unsure[at]].is_as_it_was(along, &paths, reader)?);
+    let changed = first_that(unsure.len(), n_threads, &is_other)?;
+    if changed.is_none() {
+        known::note(unsure.iter().map(|at| (all[*at].source, all[*at].record)), began, request.index);
+    }
+    Ok(changed.map(|at| unsure[at]))
+}
+
+/// Which elements of each file the store holds: of a label that several have, those of one.
+fn runs_held(there: &[Label], files: &[&[Label]], duplicates: Duplicates) -> Vec<Vec<Run>> {
+    let places: BTreeMap<&Label, usize> = there.iter().enumerate().map(|(place, label)| (label, place)).collect();
+    // What came from files that are not given any more belongs to nobody.
+    let nobody = files.len();
+    let mut owners = vec![(nobody, 0); there.len()];
+    for (number, labels) in files.iter().enumerate() {
+        for (from, label) in labels.iter().enumerate() {
+            if let Some(owner) = places.get(label).and_then(|place| owners.get_mut(*place))
+                && (owner.0 == nobody || duplicates == Duplicates::Last)
+            {
+                *owner = (number, from as u64);
+            }
+        }
+    }
+    let mut runs = vec![Vec::new(); files.len()];
+    for run in runs_of(&owners) {
+        if let Some(runs) = runs.get_mut(run.file) {
+            runs.push(run);
+        }
+    }
+    runs
 }
 
 /// The run that adds the new labels.
 fn extension(
-    request: &Request,
+    (request, began): (&Request, SystemTime),
     folder: &Folder,
     along: &str,
     (combined, sources): (Combined, Vec<Source>),
@@ -178,7 +254,7 @@ fn extension(
     receipt: Receipt,
     left_out: Vec<LeftOut>,
 ) -> Result<Extension, EngineError> {
-    let mut targets = Vec::new();
+    let (mut targets, mut edges) = (Vec::new(), Vec::new());
     let mut ordered = Vec::new();
     for variable in &combined.variables {
         let file = sources.get(1).map(|source| source.name.clone()).unwrap_or_default();
@@ -204,13 +280,15 @@ fn extension(
         layout.attributes.clone_from(&variable.attributes);
         let old_length = variable.along.map(|axis| layout.shape[axis]);
         layout.shape.clone_from(&variable.shape);
-        if let (Some(shards), Some(axis), Some(old)) = (&layout.shards, variable.along, old_length)
-            && !old.is_multiple_of(shards.shape[axis])
+        let edge = edge_of(&layout, variable.along, old_length);
+        if let (Some(_), Some(shards)) = (edge, &layout.shards)
+            && (shards.index_place, shards.index_checksum) != (IndexPlace::End, IndexChecksum::Crc32c)
         {
             return Err(refused(format!(
-                "its last shard along `{along}` is not full, and a published shard is not rewritten"
+                "its last shard along `{along}` is not full, and has its index where frazil adds nothing"
             )));
         }
+        edges.push(edge);
         targets.push((target_of(&layout, variable.fill.clone()), old_length));
         ordered.push(layout);
     }
@@ -247,8 +325,17 @@ fn extension(
         summary,
         hash,
         left_out,
+        edges,
+        began,
+        index: request.index,
     };
     Ok(Extension { prepared, store: ZarrStore { format, groups, arrays: ordered }, receipt })
+}
+
+/// Where an array in shards ended, if its last one is not full.
+fn edge_of(layout: &ArrayLayout, along: Option<usize>, old_length: Option<u64>) -> Option<Edge> {
+    let (shards, axis, old_length) = (layout.shards.as_ref()?, along?, old_length?);
+    (!old_length.is_multiple_of(*shards.shape.get(axis)?)).then_some(Edge { axis, old_length })
 }
 
 fn layouts_are_v3(folder: &Folder) -> bool {
@@ -317,13 +404,14 @@ pub fn extend(
     let documents = extension.store.documents()?;
     let lock = lock(&folder, Sharing::Alone)?;
     if let Some(saved) = saved(&folder)?
-        && saved.plan != prepared.hash
+        && (saved.plan != prepared.hash || saved.sources != states(prepared))
     {
         discard(&folder)?;
     }
     folder.remove(STAGING)?;
     save_plan(&folder, prepared)?;
     let touched = run_tasks(prepared, &extension.store, &folder, &prepared.tasks, "extension", progress, stop)?;
+    check_unchanged(&prepared.sources)?;
     let inventory =
         folder.get(INVENTORY)?.and_then(|bytes| Inventory::parse(&String::from_utf8_lossy(&bytes))).unwrap_or_default();
     let new: BTreeSet<&str> = prepared.sources.iter().map(|source| source.name.as_str()).collect();
@@ -339,6 +427,7 @@ pub fn extend(
         inventory,
         tasks: &prepared.tasks,
         store: &extension.store,
+        noting: (prepared.began, prepared.index),
     };
     show(&showing, &folder, documents, &touched)?;
     tidy(&folder, lock)?;

@@ -1,19 +1,18 @@
 //! What earlier scans found, so that the next scan of the same files is free.
 //!
 //! One file for each folder of sources, in the user's cache. An entry counts only while the file's fingerprint is the
-//! one it was made with. It promises that a damaged, foreign or older index is as good as none, that writing it never
-//! fails a scan, and that it does not grow without bound. A verifier goes past it.
+//! one it was made with, and only fingerprints that show every later change are kept. It promises that a damaged,
+//! foreign or older index is as good as none, that writing it never fails a scan, and that it does not grow without
+//! bound. A verifier goes past it.
 
 use std::{
     collections::{BTreeMap, HashMap},
-    fs::File,
-    io::Write,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::SystemTime,
 };
 
 use bytes::Bytes;
@@ -23,17 +22,15 @@ use frazil_store::read::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    cache::{self, Magic},
     error::EngineError,
     places::Place,
-    scan::{Load, is_loaded, load_more, scan},
+    scan::{Load, is_loaded, load_more, scan, scan_as},
     source::Source,
 };
 
 /// Begins every index. Its number changes with whatever an entry holds.
-const MAGIC: &[u8; 16] = b"frazil index 01\n";
-
-/// Bytes of the checksum behind it.
-const CHECKSUM_BYTES: usize = 32;
+const MAGIC: &Magic = b"frazil index 02\n";
 
 /// Bytes of one index; what does not fit is scanned again.
 const MAX_INDEX_BYTES: u64 = 512 << 20;
@@ -44,8 +41,8 @@ const MAX_ENTRY_BYTES: usize = 4 << 20;
 /// Bytes of all indexes; the oldest go first.
 const MAX_CACHE_BYTES: u64 = 2 << 30;
 
-/// A file that changed so recently may change again without its times showing it.
-const TOO_RECENT: Duration = Duration::from_secs(2);
+/// An index may take this share of the memory that there is.
+const SHARE_OF_MEMORY: u64 = 8;
 
 /// Whether what was found before may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +60,10 @@ type Key = [u8; 32];
 pub struct Index {
     cache: Option<PathBuf>,
     folders: HashMap<String, Folder>,
+    /// A moment before any file was looked at.
+    began: SystemTime,
+    /// Bytes that one index may take.
+    most_bytes: u64,
 }
 
 /// The files of one folder.
@@ -80,6 +81,7 @@ struct Folder {
 struct New {
     entries: BTreeMap<String, Entry>,
     values: HashMap<Key, Bytes>,
+    n_bytes: u64,
 }
 
 /// One file: its state, and its encoded [`Content`].
@@ -113,17 +115,19 @@ struct Stored {
     values: Vec<(Key, Bytes)>,
 }
 
-/// Scans files on `n_threads` threads, with the help of earlier scans. The answers are in the order of `locations`.
+/// Scans files on `n_threads` threads, with the help of earlier scans where their index takes little of
+/// `memory_bytes`. The answers are in the order of `locations`.
 pub fn scan_all(
     locations: &[(Location, String)],
     load: Load,
     n_threads: usize,
+    memory_bytes: u64,
     how: IndexUse,
 ) -> Vec<Result<Source, EngineError>> {
     if how == IndexUse::Bypass {
         return crate::scan::scan_all(locations, load, n_threads);
     }
-    let index = Index::of(locations.iter().map(|(location, _)| location), how);
+    let index = Index::of(locations.iter().map(|(location, _)| location), memory_bytes, how);
     let next = AtomicUsize::new(0);
     let worker = || {
         let mut found = Vec::new();
@@ -142,33 +146,60 @@ pub fn scan_all(
     all.into_iter().map(|(_, found)| found).collect()
 }
 
+/// Scans one file with the help of earlier scans, and keeps nothing.
+///
+/// # Errors
+/// As for [`scan`].
+pub fn look(
+    location: &Location,
+    name: &str,
+    load: Load,
+    memory_bytes: u64,
+    how: IndexUse,
+) -> Result<Source, EngineError> {
+    Index::of(std::iter::once(location), memory_bytes, how).scan(location, name, load)
+}
+
 impl Index {
     /// The index for `places`.
     #[must_use]
-    pub fn open(places: &[Place], how: IndexUse) -> Self {
+    pub fn open(places: &[Place], memory_bytes: u64, how: IndexUse) -> Self {
         let locations = places.iter().filter_map(|place| match place {
             Place::File { location, .. } => Some(location),
             Place::Zarr { .. } => None,
         });
-        Self::of(locations, how)
+        Self::of(locations, memory_bytes, how)
     }
 
-    fn of<'a>(locations: impl Iterator<Item = &'a Location>, how: IndexUse) -> Self {
-        let cache = if how == IndexUse::Use { cache_folder() } else { None };
-        Self::in_folder(cache, locations)
+    fn of<'a>(locations: impl Iterator<Item = &'a Location>, memory_bytes: u64, how: IndexUse) -> Self {
+        let cache = if how == IndexUse::Use { cache::folder("scans") } else { None };
+        Self::in_folder(cache, memory_bytes, SystemTime::now(), locations)
     }
 
     /// The index in the folder `cache`.
-    fn in_folder<'a>(cache: Option<PathBuf>, locations: impl Iterator<Item = &'a Location>) -> Self {
+    fn in_folder<'a>(
+        cache: Option<PathBuf>,
+        memory_bytes: u64,
+        began: SystemTime,
+        locations: impl Iterator<Item = &'a Location>,
+    ) -> Self {
+        let most_bytes = MAX_INDEX_BYTES.min(memory_bytes / SHARE_OF_MEMORY);
         let mut folders = HashMap::new();
         if let Some(cache) = &cache {
-            for (folder, _) in locations.filter_map(parts) {
-                folders
-                    .entry(folder)
-                    .or_insert_with_key(|folder| read(&index_file(cache, folder), folder).unwrap_or_default());
+            for (name, _) in locations.filter_map(cache::parts) {
+                if folders.contains_key(&name) {
+                    continue;
+                }
+                // An index that is too large for us may serve others, so it is left as it is.
+                let about = std::fs::metadata(cache::file(cache, &name, "index"));
+                if about.is_ok_and(|about| about.len() > most_bytes && about.len() <= MAX_INDEX_BYTES) {
+                    continue;
+                }
+                let folder = read(cache, &name, most_bytes).unwrap_or_default();
+                folders.insert(name, folder);
             }
         }
-        Self { cache, folders }
+        Self { cache, folders, began, most_bytes }
     }
 
     /// Scans a file, or finds what an earlier scan found.
@@ -176,22 +207,20 @@ impl Index {
     /// # Errors
     /// As for [`scan`].
     pub fn scan(&self, location: &Location, name: &str, load: Load) -> Result<Source, EngineError> {
-        let Some((folder, file)) = parts(location).and_then(|(folder, file)| Some((self.folders.get(&folder)?, file)))
-        else {
-            return scan(location, name, load);
-        };
+        let of_folder = cache::parts(location).and_then(|(folder, file)| Some((self.folders.get(&folder)?, file)));
+        let Some((folder, file)) = of_folder else { return scan(location, name, load) };
         let fingerprint = frazil_store::read::fingerprint(location)?;
         if let Some(mut source) = folder.find(&file, location, name, &fingerprint, load) {
             let n_before = source.values.len();
             load_more(&mut source, load)?;
             if source.values.len() > n_before {
-                folder.add(file, &source);
+                folder.add(file, &source, self.most_bytes);
             }
             return Ok(source);
         }
-        let source = scan(location, name, load)?;
-        if is_settled(location) {
-            folder.add(file, &source);
+        let source = scan_as(location, name, load, fingerprint)?;
+        if source.fingerprint.is_settled(self.began) {
+            folder.add(file, &source, self.most_bytes);
         }
         Ok(source)
     }
@@ -201,10 +230,10 @@ impl Index {
         let Some(cache) = self.cache else { return };
         let mut is_written = false;
         for (name, folder) in self.folders {
-            is_written |= folder.keep(&cache, name);
+            is_written |= folder.keep(&cache, name, self.most_bytes);
         }
         if is_written {
-            prune(&cache);
+            cache::prune(&cache, "index", MAX_CACHE_BYTES);
         }
     }
 }
@@ -235,6 +264,7 @@ impl Folder {
             decoded: Arc::new(Decoded { dataset: content.dataset, manifest: content.manifest }),
             values,
             store: None,
+            others: Arc::default(),
         })
     }
 
@@ -252,7 +282,11 @@ impl Folder {
     }
 
     /// Takes down what a scan found.
-    fn add(&self, file: String, source: &Source) {
+    fn add(&self, file: String, source: &Source, most_bytes: u64) {
+        // What such a file holds follows from others, whose states the entry would not show.
+        if (0..source.decoded.manifest.tables.len()).any(|number| source.lies_elsewhere(number)) {
+            return;
+        }
         let mut values = Vec::with_capacity(source.values.len());
         let mut kept = Vec::with_capacity(source.values.len());
         for (number, found) in &source.values {
@@ -273,12 +307,18 @@ impl Folder {
             return;
         }
         let mut new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.retain(|(key, _)| !new.values.contains_key(key));
+        let n_bytes = content.len() + kept.iter().map(|(_, bytes)| bytes.len()).sum::<usize>();
+        if new.n_bytes.saturating_add(n_bytes as u64) > most_bytes {
+            return;
+        }
+        new.n_bytes += n_bytes as u64;
         new.entries.insert(file, Entry { fingerprint: source.fingerprint.clone(), content: content.into() });
         new.values.extend(kept);
     }
 
     /// Writes the index of this folder, if anything is new. Says whether it did.
-    fn keep(self, cache: &Path, name: String) -> bool {
+    fn keep(self, cache: &Path, name: String, most_bytes: u64) -> bool {
         let new = self.new.into_inner().unwrap_or_else(PoisonError::into_inner);
         if new.entries.is_empty() {
             return false;
@@ -289,7 +329,7 @@ impl Folder {
         known_values.extend(new.values);
         let mut values: BTreeMap<Key, Bytes> = BTreeMap::new();
         let mut kept = Vec::with_capacity(entries.len());
-        let mut left = MAX_INDEX_BYTES;
+        let mut left = most_bytes;
         for (file, entry) in entries {
             let Ok(content) = postcard::from_bytes::<Content>(&entry.content) else { continue };
             let missing = content.values.iter().filter(|(_, key)| !values.contains_key(key));
@@ -301,57 +341,15 @@ impl Folder {
             values.extend(wanted);
             kept.push((file, entry));
         }
-        let path = index_file(cache, &name);
+        let path = cache::file(cache, &name, "index");
         let stored = Stored { folder: name, entries: kept, values: values.into_iter().collect() };
-        write(&path, &stored).is_some()
+        cache::write(&path, MAGIC, &stored)
     }
 }
 
-/// The folder of a file, absolute, and its name there.
-fn parts(location: &Location) -> Option<(String, String)> {
-    let Location::File(path) = location else { return None };
-    let path = std::path::absolute(path).ok()?;
-    Some((path.parent()?.to_str()?.to_owned(), path.file_name()?.to_str()?.to_owned()))
-}
-
-/// Whether a file has not changed for a while.
-fn is_settled(location: &Location) -> bool {
-    let Location::File(path) = location else { return false };
-    let changed = std::fs::metadata(path).and_then(|about| about.modified());
-    changed.is_ok_and(|changed| SystemTime::now().duration_since(changed).is_ok_and(|age| age > TOO_RECENT))
-}
-
-/// Where indexes are kept: `$FRAZIL_CACHE`, else `frazil` in the user's cache folder. An empty name means nowhere.
-fn cache_folder() -> Option<PathBuf> {
-    let named = |name: &str| std::env::var_os(name).map(PathBuf::from);
-    let folder = match named("FRAZIL_CACHE") {
-        Some(folder) => folder,
-        None => match named("XDG_CACHE_HOME").filter(|folder| folder.is_absolute()) {
-            Some(folder) => folder.join("frazil"),
-            None => named("HOME").filter(|home| home.is_absolute())?.join(".cache/frazil"),
-        },
-    };
-    (!folder.as_os_str().is_empty()).then(|| folder.join("scans"))
-}
-
-fn index_file(cache: &Path, folder: &str) -> PathBuf {
-    cache.join(format!("{}.index", blake3::hash(folder.as_bytes()).to_hex()))
-}
-
-/// Reads an index; nothing if it is not there, damaged, of another version or of another folder.
-fn read(path: &Path, folder: &str) -> Option<Folder> {
-    let n_bytes = std::fs::metadata(path).ok()?.len();
-    // A little more than the bound on what is in it.
-    if n_bytes > MAX_INDEX_BYTES.saturating_mul(2) {
-        return None;
-    }
-    let bytes = std::fs::read(path).ok()?;
-    let (head, body) = bytes.split_at_checked(MAGIC.len() + CHECKSUM_BYTES)?;
-    let (magic, checksum) = head.split_at_checked(MAGIC.len())?;
-    if magic != MAGIC || blake3::hash(body).as_bytes() != checksum {
-        return None;
-    }
-    let stored: Stored = postcard::from_bytes(body).ok()?;
+/// Reads the index of a folder; nothing if there is none for it.
+fn read(cache: &Path, folder: &str, most_bytes: u64) -> Option<Folder> {
+    let stored: Stored = cache::read(&cache::file(cache, folder, "index"), MAGIC, most_bytes)?;
     (stored.folder == folder).then(|| Folder {
         known: stored.entries.into_iter().collect(),
         values: stored.values.into_iter().collect(),
@@ -359,49 +357,10 @@ fn read(path: &Path, folder: &str) -> Option<Folder> {
     })
 }
 
-/// Writes an index: to another name first, so that whoever reads meets all of it or none.
-fn write(path: &Path, stored: &Stored) -> Option<()> {
-    let folder = path.parent()?;
-    std::fs::create_dir_all(folder).ok()?;
-    let body = postcard::to_allocvec(stored).ok()?;
-    let temporary = path.with_extension(format!("{}.new", std::process::id()));
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(MAGIC)?;
-        file.write_all(blake3::hash(&body).as_bytes())?;
-        file.write_all(&body)
-    });
-    let done = written.and_then(|()| std::fs::rename(&temporary, path));
-    if done.is_err() {
-        let _ = std::fs::remove_file(&temporary);
-    }
-    done.ok()
-}
-
-/// Removes the oldest indexes while all together are too large.
-fn prune(cache: &Path) {
-    let Ok(entries) = std::fs::read_dir(cache) else { return };
-    let mut files: Vec<(SystemTime, u64, PathBuf)> = entries
-        .flatten()
-        .filter_map(|entry| {
-            let about = entry.metadata().ok()?;
-            Some((about.modified().ok()?, about.len(), entry.path()))
-        })
-        .collect();
-    files.sort();
-    let mut total: u64 = files.iter().map(|(_, n_bytes, _)| n_bytes).sum();
-    for (_, n_bytes, path) in files {
-        if total <= MAX_CACHE_BYTES {
-            return;
-        }
-        let ours = path.extension().is_some_and(|end| end == "index" || end == "new");
-        if ours && std::fs::remove_file(&path).is_ok() {
-            total -= n_bytes;
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     /// A netCDF-3 file with one scalar `int` of `value`.
@@ -425,12 +384,15 @@ mod tests {
         std::fs::create_dir_all(&data).unwrap();
         let path = data.join("a.nc");
         std::fs::write(&path, file(7)).unwrap();
-        let old = SystemTime::now() - Duration::from_secs(3600);
-        File::options().write(true).open(&path).unwrap().set_modified(old).unwrap();
         let location = Location::File(path.to_str().unwrap().into());
-        let open = || Index::in_folder(Some(cache.clone()), std::iter::once(&location));
+        let open_at = |began| Index::in_folder(Some(cache.clone()), 1 << 30, began, std::iter::once(&location));
+        let open = || open_at(SystemTime::now() + Duration::from_secs(3600));
         let n_known = |index: &Index| index.folders.values().map(|folder| folder.known.len()).sum::<usize>();
 
+        let young = open_at(SystemTime::now());
+        young.scan(&location, "a.nc", Load::SmallValues).unwrap();
+        young.keep();
+        assert_eq!(n_known(&open()), 0, "a young file may change without its times showing it");
         let first = open();
         let scanned = first.scan(&location, "a.nc", Load::SmallValues).unwrap();
         first.keep();

@@ -7,6 +7,7 @@ use frazil_model::{
     problem::Exit,
     report::{ErrorReport, Report},
 };
+use frazil_store::folder::Folder;
 use serde_json::json;
 
 use crate::{
@@ -17,7 +18,7 @@ use crate::{
     parts::{self, Part},
     prepare::{Prepared, Request, prepare},
     progress::Progress,
-    publish::{self, Outcome},
+    publish::{self, Outcome, Standing, standing},
     verify::Verified,
 };
 
@@ -68,10 +69,14 @@ pub fn make(
             Ready::NothingNew => {}
         }
         if let Ready::Create(prepared) = &ready {
-            expect::check(&request.expect, prepared, stop)?;
+            expect::check(&request.expect, prepared)?;
+            if !is_made(request, prepared)? {
+                expect::check_values(&request.expect, prepared, stop)?;
+            }
         }
         if let Ready::Extend(extension) = &ready {
-            expect::check(&request.expect, &extension.prepared, stop)?;
+            expect::check(&request.expect, &extension.prepared)?;
+            expect::check_values(&request.expect, &extension.prepared, stop)?;
         }
         if stage == Stage::DryRun {
             report.dry_run = true;
@@ -86,7 +91,16 @@ pub fn make(
         return Ok(report);
     }
     let mut prepared = prepare(request)?;
-    expect::check(&request.expect, &prepared, stop)?;
+    expect::check(&request.expect, &prepared)?;
+    // Parts follow a plan that was checked when it was saved, and whose sources may not change.
+    let is_checked = match stage {
+        Stage::Part(_) | Stage::Finish => true,
+        Stage::All => how == How::Create && is_made(request, &prepared)?,
+        Stage::DryRun | Stage::PlanOnly => false,
+    };
+    if !is_checked {
+        expect::check_values(&request.expect, &prepared, stop)?;
+    }
     tell(&mut report, &prepared);
     let outcome = match stage {
         Stage::DryRun => {
@@ -113,6 +127,12 @@ pub fn make(
         compare_sample(&mut report, request, &mut prepared, fraction, stop)?;
     }
     Ok(report)
+}
+
+/// Whether a store of this very plan is there: then nothing will be written, or its changed sources are refused.
+fn is_made(request: &Request, prepared: &Prepared) -> Result<bool, EngineError> {
+    let found = standing(&Folder::new(request.target.clone()))?;
+    Ok(matches!(found, Standing::Published(receipt) if receipt.plan == prepared.hash))
 }
 
 /// Compares a share of the store with the sources, read anew.

@@ -14,7 +14,7 @@ use frazil_model::{
 };
 use serde::Serialize;
 
-use crate::{error::EngineError, run::Pace, source::Source};
+use crate::{error::EngineError, others::tables_bytes, run::Pace, source::Source};
 
 /// Chunks of one variable of one file.
 const MOST_SOURCE_CHUNKS: u64 = 200_000_000;
@@ -250,16 +250,7 @@ fn try_plan(
 
 /// Bytes of the values and tables that are held while running.
 fn held_bytes(sources: &[Source], combined: &Combined) -> u64 {
-    let tables: usize = sources
-        .iter()
-        .flat_map(|source| &source.decoded.manifest.tables)
-        .map(|table| match table {
-            ChunkTable::Ranges(ranges) => ranges.len() * 28,
-            ChunkTable::Inline(bytes) => bytes.len(),
-            ChunkTable::External(parts) => parts.len() * 64,
-            ChunkTable::Virtual(parts) => parts.len() * 256,
-        })
-        .sum();
+    let tables: usize = sources.iter().map(tables_bytes).sum();
     let inline: usize = combined
         .variables
         .iter()
@@ -293,6 +284,10 @@ fn sizes_of(source: &Source, number: usize) -> SourceSizes {
     };
     if let Some(ChunkTable::Ranges(ranges)) = source.decoded.manifest.tables.get(number) {
         size.stored_bytes = ranges.length.iter().copied().max().unwrap_or(0);
+    }
+    if source.lies_elsewhere(number) {
+        let (decoded, stored) = crate::others::reading_bytes(source, number, size.chunk_bytes);
+        (size.chunk_bytes, size.stored_bytes) = (size.chunk_bytes.saturating_add(decoded), stored);
     }
     if let Some(derived) = source.derived(number) {
         // Once as read and once as float64, for each of its inputs.

@@ -1,9 +1,16 @@
 //! From files to a plan: scan, combine, lay out, cut into tasks. Nothing is written.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::SystemTime};
 
 use frazil_model::{
-    combine::{Combined, Content, combine, policy::Policies},
+    combine::{
+        Combined, Content,
+        absent::{Absent, Telling, labels_of_absent},
+        combine,
+        error::CombineError,
+        policy::Policies,
+        view::FileView,
+    },
     layout::{LayoutRequest, TargetArray, lay_out},
     location::Location,
     plan::{ArrayPlan, Limits, Task},
@@ -12,10 +19,12 @@ use frazil_model::{
 
 use crate::{
     error::EngineError,
+    grow::Edge,
     identity::digest,
+    index::{IndexUse, scan_all},
     planning::{Summary, n_waiting, plan, summary},
     run::Pace,
-    scan::{Load, scan_all},
+    scan::Load,
     source::Source,
     views::{LeftOut, check_equal, leave_out_untyped, views},
 };
@@ -29,6 +38,10 @@ pub struct Request {
     pub steps: Vec<Spanned<Step>>,
     /// The keys of each file, for the steps that ask for them; a file without a row has none.
     pub keys: Vec<BTreeMap<String, KeyValue>>,
+    /// The key that tells files with different variables apart.
+    pub merge: Option<String>,
+    /// Files that are not there, and what they would bring is filled.
+    pub absent: Vec<Absent>,
     /// What must hold of the result.
     pub expect: Vec<Spanned<Expectation>>,
     /// Decisions about files that differ.
@@ -41,6 +54,8 @@ pub struct Request {
     pub limits: Limits,
     /// What else makes this plan another one: the recipe's text without its comments.
     pub recipe: String,
+    /// Whether what earlier runs noted about files may be used. It decides no byte.
+    pub index: IndexUse,
 }
 
 /// A plan, and all that is needed to run it.
@@ -64,6 +79,12 @@ pub struct Prepared {
     pub hash: String,
     /// What the files hold and the store will not, by name and reason.
     pub left_out: Vec<LeftOut>,
+    /// Where arrays in shards ended, of a store that is extended; by array.
+    pub edges: Vec<Option<Edge>>,
+    /// A moment before any file was looked at.
+    pub began: SystemTime,
+    /// Whether what earlier runs noted about files may be used.
+    pub index: IndexUse,
 }
 
 /// Scans, joins and plans.
@@ -71,16 +92,22 @@ pub struct Prepared {
 /// # Errors
 /// Whatever stands in the way, naming file, variable and rule.
 pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
+    let began = SystemTime::now();
     let mut sources = scanned(request)?;
     let mut left_out = Vec::new();
-    let views = views(&mut sources, request, &mut left_out)?;
-    let mut combined = combine(&views, &request.policies)?;
+    let mut views = views(&mut sources, request, &mut left_out)?;
+    let policies = with_absent(&mut views, request)?;
+    let mut combined = combine(&views, &policies)?;
+    check_pieces(&combined, &sources)?;
     check_equal(&combined, &sources)?;
+    // Words about chunks may name what could not be read: the reason for that is what helps.
+    if combined.variables.is_empty() {
+        nothing_left(&mut left_out)?;
+    }
     let mut targets = lay_out(&combined, &request.layout)?;
     leave_out_untyped(request, &mut combined, &mut targets, &mut left_out)?;
-    if targets.is_empty() && !left_out.is_empty() {
-        let LeftOut { file, path, reason, .. } = left_out.swap_remove(0);
-        return Err(EngineError::Unreadable { file, variable: path, reason });
+    if targets.is_empty() {
+        nothing_left(&mut left_out)?;
     }
     let planned = plan(&sources, &combined, &targets, request.limits)?;
     let hash = hash_of(request, &sources, &combined, &targets);
@@ -95,13 +122,58 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
         summary,
         hash,
         left_out,
+        edges: Vec::new(),
+        began,
+        index: request.index,
     })
+}
+
+/// The error for files of which nothing can be read.
+fn nothing_left(left_out: &mut Vec<LeftOut>) -> Result<(), EngineError> {
+    if left_out.is_empty() {
+        return Ok(());
+    }
+    let LeftOut { file, path, reason, .. } = left_out.swap_remove(0);
+    Err(EngineError::Unreadable { file, variable: path, reason })
+}
+
+/// The policies, with the labels of files that are not there. Such files join as files of labels alone.
+fn with_absent(views: &mut Vec<FileView>, request: &Request) -> Result<Policies, EngineError> {
+    let mut policies = request.policies.clone();
+    if request.absent.is_empty() {
+        return Ok(policies);
+    }
+    let Some(along) = policies.along.clone() else {
+        let what = "`missing: fill` without `along`".to_owned();
+        return Err(CombineError::NotYet { what }.into());
+    };
+    for dimension in policies.also_along.iter().chain([&along]).cloned().collect::<Vec<_>>() {
+        let named = policies.label_keys.iter().find(|(name, _)| name.value == dimension);
+        let key = named.map(|(_, key)| key.value.clone());
+        let telling = Telling { dimension: &dimension, key: key.as_deref(), merge: request.merge.as_deref() };
+        let labels = labels_of_absent(views, &request.keys, &request.absent, telling)?;
+        policies.fillable.push((dimension, labels));
+    }
+    Ok(policies)
+}
+
+/// Every piece must lie in a file: those that are not there have none.
+fn check_pieces(combined: &Combined, sources: &[Source]) -> Result<(), EngineError> {
+    for variable in &combined.variables {
+        let Content::Pieces(pieces) = &variable.content else { continue };
+        if pieces.iter().any(|piece| piece.file >= sources.len()) {
+            let what = format!("`missing: fill` where labels are not plain (`{}`)", variable.path);
+            return Err(CombineError::NotYet { what }.into());
+        }
+    }
+    Ok(())
 }
 
 /// All files of a request, scanned.
 pub(crate) fn scanned(request: &Request) -> Result<Vec<Source>, EngineError> {
     let n_threads = request.limits.n_threads + n_waiting(request.sources.iter().map(|(location, _)| location));
-    scan_all(&request.sources, Load::SmallValues, n_threads).into_iter().collect()
+    let found = scan_all(&request.sources, Load::SmallValues, n_threads, request.limits.memory_bytes, request.index);
+    found.into_iter().collect()
 }
 
 /// Everything that decides a byte of the store: what is written, and from what.

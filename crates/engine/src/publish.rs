@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io::ErrorKind,
     sync::{Mutex, PoisonError, atomic::AtomicBool},
+    time::SystemTime,
 };
 
 use frazil_model::{
@@ -26,11 +27,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::EngineError,
+    grow::Grown,
     identity::RangeSum,
+    index::IndexUse,
     journal::{self, Journal, Line, Stored},
+    known,
     prepare::{Prepared, Request},
     progress::Progress,
-    receipt::{INVENTORY, Inventory, RECEIPT, Receipt, SourceRecord, inventory_digest, sums},
+    receipt::{INVENTORY, Inventory, OtherRecord, RECEIPT, Receipt, SourceRecord, inventory_digest, sums},
     replace::beside,
     run::{Job, run},
     sinks::zarr::{Syncing, ZarrSink, ZarrStore, note_folders, root_key},
@@ -265,8 +269,19 @@ fn forget_changed(prepared: &Prepared, folder: &Folder) -> Result<(), EngineErro
 }
 
 /// Name and state of each file.
-fn states(prepared: &Prepared) -> Vec<(String, Fingerprint)> {
-    prepared.sources.iter().map(|source| (source.name.clone(), source.fingerprint.clone())).collect()
+pub(crate) fn states(prepared: &Prepared) -> Vec<(String, Fingerprint)> {
+    let mut states: Vec<(String, Fingerprint)> =
+        prepared.sources.iter().map(|source| (source.name.clone(), source.fingerprint.clone())).collect();
+    let others = prepared.sources.iter().flat_map(other_states);
+    states.extend(others.map(|(location, fingerprint)| (location.to_string(), fingerprint)));
+    states
+}
+
+/// Places and states of the files that a file names.
+fn other_states(source: &Source) -> BTreeMap<Location, Fingerprint> {
+    let mut found = BTreeMap::new();
+    source.others.iter().for_each(|other| other.states(&mut found));
+    found
 }
 
 /// Looks whether the files are still what they were when they were scanned.
@@ -274,10 +289,17 @@ fn states(prepared: &Prepared) -> Vec<(String, Fingerprint)> {
 /// # Errors
 /// [`EngineError::Changed`] if one is not.
 pub(crate) fn check_unchanged(sources: &[Source]) -> Result<(), EngineError> {
-    for source in sources.iter().filter(|source| matches!(source.location, Location::File(_))) {
+    let is_file = |source: &&Source| source.store.is_none() && matches!(source.location, Location::File(_));
+    for source in sources.iter().filter(is_file) {
         if frazil_store::read::fingerprint(&source.location).ok().as_ref() != Some(&source.fingerprint) {
             let reason = "its size or its time of change is not what it was at the beginning".to_owned();
             return Err(EngineError::Changed { file: source.name.clone(), reason });
+        }
+        for (location, fingerprint) in other_states(source) {
+            if frazil_store::read::fingerprint(&location).ok().as_ref() != Some(&fingerprint) {
+                let reason = format!("`{location}`, where some of its values lie, is not what it was at the beginning");
+                return Err(EngineError::Changed { file: source.name.clone(), reason });
+            }
         }
     }
     Ok(())
@@ -301,6 +323,8 @@ pub(crate) struct Showing<'a> {
     pub tasks: &'a [Task],
     /// The store.
     pub store: &'a ZarrStore,
+    /// Since when the files are known, and whether that is noted for the next run.
+    pub noting: (SystemTime, IndexUse),
 }
 
 impl<'a> Showing<'a> {
@@ -315,6 +339,7 @@ impl<'a> Showing<'a> {
             inventory: Inventory::default(),
             tasks: &prepared.tasks,
             store,
+            noting: (prepared.began, prepared.index),
         }
     }
 }
@@ -367,13 +392,16 @@ pub(crate) fn run_tasks(
     let is_visible =
         [ZarrFormat::V3, ZarrFormat::V2].iter().any(|format| folder.root().join(root_key(*format)).exists());
     let syncing = if is_visible { Syncing::Each } else { Syncing::BeforeTheEnd(steady()?) };
-    let sink = ZarrSink { store, folder, journal: &journal, touched: Mutex::new(touched), syncing };
+    let grown = Grown::of(folder, store, &prepared.edges)?;
+    let grown = grown.as_ref();
+    let sink = ZarrSink { store, folder, journal: &journal, touched: Mutex::new(touched), syncing, grown };
     let job = Job {
         sources: &prepared.sources,
         combined: &prepared.combined,
         targets: &prepared.targets,
         tasks: &left,
         pace: prepared.pace,
+        grown,
     };
     run(&job, &sink, progress, stop)?;
     if let Syncing::BeforeTheEnd(steady) = sink.syncing {
@@ -437,6 +465,7 @@ pub(crate) fn show(
     let n_units = (inventory.0.len() - documents.len() - 1) as u64;
     let inventory = inventory.to_text();
     let mut sources = showing.earlier.clone();
+    let n_earlier = sources.len();
     sources.extend(records(showing.sources, &sums(&lines, showing.sources.len())));
     let receipt = Receipt {
         frazil_receipt: 1,
@@ -464,7 +493,18 @@ pub(crate) fn show(
     }
     folder.put(&root.0, root.1.as_bytes())?;
     folder.sync(None)?;
+    note(showing, folder, &receipt.sources[n_earlier..]);
     Ok(())
+}
+
+/// Notes what was read of the files, so that they need not be read again while they stay as they are.
+fn note(showing: &Showing<'_>, folder: &Folder, records: &[SourceRecord]) {
+    // Parts and earlier tries may have read before this process looked, but none before the plan was saved.
+    let planned = folder.path_of(PLAN).ok().and_then(|path| std::fs::metadata(path).ok()?.modified().ok());
+    let Some(planned) = planned else { return };
+    let (began, index) = showing.noting;
+    let files = showing.sources.iter().filter(|source| source.store.is_none());
+    known::note(files.zip(records), began.min(planned), index);
 }
 
 /// What the receipt says of files; an existing store that is read for its own extension is none.
@@ -478,6 +518,7 @@ fn records(sources: &[Source], sums: &[RangeSum]) -> Vec<SourceRecord> {
             size_bytes: source.fingerprint.size_bytes,
             structure: source.structure(),
             read: sum.to_string(),
+            others: source.others.iter().map(OtherRecord::of).collect(),
         })
         .collect()
 }

@@ -12,6 +12,7 @@ use crate::{
     error::EngineError,
     identity::{RangeSum, digest},
     journal::{Line, Stored},
+    others::OtherFile,
 };
 
 /// Key of the receipt.
@@ -52,6 +53,29 @@ pub struct SourceRecord {
     pub structure: String,
     /// Sum of the digests of every byte range that was read for its values.
     pub read: String,
+    /// Files that it names as places of its values; what was read of them is part of `read`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<OtherRecord>,
+}
+
+/// A file that a source names as a place of its values.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OtherRecord {
+    /// Its name as stored.
+    pub name: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Digest of its structure; `absent` if it was not there, empty for a file of bytes alone.
+    pub structure: String,
+}
+
+impl OtherRecord {
+    /// What is said of a file.
+    #[must_use]
+    pub fn of(other: &OtherFile) -> Self {
+        let (size_bytes, structure) = other.identity();
+        Self { name: other.name.clone(), size_bytes, structure }
+    }
 }
 
 /// Every object of a store with its length and digest.
@@ -171,7 +195,13 @@ mod tests {
     fn no_bit_of_a_receipt_can_flip_unseen() {
         let root = std::env::temp_dir().join(format!("frazil-receipt-{}", std::process::id()));
         let folder = Folder::new(root.clone());
-        let source = SourceRecord { name: "a.nc".into(), size_bytes: 10, structure: digest(b"s"), read: digest(b"r") };
+        let source = SourceRecord {
+            name: "a.nc".into(),
+            size_bytes: 10,
+            structure: digest(b"s"),
+            read: digest(b"r"),
+            others: Vec::new(),
+        };
         let (plan, inventory) = (digest(b"p"), digest(b"i"));
         let receipt = Receipt {
             frazil_receipt: 1,

@@ -27,10 +27,14 @@ use frazil_model::{
     range::ByteRange,
     region::{Region, coordinates_of, count, grid_of},
 };
-use frazil_store::{StoreError, read::Reader};
+use frazil_store::{
+    StoreError,
+    read::{Fingerprint, Reader},
+};
 
 use crate::{
     error::EngineError,
+    others::Survey,
     source::{ChunkReader, Source},
     strided::{self, Walk},
 };
@@ -94,7 +98,30 @@ pub fn scan_all(locations: &[(Location, String)], load: Load, n_threads: usize) 
 /// # Errors
 /// If it cannot be read or is of no known format.
 pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, EngineError> {
-    let fingerprint = frazil_store::read::fingerprint(location)?;
+    scan_as(location, name, load, frazil_store::read::fingerprint(location)?)
+}
+
+/// Scans one file whose present state is known.
+///
+/// # Errors
+/// As for [`scan`].
+pub(crate) fn scan_as(
+    location: &Location,
+    name: &str,
+    load: Load,
+    fingerprint: Fingerprint,
+) -> Result<Source, EngineError> {
+    scan_metadata(location, name, load, fingerprint, &mut Survey::default())
+}
+
+/// As [`scan_as`], for a file that another one names as well.
+pub(crate) fn scan_metadata(
+    location: &Location,
+    name: &str,
+    load: Load,
+    fingerprint: Fingerprint,
+    survey: &mut Survey,
+) -> Result<Source, EngineError> {
     let reader = Reader::open_as(location, &fingerprint)?;
     let mut bytes = SparseBytes::new(reader.size_bytes());
     let failed = |source| EngineError::Format { file: name.to_owned(), source };
@@ -113,6 +140,7 @@ pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, Engin
             .map_err(|error| not_hdf5(error, &head, name))?
     };
     split_plain(&mut decoded);
+    let others = Arc::new(survey.settle(location, load, &mut decoded));
     let decoded = Arc::new(decoded);
     let mut source = Source {
         location: location.clone(),
@@ -122,6 +150,7 @@ pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, Engin
         values: HashMap::new(),
         derived: Vec::new(),
         store: None,
+        others,
     };
     load_values(&mut source, load, &reader, &mut bytes).map_err(|error| match error {
         LoadError::Format(error) => failed(error),
@@ -186,7 +215,7 @@ fn split_plain(decoded: &mut Decoded) {
 }
 
 /// The largest run of elements in C order that is a box of at most `PIECE_BYTES`.
-fn piece_shape(shape: &[u64], element_bytes: u64) -> Vec<u64> {
+pub(crate) fn piece_shape(shape: &[u64], element_bytes: u64) -> Vec<u64> {
     let mut piece = shape.to_vec();
     for axis in 0..shape.len() {
         let row_bytes = count(&shape[axis + 1..]).saturating_mul(element_bytes).max(1);
@@ -270,7 +299,7 @@ pub(crate) fn load_more(source: &mut Source, load: Load) -> Result<(), EngineErr
     if is_complete {
         return Ok(());
     }
-    let reader = Reader::open(&source.location)?;
+    let reader = Reader::open_as(&source.location, &source.fingerprint)?;
     let mut bytes = SparseBytes::new(reader.size_bytes());
     load_values(source, load, &reader, &mut bytes).map_err(|error| match error {
         LoadError::Format(error) => EngineError::Format { file: source.name.clone(), source: error },
@@ -326,6 +355,7 @@ pub fn whole(source: &Source, number: usize, chunks: &mut ChunkReader) -> Result
 fn written_chunks(source: &Source, number: usize) -> Vec<u64> {
     match source.decoded.manifest.tables.get(number) {
         Some(ChunkTable::Ranges(ranges)) => ranges.index.clone(),
+        Some(ChunkTable::External(_) | ChunkTable::Virtual(_)) => (0..count(&source.variable(number).grid())).collect(),
         _ => vec![0],
     }
 }

@@ -20,7 +20,15 @@ use frazil_model::{
 };
 use frazil_store::read::{Fingerprint, Reader};
 
-use crate::{error::EngineError, store_source::StoreReader};
+use crate::{
+    boxes::{Boxes, FileBoxes},
+    error::EngineError,
+    others::OtherFile,
+    store_source::StoreReader,
+};
+
+/// Most decoded bytes of a chunk of another file; the plan has counted with it.
+const MOST_OTHER_CHUNK_BYTES: u64 = 2 << 30;
 
 /// A file that was scanned.
 #[derive(Debug, Clone)]
@@ -39,6 +47,8 @@ pub struct Source {
     pub derived: Vec<Derived>,
     /// The folder of a Zarr store, if this is one that is read for its own extension.
     pub store: Option<PathBuf>,
+    /// Files that this one names as places of its values.
+    pub others: Arc<Vec<OtherFile>>,
 }
 
 /// Where the bytes of one chunk come from.
@@ -50,6 +60,8 @@ pub enum ChunkAt {
     Inline,
     /// An object of a Zarr store.
     Object,
+    /// Other files, or variables of them.
+    Elsewhere,
     /// Nowhere: it was never written and holds the fill value.
     Unwritten,
 }
@@ -73,7 +85,7 @@ impl Source {
     /// Where chunk `chunk` of `variable` is.
     ///
     /// # Errors
-    /// [`EngineError::Unreadable`] for layouts whose bytes lie in other files.
+    /// [`EngineError::Unreadable`] if the file does not say.
     pub fn chunk(&self, variable: usize, chunk: u64) -> Result<ChunkAt, EngineError> {
         if self.store.is_some() {
             return Ok(ChunkAt::Object);
@@ -81,8 +93,7 @@ impl Source {
         match self.decoded.manifest.tables.get(variable) {
             Some(ChunkTable::Ranges(ranges)) => Ok(ranges.find(chunk).map_or(ChunkAt::Unwritten, ChunkAt::File)),
             Some(ChunkTable::Inline(_)) => Ok(ChunkAt::Inline),
-            Some(ChunkTable::External(_)) => Err(self.unreadable(variable, "its values lie in external files")),
-            Some(ChunkTable::Virtual(_)) => Err(self.unreadable(variable, "it is a virtual dataset over other files")),
+            Some(ChunkTable::External(_) | ChunkTable::Virtual(_)) => Ok(ChunkAt::Elsewhere),
             None if self.derived(variable).is_some() => Ok(ChunkAt::Inline),
             None => Err(self.unreadable(variable, "the file does not say where its values are")),
         }
@@ -130,6 +141,8 @@ pub struct ChunkReader {
     made: Vec<u8>,
     open: Option<(Location, Reader)>,
     objects: StoreReader,
+    /// The file whose values lie elsewhere that was read last.
+    elsewhere: Option<Box<FileBoxes>>,
 }
 
 impl Default for ChunkReader {
@@ -140,6 +153,7 @@ impl Default for ChunkReader {
             made: Vec::new(),
             open: None,
             objects: StoreReader::default(),
+            elsewhere: None,
         }
     }
 }
@@ -211,6 +225,10 @@ impl ChunkReader {
         if source.store.is_some() {
             return self.objects.chunk(source, variable, chunk).map(Some);
         }
+        if source.lies_elsewhere(variable) {
+            self.read_elsewhere(source, variable, chunk, seen)?;
+            return Ok(Some(&self.made));
+        }
         self.decoded(source, variable, chunk, seen, Codecs::decode)
     }
 
@@ -225,10 +243,37 @@ impl ChunkReader {
         chunk: u64,
         seen: &mut dyn FnMut(ChunkPlace, &[u8]),
     ) -> Result<Option<Loose<'a>>, EngineError> {
-        if source.store.is_some() || source.derived(variable).is_some() {
+        if source.store.is_some() || source.derived(variable).is_some() || source.lies_elsewhere(variable) {
             return Ok(self.elements(source, variable, chunk, seen)?.map(Loose::Elements));
         }
         self.decoded(source, variable, chunk, seen, Codecs::decode_loosely)
+    }
+
+    /// Reads a chunk of a variable whose values lie elsewhere; `seen` gets its elements, since there are no stored
+    /// bytes of this file.
+    fn read_elsewhere(
+        &mut self,
+        source: &Source,
+        variable: usize,
+        chunk: u64,
+        seen: &mut dyn FnMut(ChunkPlace, &[u8]),
+    ) -> Result<(), EngineError> {
+        let is_open =
+            self.elsewhere.as_ref().is_some_and(|boxes| Arc::ptr_eq(&boxes.source().decoded, &source.decoded));
+        let mut boxes = match self.elsewhere.take().filter(|_| is_open) {
+            Some(boxes) => boxes,
+            None => Box::new(FileBoxes::new(source.clone(), MOST_OTHER_CHUNK_BYTES)),
+        };
+        let about = source.variable(variable);
+        let element_bytes = about.dtype.size_bytes().unwrap_or(1);
+        let region = Region::of_cell(&coordinates_of(chunk, &about.grid()), &about.chunk_shape, &about.shape);
+        let n_bytes = region.n_elements().saturating_mul(element_bytes.into());
+        let mut held = vec![0; usize::try_from(n_bytes).unwrap_or(0)];
+        boxes.read(variable, &region, &mut held)?;
+        seen(ChunkPlace { offset: chunk, length: n_bytes, skipped_steps: 0 }, &held);
+        self.made = crate::derived::padded(held, &region.shape, &about.chunk_shape, element_bytes as usize);
+        self.elsewhere = Some(boxes);
+        Ok(())
     }
 
     fn decoded<'a, T>(
@@ -254,7 +299,7 @@ impl ChunkReader {
             source: error,
         };
         match source.chunk(variable, chunk)? {
-            ChunkAt::Unwritten | ChunkAt::Object => Ok(None),
+            ChunkAt::Unwritten | ChunkAt::Object | ChunkAt::Elsewhere => Ok(None),
             ChunkAt::Inline => {
                 let Some(ChunkTable::Inline(bytes)) = source.decoded.manifest.tables.get(variable) else {
                     return Ok(None);
@@ -272,6 +317,13 @@ impl ChunkReader {
 }
 
 impl Source {
+    /// Whether the values of a variable are not in this file.
+    #[must_use]
+    pub fn lies_elsewhere(&self, variable: usize) -> bool {
+        let table = self.decoded.manifest.tables.get(variable);
+        self.store.is_none() && matches!(table, Some(ChunkTable::External(_) | ChunkTable::Virtual(_)))
+    }
+
     /// The digest of what the file says about itself: structure, attributes, places of chunks, small values.
     #[must_use]
     pub fn structure(&self) -> String {
@@ -287,6 +339,9 @@ impl Source {
                 }
                 None => String::new(),
             });
+        }
+        for other in self.others.iter() {
+            all.push_str(&format!("{:?}", (&other.name, other.identity())));
         }
         crate::identity::digest(all.as_bytes())
     }

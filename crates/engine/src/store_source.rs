@@ -58,6 +58,7 @@ pub fn open(root: &Path) -> Result<(Source, Vec<ArrayLayout>), EngineError> {
         values,
         derived: Vec::new(),
         store: Some(root.to_owned()),
+        others: Arc::default(),
     };
     Ok((source, layouts))
 }

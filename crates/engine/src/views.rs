@@ -8,13 +8,16 @@ use frazil_model::{
     attribute::AttributeValue,
     combine::{
         Combined, MustEqual,
+        derived::Origin,
         steps::{self, StepError, StepFault},
         view::FileView,
     },
-    dataset::Variable,
     dtype::DataType,
     layout::TargetArray,
-    recipe::each::Step,
+    recipe::{
+        Spanned,
+        each::{DimLabel, Step},
+    },
 };
 use serde::Serialize;
 
@@ -53,6 +56,7 @@ pub(crate) fn views(
     };
     let mut views: Vec<FileView> = sources.iter().map(view).collect();
     steps::apply_all(&mut views, &request.steps, &request.keys).map_err(|error| named_unread(sources, error))?;
+    label_by_key(&mut views, request)?;
     for (source, view) in sources.iter_mut().zip(&mut views) {
         source.derived = std::mem::take(&mut view.derived);
     }
@@ -82,7 +86,7 @@ pub(crate) fn views(
             let Err(problem) = check_readable(source, variable.source) else { continue };
             let EngineError::Unreadable { file, variable: path, reason } = problem else { return Err(problem) };
             // What is computed was asked for as well.
-            if is_wanted(&path) || is_wanted(&variable.path) || source.derived(variable.source).is_some() {
+            if is_wanted(&path) || is_wanted(&variable.path) || is_made(source, variable.source) {
                 return Err(EngineError::Unreadable { file, variable: path, reason });
             }
             gone.push(variable.path.clone());
@@ -93,6 +97,20 @@ pub(crate) fn views(
         view.variables.retain(|variable| !gone.contains(&variable.path));
     }
     Ok(views)
+}
+
+/// Gives files a dimension that none of them has: its label is a key of each.
+fn label_by_key(views: &mut [FileView], request: &Request) -> Result<(), EngineError> {
+    for (dimension, key) in &request.policies.label_keys {
+        let has_it = |view: &FileView| view.variables.iter().any(|one| one.axis_of(&dimension.value).is_some());
+        if views.iter().any(has_it) {
+            continue;
+        }
+        let label = Spanned::new(DimLabel::Key(key.value.clone()), key.at);
+        let step = Spanned::new(Step::AddDim { dimension: dimension.clone(), label }, dimension.at);
+        steps::apply_all(views, &[step], &request.keys)?;
+    }
+    Ok(())
 }
 
 /// A name that no file has may be there and not be readable: that is what to say then.
@@ -124,6 +142,18 @@ fn unread_attributes(source: &Source, view: &FileView) -> Vec<LeftOut> {
         .collect()
 }
 
+/// Whether a step of the recipe made this variable.
+fn is_made(source: &Source, number: usize) -> bool {
+    match source.derived(number) {
+        Some(derived) => match &derived.origin {
+            // The file itself is short; nobody asked for that.
+            Origin::Padded { input, .. } => is_made(source, input.source),
+            _ => true,
+        },
+        None => false,
+    }
+}
+
 /// What no chunk reader can read.
 fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
     if let Some(derived) = source.derived(number) {
@@ -136,10 +166,6 @@ fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
     if variable.path.contains(['\\', '\0']) || variable.path.split('/').any(|part| part == "." || part == "..") {
         return Err(source.unreadable(number, "its name cannot be a key of a Zarr store"));
     }
-    if let Some((name, length, full)) = shorter_dimension(source, variable) {
-        let reason = format!("it has {length} elements along `{name}`, whose length is {full}");
-        return Err(source.unreadable(number, &reason));
-    }
     match &variable.dtype {
         DataType::Unsupported { kind, .. } => {
             Err(source.unreadable(number, &format!("{kind} values have no place in Zarr")))
@@ -147,25 +173,11 @@ fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
         DataType::String if !source.values.contains_key(&number) => {
             Err(source.unreadable(number, "its texts are damaged or too many"))
         }
-        _ => source.chunk(number, 0).map(|_| ()),
+        _ => match crate::others::unreadable(source, number) {
+            Some(reason) => Err(source.unreadable(number, &reason)),
+            None => source.chunk(number, 0).map(|_| ()),
+        },
     }
-}
-
-/// A dimension of which the variable has only a beginning: the file was closed before all of it was written.
-fn shorter_dimension<'a>(source: &Source, variable: &'a Variable) -> Option<(&'a str, u64, u64)> {
-    let groups = &source.decoded.dataset.groups;
-    variable.dimensions.iter().zip(&variable.shape).find_map(|(name, length)| {
-        let is_above =
-            |path: &str| path == "/" || variable.group() == path || variable.group().starts_with(&format!("{path}/"));
-        let nearest = groups
-            .iter()
-            .filter(|group| is_above(&group.path))
-            .filter_map(|group| {
-                Some((group.path.len(), group.dimensions.iter().find(|dimension| dimension.name == *name)?))
-            })
-            .max_by_key(|(depth, _)| *depth)?;
-        (nearest.1.length > *length).then_some((name.as_str(), *length, nearest.1.length))
-    })
 }
 
 /// Takes out arrays whose type has no name in the format.

@@ -196,7 +196,7 @@ impl Case {
         let n_tasks = if target.shard_shape.is_some() { 1 } else { 2 };
         let pace = Pace { n_workers, n_tasks, task_bytes, n_encoders: n_workers, encoded_bytes };
         let targets = [target];
-        let job = Job { sources, combined: &combined, targets: &targets, tasks: &tasks, pace };
+        let job = Job { sources, combined: &combined, targets: &targets, tasks: &tasks, pace, grown: None };
         let kept = Kept::default();
         run(&job, &kept, &Progress::default(), &AtomicBool::new(false)).unwrap();
         kept.0.into_inner().unwrap()

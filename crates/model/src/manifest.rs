@@ -102,6 +102,23 @@ pub struct ChunkPlace {
     pub skipped_steps: u32,
 }
 
+impl Hyperslab {
+    /// Whether it goes on as far as there are elements: its count or its block is the largest number there is.
+    #[must_use]
+    pub const fn is_endless(&self) -> bool {
+        self.count == u64::MAX || self.block == u64::MAX
+    }
+}
+
+impl VirtualPart {
+    /// Whether its length follows from the other file. Its names are then as stored: `%b` stands for the number of a
+    /// block, `%%` for a percent sign.
+    #[must_use]
+    pub fn is_endless(&self) -> bool {
+        self.to.iter().chain(&self.from).any(Hyperslab::is_endless)
+    }
+}
+
 impl ChunkRanges {
     /// A table of one chunk.
     #[must_use]

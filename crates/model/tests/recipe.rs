@@ -181,7 +181,6 @@ fn nothing_is_guessed() {
 #[test]
 fn not_yet_names_the_line() {
     check("each:\n  - python: {file: a.py, call: f}", "line 6, column 5: `each.python` is not supported yet");
-    check("sources: {f: {glob: a, missing: fill}}", "line 4, column 33: `missing: fill` is not supported yet");
     check("sources: {f: {glob: a, fetch: {profile: me}}}", "line 4, column 32: `fetch.profile` is not supported yet");
     check("sources: {f: {doi: 10.5281/zenodo.1}}", "line 4, column 15: `sources.f.doi` is not supported yet");
     check("write: icechunk", "line 4, column 8: `write.icechunk` is not supported yet");

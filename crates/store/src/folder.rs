@@ -81,25 +81,22 @@ impl Folder {
     }
 
     fn put_with(&self, key: &str, bytes: &[u8], sync: fn(&File) -> io::Result<()>) -> Result<(), StoreError> {
+        let mut staged = self.stage(key, bytes.len() as u64)?;
+        staged.write(bytes)?;
+        staged.publish_with(sync)
+    }
+
+    /// Begins a file of `n_bytes` that is to become `key`, to be written piece by piece.
+    ///
+    /// # Errors
+    /// As for [`Self::put`].
+    pub fn stage(&self, key: &str, n_bytes: u64) -> Result<Staged, StoreError> {
         let target = self.path_of(key)?;
         // A key may be longer than a file's name may be, so the staging name is a number.
         let number = N_STAGED.fetch_add(1, Ordering::Relaxed);
-        let staged = self.root.join(STAGING).join(format!("{}-{number}", std::process::id()));
-        let n_bytes = bytes.len() as u64;
-        let failed = |path: &Path| {
-            let path = path.to_owned();
-            move |error| StoreError::writing(&path, n_bytes, error)
-        };
-        let write = || -> Result<(), StoreError> {
-            let mut file = create(&staged).map_err(failed(&target))?;
-            file.write_all(bytes).map_err(failed(&target))?;
-            sync(&file).map_err(failed(&target))?;
-            rename(&staged, &target).map_err(failed(&target))
-        };
-        write().inspect_err(|_| {
-            // What could not be finished is not left lying about; if even this fails, the next run clears staging.
-            let _ = fs::remove_file(&staged);
-        })
+        let path = self.root.join(STAGING).join(format!("{}-{number}", std::process::id()));
+        let file = create(&path).map_err(|error| StoreError::writing(&target, n_bytes, error))?;
+        Ok(Staged { file, path, target, n_bytes, is_published: false })
     }
 
     /// Reads the file of `key`; `None` if there is none.
@@ -168,6 +165,54 @@ impl Folder {
         }
         keys.sort_unstable();
         Ok(keys)
+    }
+}
+
+/// A file that nobody sees yet.
+#[derive(Debug)]
+pub struct Staged {
+    file: File,
+    path: PathBuf,
+    target: PathBuf,
+    n_bytes: u64,
+    is_published: bool,
+}
+
+impl Staged {
+    fn failed(&self, error: io::Error) -> StoreError {
+        StoreError::writing(&self.target, self.n_bytes, error)
+    }
+
+    /// Writes `bytes` behind what is there.
+    ///
+    /// # Errors
+    /// As for [`Folder::put`].
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.file.write_all(bytes).map_err(|error| self.failed(error))
+    }
+
+    /// Gives the file its name, once its bytes are on the disk.
+    ///
+    /// # Errors
+    /// As for [`Folder::put`].
+    pub fn publish(self) -> Result<(), StoreError> {
+        self.publish_with(File::sync_all)
+    }
+
+    fn publish_with(mut self, sync: fn(&File) -> io::Result<()>) -> Result<(), StoreError> {
+        sync(&self.file).map_err(|error| self.failed(error))?;
+        rename(&self.path, &self.target).map_err(|error| self.failed(error))?;
+        self.is_published = true;
+        Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        if !self.is_published {
+            // What could not be finished is not left lying about; if even this fails, the next run clears staging.
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 

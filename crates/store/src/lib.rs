@@ -13,6 +13,7 @@ mod open;
 pub mod profile;
 pub mod read;
 pub mod secret;
+mod settled;
 mod sign;
 pub mod steady;
 pub mod web;

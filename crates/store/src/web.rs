@@ -82,9 +82,11 @@ pub(crate) struct WebFile {
 
 /// What a server says to tell one state of a file from another.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-struct Marks {
-    etag: Option<String>,
-    modified: Option<String>,
+pub(crate) struct Marks {
+    /// Its `ETag`.
+    pub(crate) etag: Option<String>,
+    /// Its `Last-Modified`.
+    pub(crate) modified: Option<String>,
 }
 
 impl Marks {
@@ -103,7 +105,7 @@ impl Marks {
             .join("\n")
     }
 
-    fn from_state(state: &str) -> Self {
+    pub(crate) fn from_state(state: &str) -> Self {
         let find = |name| state.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
         Self { etag: find("etag "), modified: find("modified ") }
     }

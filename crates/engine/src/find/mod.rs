@@ -61,8 +61,19 @@ pub struct Found {
 pub struct Files {
     /// In their order.
     pub found: Vec<Found>,
-    /// Places of files that are not there, which the recipe allows.
-    pub absent: Vec<String>,
+    /// Files that are not there, which the recipe allows.
+    pub absent: Vec<Gone>,
+}
+
+/// A file that is not there and need not be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone {
+    /// Where it would be.
+    pub place: String,
+    /// What its name says.
+    pub keys: BTreeMap<String, KeyValue>,
+    /// What the recipe says of it.
+    pub missing: Missing,
 }
 
 /// Which files of each source are taken.
@@ -125,7 +136,7 @@ pub fn find(sources: &[recipe::source::Source], folder: &Path, pick: Pick) -> Re
         // What a folder or a page lists is there.
         let is_listed = matches!(source.kind, SourceKind::Glob(_) | SourceKind::Index(_));
         let found = match source.missing {
-            Missing::Skip if !is_listed => there(found, pick, &mut all.absent)?,
+            Missing::Skip | Missing::Fill if !is_listed => there(found, pick, source.missing, &mut all.absent)?,
             _ => pick.of(found.len()).into_iter().filter_map(|at| found.get(at).cloned()).collect(),
         };
         if found.is_empty() {
@@ -141,7 +152,7 @@ pub fn find(sources: &[recipe::source::Source], folder: &Path, pick: Pick) -> Re
 fn of_source(
     source: &recipe::source::Source,
     folder: &Path,
-    absent: &mut Vec<String>,
+    absent: &mut Vec<Gone>,
 ) -> Result<Vec<Found>, EngineError> {
     let mut found = Vec::new();
     let at = match &source.kind {
@@ -179,8 +190,8 @@ fn of_source(
             }
         };
         let names = match names {
-            Err(error) if source.missing == Missing::Skip && is_absence(&error) => {
-                absent.push(location.to_string());
+            Err(error) if source.missing != Missing::Error && is_absence(&error) => {
+                absent.push(Gone { place: location.to_string(), keys, missing: source.missing });
                 continue;
             }
             names => names?,
@@ -194,7 +205,9 @@ fn of_source(
         }
         if found.len() == n_before {
             match source.missing {
-                Missing::Skip => absent.push(location.to_string()),
+                missing @ (Missing::Skip | Missing::Fill) => {
+                    absent.push(Gone { place: location.to_string(), keys, missing });
+                }
                 Missing::Error => return Err(no_match(source, &location)),
             }
         }
@@ -272,13 +285,14 @@ fn is_absence(error: &EngineError) -> bool {
 }
 
 /// The files that are there, of those that are picked; the others are listed.
-fn there(files: Vec<Found>, pick: Pick, absent: &mut Vec<String>) -> Result<Vec<Found>, EngineError> {
+fn there(files: Vec<Found>, pick: Pick, missing: Missing, absent: &mut Vec<Gone>) -> Result<Vec<Found>, EngineError> {
+    let gone = |file: &Found| Gone { place: file.location.to_string(), keys: file.keys.clone(), missing };
     let Pick::Ends { first, last } = pick else {
         let mut kept = Vec::with_capacity(files.len());
         for (file, is_there) in files.iter().zip(are_there(&files)?) {
             match is_there {
                 true => kept.push(file.clone()),
-                false => absent.push(file.location.to_string()),
+                false => absent.push(gone(file)),
             }
         }
         return Ok(kept);
@@ -300,7 +314,7 @@ fn there(files: Vec<Found>, pick: Pick, absent: &mut Vec<String>) -> Result<Vec<
                 taken.insert(at, file.clone());
                 n_taken += 1;
             } else {
-                absent.push(file.location.to_string());
+                absent.push(gone(file));
             }
         }
         Ok(())

@@ -45,7 +45,7 @@ fn shown(files: Result<Files, EngineError>) -> String {
                 format!("{}{keys}", file.name)
             };
             let mut lines: Vec<String> = files.found.iter().map(one).collect();
-            lines.extend(files.absent.iter().map(|name| format!("absent {}", name.rsplit('/').next().unwrap())));
+            lines.extend(files.absent.iter().map(|gone| format!("absent {}", gone.place.rsplit('/').next().unwrap())));
             lines.join("\n")
         }
         Err(error) => format!("error {}: {error}", error.code()),

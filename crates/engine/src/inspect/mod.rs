@@ -114,7 +114,7 @@ fn named(names: &[String]) -> Result<Vec<Place>, EngineError> {
 
 /// Looks at all places, on several threads, in their order.
 fn all(places: &[Place], options: &Options<'_>) -> Vec<Result<Found, EngineError>> {
-    let index = Index::open(places, options.index);
+    let index = Index::open(places, options.memory_bytes, options.index);
     let next = AtomicUsize::new(0);
     let slots: Vec<Mutex<Option<Result<Found, EngineError>>>> = places.iter().map(|_| Mutex::new(None)).collect();
     let n_threads = options.n_threads.clamp(1, places.len().max(1));

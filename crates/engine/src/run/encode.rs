@@ -18,6 +18,7 @@ use frazil_model::{
 
 use crate::{
     error::EngineError,
+    grow::NOT_IN_SHARD,
     identity::{Digested, RangeSum},
     run::{
         Job,
@@ -28,9 +29,6 @@ use crate::{
     source::{ChunkAt, ChunkReader},
     strided::{self, Walk, c_strides},
 };
-
-/// The index entry of a chunk that is not in its shard (Zarr v3, sharding codec 1.0).
-const NOT_IN_SHARD: u64 = u64::MAX;
 
 /// Encodes units, reusing its buffers. One a thread.
 #[derive(Default)]
@@ -94,9 +92,15 @@ impl Order<'_> {
                     }
                     Some(buffer.take_whole())
                 }
-                ChunkKind::Passed { .. } | ChunkKind::LeftOut => None,
+                ChunkKind::Passed { .. } | ChunkKind::LeftOut | ChunkKind::Kept => None,
             })
             .collect()
+    }
+
+    /// The index of the shard before any chunk is added to it.
+    fn first_index(&self) -> Vec<(u64, u64)> {
+        let old = self.unit.old.as_ref().map(|old| old.index.clone());
+        old.unwrap_or_else(|| vec![(NOT_IN_SHARD, NOT_IN_SHARD); n_chunks_of(self.target())])
     }
 
     fn failed(&self, source: FormatError) -> EngineError {
@@ -157,7 +161,7 @@ impl Encoder {
             let fit = match order.target().shard_shape {
                 None => self.append(order, elements.first().and_then(Option::as_ref), &mut grant)?,
                 Some(_) => {
-                    let mut index = empty_index(order.target());
+                    let mut index = order.first_index();
                     match self.append_chunks(order, elements, &mut grant, &mut index)? {
                         Fit::Whole => self.append_index(order, &index, &mut grant)?,
                         Fit::TooLarge => Fit::TooLarge,
@@ -185,7 +189,7 @@ impl Encoder {
         let so_far = round.so_far.lock().unwrap_or_else(PoisonError::into_inner).take();
         let mut so_far = so_far.unwrap_or_else(|| ShardSoFar {
             encoded: order.room.take(order.room.most_bytes()),
-            index: empty_index(order.target()),
+            index: order.first_index(),
             read: Vec::new(),
         });
         let mut fit = self.append_chunks(order, elements, &mut so_far.encoded, &mut so_far.index)?;
@@ -228,6 +232,7 @@ impl Encoder {
     ) -> Result<Fit, EngineError> {
         let target = order.target();
         let grid = grid_of(target.unit_shape(), &target.chunk_shape);
+        let n_bytes_before = order.unit.old.as_ref().map_or(0, |old| old.n_bytes);
         for (chunk, elements) in order.chunks().zip(elements) {
             if elements.is_none() {
                 continue;
@@ -240,7 +245,7 @@ impl Encoder {
                 .map(|axis| chunk.region.start[axis] / target.chunk_shape[axis] - order.unit.at[axis] * grid[axis])
                 .collect();
             if let Some(entry) = usize::try_from(number_of(&at, &grid)).ok().and_then(|place| index.get_mut(place)) {
-                *entry = (begin as u64, (grant.bytes.len() - begin) as u64);
+                *entry = (n_bytes_before + begin as u64, (grant.bytes.len() - begin) as u64);
             }
         }
         Ok(Fit::Whole)
@@ -262,10 +267,6 @@ fn worst_bytes(n_bytes: usize) -> usize {
 
 fn n_chunks_of(target: &TargetArray) -> usize {
     usize::try_from(count(&grid_of(target.unit_shape(), &target.chunk_shape))).unwrap_or(0)
-}
-
-fn empty_index(target: &TargetArray) -> Vec<(u64, u64)> {
-    vec![(NOT_IN_SHARD, NOT_IN_SHARD); n_chunks_of(target)]
 }
 
 /// The stored bytes of a source chunk, inflated once to see that they are whole.

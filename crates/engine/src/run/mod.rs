@@ -30,6 +30,7 @@ use frazil_model::{
 
 use crate::{
     error::EngineError,
+    grow::Grown,
     identity::{Digested, RangeSum},
     progress::Progress,
     run::{
@@ -54,6 +55,8 @@ pub struct Job<'a> {
     pub tasks: &'a [Task],
     /// How it is run.
     pub pace: Pace,
+    /// Shards that are there already and get more chunks.
+    pub grown: Option<&'a Grown<'a>>,
 }
 
 /// How many things are done at a time.

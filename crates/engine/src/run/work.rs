@@ -15,6 +15,7 @@ use frazil_model::{
 
 use crate::{
     error::EngineError,
+    grow::OldShard,
     identity::RangeSum,
     run::{
         Job,
@@ -110,6 +111,8 @@ pub struct Unit {
     pub chunks: Vec<usize>,
     /// What was read of each file and counts for this unit.
     pub read: Mutex<Vec<(usize, RangeSum)>>,
+    /// The shard that is there already, if this is one that gets more chunks.
+    pub old: Option<OldShard>,
 }
 
 impl Unit {
@@ -151,6 +154,8 @@ pub enum ChunkKind {
     Texts,
     /// Nothing of it was ever written in a source: readers see the fill value without it.
     LeftOut,
+    /// It is in its shard already.
+    Kept,
 }
 
 impl Work {
@@ -180,7 +185,13 @@ impl Work {
         let is_cut = target.shard_shape.is_some() && unit_bytes > job.pace.task_bytes;
         let most = if is_cut { round_chunks(target, job.pace.task_bytes) } else { u64::MAX };
         let most = usize::try_from(most).unwrap_or(usize::MAX);
-        let (units, cells, n_all) = cells_of(task, target, n_before, most);
+        let (mut units, cells, n_all) = cells_of(task, target, n_before, most);
+        if let Some(grown) = job.grown {
+            for unit in &mut units {
+                unit.old = grown.old(task.array, &unit.at)?;
+            }
+        }
+        let is_kept = |region: &Region| job.grown.is_some_and(|grown| grown.keeps(task.array, region));
         let regions: Vec<Region> =
             cells.iter().map(|cell| Region::of_cell(cell, &target.chunk_shape, &target.shape)).collect();
         let mut places = Places::of(bounds(&cells, target.shape.len()));
@@ -208,14 +219,16 @@ impl Work {
             }
         }
         if !matches!(content, Content::Texts(_)) && !target.keeps_chunks {
-            let n_filled =
-                fillers.iter().filter(|(_, n_reads, _)| *n_reads > 0 || !target.leaves_out_unwritten).count();
+            let n_filled = (fillers.iter().zip(&regions))
+                .filter(|((_, n_reads, _), region)| (*n_reads > 0 || !target.leaves_out_unwritten) && !is_kept(region))
+                .count();
             pool.stock(n_filled, usize::try_from(target.chunk_bytes()).unwrap_or(usize::MAX));
         }
         let mut chunks = Vec::with_capacity(regions.len());
         for (region, (covered, n_reads, read)) in regions.into_iter().zip(fillers) {
             let single = read.filter(|_| n_reads == 1).and_then(|number| reads.get(number));
             let kind = match content {
+                _ if is_kept(&region) => ChunkKind::Kept,
                 Content::Texts(_) => ChunkKind::Texts,
                 Content::Inline(_) => filled(target, &region, pool, true),
                 Content::Pieces(_) if n_reads == 0 && target.leaves_out_unwritten => ChunkKind::LeftOut,
@@ -286,7 +299,7 @@ fn cells_of(task: &Task, target: &TargetArray, n_before: usize, most: usize) -> 
             }
             n_all += 1;
         }
-        units.push(Unit { at, chunks: (first..cells.len()).collect(), read: Mutex::default() });
+        units.push(Unit { at, chunks: (first..cells.len()).collect(), read: Mutex::default(), old: None });
     }
     (units, cells, n_all)
 }

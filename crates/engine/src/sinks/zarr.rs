@@ -16,6 +16,7 @@ use frazil_store::{folder::Folder, steady::Steady};
 
 use crate::{
     error::EngineError,
+    grow::Grown,
     identity::{Digested, RangeSum},
     journal::{Journal, Line, Stored},
     run::Sink,
@@ -159,6 +160,8 @@ pub struct ZarrSink<'a> {
     pub touched: Mutex<BTreeSet<String>>,
     /// When units reach the disk.
     pub syncing: Syncing,
+    /// Shards that are there already and get more chunks.
+    pub grown: Option<&'a Grown<'a>>,
 }
 
 /// When units reach the disk.
@@ -180,6 +183,14 @@ impl Sink for ZarrSink<'_> {
         read: &[(usize, RangeSum)],
     ) -> Result<(), EngineError> {
         let key = self.store.unit_key(array, at);
+        if let Some((grown, old)) = self.grown.and_then(|grown| Some((grown, grown.before(array, at)?))) {
+            let stored = match bytes {
+                Some(more) => grown.put(&key, old, more.bytes())?,
+                None => old.clone(),
+            };
+            note_folders(&key, &mut self.touched.lock().unwrap_or_else(PoisonError::into_inner));
+            return self.journal.note(&Line { key, bytes: Some(stored), read: read.to_vec() });
+        }
         if let Some(bytes) = bytes.map(|bytes| bytes.bytes()) {
             match &self.syncing {
                 Syncing::Each => self.folder.put(&key, bytes)?,

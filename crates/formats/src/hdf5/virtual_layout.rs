@@ -1,8 +1,8 @@
 //! Virtual datasets: boxes of an array that are filled from arrays of other files.
 //!
-//! Mappings come from a global heap object. Regular selections become [`VirtualPart`]s. It promises that an array is
-//! refused by name if its length depends on which files are there (`%b` in names, selections without end): its
-//! stored shape is only what some program saw last.
+//! Mappings come from a global heap object. Regular selections become [`VirtualPart`]s. Where the length of an array
+//! depends on which files are there (`%b` in names, selections without end), the parts are endless, with names as
+//! stored: the stored shape is only what some program saw last.
 
 use frazil_model::manifest::{Hyperslab, VirtualPart};
 
@@ -146,21 +146,45 @@ fn regular(cursor: &mut Cursor<'_>, number_bytes: usize) -> Result<Selection, Fo
     Ok(Selection::Regular(slabs.collect::<Result<_, _>>()?))
 }
 
-/// A list of blocks. One block is a regular selection; of several, the order of elements is not that of a box.
+/// A list of blocks, which is how older files store any selection. Those that are the product of a regular selection
+/// along each dimension are one; of others, the order of elements is not that of a box.
 fn irregular(cursor: &mut Cursor<'_>, number_bytes: usize) -> Result<Selection, FormatError> {
     let rank = rank(cursor)? as usize;
     let n_blocks = cursor.uint(number_bytes)?;
-    if n_blocks != 1 {
-        return Err(unsupported("virtual dataset", "it selects an irregular set of blocks"));
+    if n_blocks > MAX_PARTS {
+        return Err(too_large("blocks of a selection", n_blocks, MAX_PARTS));
     }
-    let starts = (0..rank).map(|_| cursor.uint(number_bytes)).collect::<Result<Vec<u64>, _>>()?;
-    let ends = (0..rank).map(|_| cursor.uint(number_bytes)).collect::<Result<Vec<u64>, _>>()?;
-    let slabs = starts.iter().zip(&ends).map(|(start, end)| {
-        let block = end.checked_sub(*start).and_then(|length| length.checked_add(1));
-        let block = block.ok_or_else(|| cursor.bad("a block that ends before it begins".into()))?;
-        Ok(Hyperslab { start: *start, stride: block, count: 1, block })
+    let mut axes: Vec<Vec<(u64, u64)>> = vec![Vec::new(); rank];
+    for _ in 0..n_blocks {
+        let starts = (0..rank).map(|_| cursor.uint(number_bytes)).collect::<Result<Vec<u64>, _>>()?;
+        let ends = (0..rank).map(|_| cursor.uint(number_bytes)).collect::<Result<Vec<u64>, _>>()?;
+        for (axis, (start, end)) in axes.iter_mut().zip(starts.iter().zip(&ends)) {
+            let block = end.checked_sub(*start).and_then(|length| length.checked_add(1));
+            axis.push((*start, block.ok_or_else(|| cursor.bad("a block that ends before it begins".into()))?));
+        }
+    }
+    let irregular = || unsupported("virtual dataset", "it selects an irregular set of blocks");
+    let mut n_product = 1_u64;
+    let mut slabs = Vec::with_capacity(rank);
+    for mut blocks in axes {
+        blocks.sort_unstable();
+        blocks.dedup();
+        n_product = n_product.saturating_mul(blocks.len() as u64);
+        slabs.push(regular_along(&blocks).ok_or_else(irregular)?);
+    }
+    // Blocks of a selection never lie over one another, so as many as the product are the product.
+    if n_product == n_blocks { Ok(Selection::Regular(slabs)) } else { Err(irregular()) }
+}
+
+/// Blocks along one dimension, sorted, as one selection, if they are equally long and far apart.
+fn regular_along(blocks: &[(u64, u64)]) -> Option<Hyperslab> {
+    let (start, block) = *blocks.first()?;
+    let stride = blocks.get(1).map_or(block, |(next, _)| next - start);
+    let is_regular = blocks.windows(2).all(|pair| match pair {
+        [(one, _), (next, length)] => next - one == stride && *length == block && stride >= block,
+        _ => true,
     });
-    Ok(Selection::Regular(slabs.collect::<Result<_, FormatError>>()?))
+    is_regular.then_some(Hyperslab { start, stride, count: blocks.len() as u64, block })
 }
 
 /// Adds the parts of one mapping.
@@ -185,10 +209,21 @@ fn spell_out(
     if to.len() != shape.len() {
         return Err(unsupported("virtual dataset", "a mapping has another number of dimensions than the array"));
     }
-    let is_endless = to.iter().chain(&from).any(|slab| slab.count == u64::MAX || slab.block == u64::MAX);
-    if is_endless || has_number(file) || has_number(variable) {
-        // The library looks at the other files each time to find how long such an array is.
-        return Err(unsupported("virtual dataset", "its length follows from files that it does not list one by one"));
+    let is_numbered = has_number(file) || has_number(variable);
+    let ends = |slabs: &[Hyperslab]| slabs.iter().filter(|slab| slab.is_endless()).count();
+    match (ends(&to), ends(&from), is_numbered) {
+        (0, 0, false) => {}
+        // Whoever has the other files can tell how long such an array is: the library looks at them each time.
+        (1, 1, false) | (1, 0, true) => {
+            parts.push(VirtualPart { file: file.to_owned(), variable: variable.to_owned(), from, to });
+            return Ok(());
+        }
+        _ => {
+            return Err(unsupported(
+                "virtual dataset",
+                "its length follows from files that it does not list one by one",
+            ));
+        }
     }
     add(parts, plain_name(file), plain_name(variable), from, to)
 }
@@ -222,6 +257,16 @@ fn plain_name(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn blocks_that_follow_regularly_are_one_selection() {
+        assert_eq!(
+            regular_along(&[(1, 2), (5, 2), (9, 2)]),
+            Some(Hyperslab { start: 1, stride: 4, count: 3, block: 2 })
+        );
+        assert_eq!(regular_along(&[(1, 2), (5, 2), (10, 2)]), None);
+        assert_eq!(regular_along(&[(1, 2), (5, 3)]), None);
+    }
 
     #[test]
     fn a_percent_sign_is_written_twice() {

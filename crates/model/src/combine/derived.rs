@@ -41,6 +41,13 @@ pub enum Origin {
         /// For each element along it, the element of `input` along the same dimension.
         indexes: Arc<Vec<u64>>,
     },
+    /// Those of another variable, which has fewer; behind its end, `pad`.
+    Padded {
+        /// The elements that are there.
+        input: Input,
+        /// One element, little-endian.
+        pad: Vec<u8>,
+    },
     /// `float64` computed from others, element by element.
     Computed {
         /// What is computed.
@@ -87,7 +94,7 @@ impl Derived {
     pub fn inputs(&self) -> Vec<usize> {
         match &self.origin {
             Origin::Held(_) => Vec::new(),
-            Origin::Picked { input, .. } => vec![input.source],
+            Origin::Picked { input, .. } | Origin::Padded { input, .. } => vec![input.source],
             Origin::Computed { inputs, .. } => inputs.iter().map(|(_, input)| input.source).collect(),
         }
     }

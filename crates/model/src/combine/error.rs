@@ -24,6 +24,10 @@ pub enum CombineError {
         "`{variable}` has no dimension `{along}`, and its values in `{file}` differ from those in `{first_file}`: {detail}"
     )]
     Static { variable: String, along: String, file: String, first_file: String, detail: String },
+    #[error("`{file}` is not there, and which labels of `{dimension}` it would have cannot be known: {reason}")]
+    AbsentLabels { dimension: String, file: String, reason: String },
+    #[error("no file has `{variable}` at `{dimension}` = {label}")]
+    Uncovered { variable: String, dimension: String, label: String },
     #[error("coordinate `{dimension}` of `{file}` does not match that of `{first_file}`: {detail}")]
     Coordinate { dimension: String, file: String, first_file: String, detail: String },
     #[error("`{file}` and `{first_file}` both hold `{dimension}` = {label}")]
@@ -99,6 +103,8 @@ impl Problem for CombineError {
                 Rule::Attributes => "combine.attributes",
             },
             Self::Absent { .. } => "combine.absent",
+            Self::AbsentLabels { .. } => "combine.absent-labels",
+            Self::Uncovered { .. } => "combine.uncovered",
             Self::Static { .. } => "combine.static",
             Self::Coordinate { .. } => "combine.coordinate",
             Self::Duplicate { .. } => "combine.duplicate",
@@ -127,6 +133,8 @@ impl Problem for CombineError {
             Self::Differs { rule: Rule::Attributes, .. } => "choose `differ: {attrs: drop_conflicts}`".into(),
             Self::Differs { .. } => "`frazil inspect` shows which files form which era; build them apart".into(),
             Self::Absent { variable, .. } => format!("leave it out with `drop: [{}]` (`--vars` on the command line), or build the files apart", variable.trim_start_matches('/')),
+            Self::AbsentLabels { .. } => "choose `missing: skip`, or name the key with `along: {DIMENSION: KEY}`".into(),
+            Self::Uncovered { .. } => "add the file that has it; `align: {DIMENSION: outer}` fills what no file has, `missing: fill` what files that are not there would bring".into(),
             Self::Static { variable, .. } => format!("leave it out with `drop: [{}]`, or build the files apart", variable.trim_start_matches('/')),
             Self::Coordinate { dimension, .. } => format!("if the difference does not matter: `align: {{{dimension}: {{tolerance: 1e-5}}}}` (`--align {dimension}=1e-5` on the command line)"),
             Self::Duplicate { .. } => "choose `duplicates: first` or `last` (`--duplicates first` on the command line)".into(),

@@ -10,6 +10,7 @@ use crate::{
         fill_after,
         labels::{Axis, Label, Run, join_labels, labels_of, runs_of},
         piece,
+        placing::{self, Holes, Placed},
         policy::{Alignment, Duplicates, Otherwise, Policies},
         statics,
         times::{self, Relation},
@@ -22,21 +23,27 @@ use crate::{
     time::{Calendar, Instant},
 };
 
+mod boxed;
+
 /// Values joined in memory may be this large; larger variables are read piece by piece.
 const MOST_INLINE_BYTES: usize = 64 << 20;
 
 /// Joins at least two files.
 pub(super) fn join(files: &[FileView], policies: &Policies) -> Result<Combined, CombineError> {
-    let is_outer = |how: &Alignment| *how == Alignment::Outer;
-    if is_outer(&policies.align.otherwise) || policies.align.dimensions.iter().any(|(_, how)| is_outer(how)) {
-        return Err(CombineError::NotYet { what: "`align: outer`".into() });
-    }
     let along = statics::growing_dimension(files, policies)?;
-    let mut joining =
-        Joining { files, policies, along: along.clone(), axis: None, owners: HashMap::new(), parts: Parts::default() };
+    let mut joining = Joining {
+        files,
+        policies,
+        along: along.clone(),
+        axis: None,
+        placed: Vec::new(),
+        owners: HashMap::new(),
+        parts: Parts::default(),
+    };
     if let Some(dimension) = &along {
         joining.place(dimension)?;
     }
+    joining.place_others()?;
     let mut paths: Vec<&str> = Vec::new();
     for variable in files.iter().flat_map(|file| &file.variables) {
         if !paths.contains(&variable.path.as_str()) {
@@ -45,6 +52,7 @@ pub(super) fn join(files: &[FileView], policies: &Policies) -> Result<Combined, 
     }
     let variables = paths.iter().map(|path| joining.variable(path)).collect::<Result<Vec<_>, _>>()?;
     let groups = joining.groups()?;
+    joining.check_lengths(&paths)?;
     statics::check_lengths(&variables)?;
     let labels = joining.axis.map(|axis| axis.labels);
     Ok(Combined {
@@ -62,6 +70,8 @@ struct Joining<'a> {
     policies: &'a Policies,
     along: Option<String>,
     axis: Option<Axis>,
+    /// Dimensions along which elements are placed box by box: further ones, and those that may have holes.
+    placed: Vec<Placed>,
     /// Who fills each place, by the set of files that have a variable.
     owners: HashMap<Vec<usize>, Rc<Vec<Run>>>,
     parts: Parts,
@@ -88,7 +98,12 @@ impl Joining<'_> {
             .files
             .iter()
             .map(|file| {
-                labels_of(file, dimension)?
+                let labels = labels_of(file, dimension)?;
+                // Where files are placed along other dimensions as well, one need not have this one.
+                let has_it = file.variables.iter().any(|variable| variable.axis_of(dimension).is_some());
+                let may_lack = !self.policies.also_along.is_empty() || self.holes(dimension) != Holes::Never;
+                labels
+                    .or_else(|| (may_lack && !has_it).then(Vec::new))
                     .ok_or_else(|| CombineError::NoLabels { dimension: dimension.to_owned(), file: file.name.clone() })
             })
             .collect::<Result<Vec<_>, _>>()?;
@@ -96,6 +111,88 @@ impl Joining<'_> {
         let axis = join_labels(dimension, self.files, &labels)?;
         self.check_steps(dimension, &axis)?;
         self.axis = Some(axis);
+        Ok(())
+    }
+
+    /// Puts the labels of further dimensions on axes: those that are joined as well, and those of which every file may
+    /// have others.
+    fn place_others(&mut self) -> Result<(), CombineError> {
+        let mut names: Vec<String> = self.policies.also_along.clone();
+        for name in self.files.iter().flat_map(|file| &file.variables).flat_map(|variable| &variable.dimensions) {
+            if self.policies.align.of(name) == Alignment::Outer && !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        for name in names {
+            if self.along.as_ref() == Some(&name) {
+                continue;
+            }
+            let labels = self.files.iter().map(|file| labels_of(file, &name)).collect::<Result<Vec<_>, _>>()?;
+            if labels.iter().all(Option::is_none) {
+                let known = self.policies.also_along.contains(&name);
+                let file = self.files.first().map(|file| file.name.clone()).unwrap_or_default();
+                match known {
+                    true => return Err(CombineError::NoLabels { dimension: name, file }),
+                    // Without labels there is nothing to place by: the lengths must agree.
+                    false => continue,
+                }
+            }
+            let has_dimension =
+                |file: &FileView| file.variables.iter().any(|variable| variable.axis_of(&name).is_some());
+            for (file, labels) in self.files.iter().zip(&labels) {
+                if labels.is_none() && has_dimension(file) {
+                    return Err(CombineError::NoLabels { dimension: name, file: file.name.clone() });
+                }
+            }
+            let labels: Vec<Vec<Label>> = labels.into_iter().map(Option::unwrap_or_default).collect();
+            self.check_calendars(&name, &labels)?;
+            let axis = join_labels(&name, self.files, &labels)?;
+            let holes = self.holes(&name);
+            self.placed.push(Placed { name, axis, holes });
+        }
+        if let (Some(name), Some(axis)) = (&self.along, &self.axis) {
+            let (name, holes) = (name.clone(), self.holes(name));
+            if holes != Holes::Never || !self.placed.is_empty() {
+                self.placed.insert(0, Placed { name, axis: axis.clone(), holes });
+            }
+        }
+        Ok(())
+    }
+
+    fn holes(&self, dimension: &str) -> Holes {
+        if self.policies.align.of(dimension) == Alignment::Outer {
+            return Holes::Anywhere;
+        }
+        match self.policies.fillable.iter().find(|(name, _)| name == dimension) {
+            Some((_, labels)) => Holes::At(labels.iter().cloned().collect()),
+            None => Holes::Never,
+        }
+    }
+
+    /// Along dimensions without places, all files must be equally long.
+    fn check_lengths(&self, paths: &[&str]) -> Result<(), CombineError> {
+        let is_placed =
+            |name: &String| self.along.as_ref() == Some(name) || self.placed.iter().any(|one| one.name == *name);
+        for path in paths {
+            let holders = self.holders(path)?;
+            let Some((first, rest)) = holders.split_first() else { continue };
+            for other in rest {
+                for (axis, name) in first.variable.dimensions.iter().enumerate().filter(|(_, name)| !is_placed(name)) {
+                    let (mine, theirs) = (first.variable.shape[axis], other.variable.shape[axis]);
+                    if mine != theirs {
+                        return Err(CombineError::Differs {
+                            rule: Rule::Length,
+                            variable: (*path).to_owned(),
+                            what: format!("dimension `{name}` of length"),
+                            file: self.files[other.file].name.clone(),
+                            value: theirs.to_string(),
+                            first_file: self.files[first.file].name.clone(),
+                            first_value: mine.to_string(),
+                        });
+                    }
+                }
+            }
+        }
         Ok(())
     }
 
@@ -189,6 +286,9 @@ impl Joining<'_> {
     fn variable(&mut self, path: &str) -> Result<CombinedVariable, CombineError> {
         let holders = self.holders(path)?;
         let Some(first) = holders.first() else { return Err(CombineError::NoFiles) };
+        if self.placed.iter().any(|placed| first.variable.axis_of(&placed.name).is_some()) {
+            return boxed::variable(self, path, &holders);
+        }
         let along = self.along.as_deref().and_then(|along| first.variable.axis_of(along));
         let (time, content, plan) = match along {
             None => {
@@ -440,6 +540,21 @@ fn same_slice(a: &ViewVariable, at_a: u64, b: &ViewVariable, at_b: u64, axis: us
     };
     match (slice(a, at_a), slice(b, at_b)) {
         (Some(x), Some(y)) => a.dtype == b.dtype && x == y && a.attributes.get("units") == b.attributes.get("units"),
+        _ => false,
+    }
+}
+
+/// Whether the boxes of two variables are the same to the bit; unknown values count as different.
+fn same_box((a, from_a): (&ViewVariable, &[u64]), (b, from_b): (&ViewVariable, &[u64]), shape: &[u64]) -> bool {
+    let cut = |variable: &ViewVariable, from: &[u64]| {
+        let values = variable.values.clone()?;
+        let part = (0, from.to_vec(), Region::whole(shape));
+        let empty = vec![0; variable.dtype.size_bytes().unwrap_or(1) as usize];
+        Some(placing::assembled(&[values], &[part], &[&variable.shape], shape, &empty))
+    };
+    let units = |variable: &ViewVariable| variable.attributes.get("units").cloned();
+    match (cut(a, from_a), cut(b, from_b)) {
+        (Some(x), Some(y)) => a.dtype == b.dtype && x == y && units(a) == units(b),
         _ => false,
     }
 }

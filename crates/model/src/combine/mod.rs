@@ -4,12 +4,15 @@
 //! decoded value is never an error; what would change one is refused unless a policy decides. Nothing is read here:
 //! small values were loaded before, large ones are described as pieces that the engine reads later.
 
+pub mod absent;
 pub mod attributes;
 pub mod derived;
 pub mod error;
 pub mod expect;
 pub mod join;
 pub mod labels;
+pub mod padding;
+mod placing;
 pub mod policy;
 pub mod statics;
 pub mod steps;
@@ -85,7 +88,8 @@ pub enum Content {
     Inline(Bytes),
     /// Texts.
     Texts(Vec<Option<String>>),
-    /// Boxes of files. They do not overlap and are sorted by their start along the growing dimension.
+    /// Boxes of files. They do not overlap and are sorted by their start along the growing dimension. What no box
+    /// fills holds the variable's fill value.
     Pieces(Vec<Piece>),
 }
 

@@ -2,6 +2,8 @@
 //!
 //! The words are the recipe's; this is what remains of them once names were checked against the files.
 
+use crate::{combine::labels::Label, recipe::span::Spanned};
+
 pub use crate::recipe::combine::{
     Align, Alignment, Differ, DifferAttrs, DifferDtype, DifferPacking, DifferTime, DifferUnits, Duplicates, Gaps,
     Otherwise,
@@ -12,6 +14,12 @@ pub use crate::recipe::combine::{
 pub struct Policies {
     /// The dimension that grows from file to file; `None`: the one whose labels differ.
     pub along: Option<String>,
+    /// Further dimensions along which elements are placed by label.
+    pub also_along: Vec<String>,
+    /// Keys that are the labels of a dimension that no file has.
+    pub label_keys: Vec<(Spanned<String>, Spanned<String>)>,
+    /// Labels of a dimension at which a file is known to be missing: what it would bring is filled.
+    pub fillable: Vec<(String, Vec<Label>)>,
     /// When the coordinates of two files are the same.
     pub align: Align,
     /// What may differ from file to file.

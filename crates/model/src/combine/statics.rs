@@ -40,6 +40,10 @@ pub(super) fn growing_dimension(files: &[FileView], policies: &Policies) -> Resu
     let mut leading = candidates.iter().filter(|(_, rank)| *rank == best);
     match (leading.next(), leading.next()) {
         (Some((name, _)), None) => Ok(Some(name.clone())),
+        // All of them are placed by label, whatever the files have.
+        (Some(_), Some(_)) if candidates.iter().all(|(name, _)| policies.align.of(name) == Alignment::Outer) => {
+            Ok(None)
+        }
         (Some(_), Some(_)) => {
             Err(CombineError::Ambiguous { candidates: candidates.into_iter().map(|(name, _)| name).collect() })
         }

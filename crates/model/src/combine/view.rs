@@ -9,7 +9,7 @@ use bytes::Bytes;
 use crate::{
     attribute::Attributes,
     codec::CodecChain,
-    combine::derived::Derived,
+    combine::{derived::Derived, padding},
     dataset::{Dataset, Group, Role, Variable},
     dtype::DataType,
     packing::{Packing, ValueRule},
@@ -89,7 +89,7 @@ pub enum ViewAxis {
 }
 
 impl FileView {
-    /// The file as it is.
+    /// The file as readers see it: a variable that is shorter than its dimensions is filled up.
     #[must_use]
     pub fn of(name: &str, dataset: &Dataset, values: &dyn Fn(usize) -> Option<Arc<Values>>) -> Self {
         let variables = dataset
@@ -99,13 +99,15 @@ impl FileView {
             .filter(|(_, variable)| variable.role == Role::Variable)
             .map(|(source, variable)| ViewVariable::of(source, variable, values(source)))
             .collect();
-        Self {
+        let mut view = Self {
             name: name.to_owned(),
             groups: dataset.groups.clone(),
             variables,
             n_sources: dataset.variables.len(),
             derived: Vec::new(),
-        }
+        };
+        padding::pad(&mut view, dataset);
+        view
     }
 
     /// The variable at `path`.

@@ -45,7 +45,7 @@ pub enum Merge {
 }
 
 /// When coordinates are the same.
-#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Align {
     /// For every dimension that is not listed.
     pub otherwise: Alignment,
@@ -62,7 +62,7 @@ impl Align {
 }
 
 /// How the labels of two files are compared.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 pub enum Alignment {
     /// Equal to the bit.
     #[default]

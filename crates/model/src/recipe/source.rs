@@ -120,6 +120,8 @@ pub enum Missing {
     Error,
     /// Go on without it, and list it.
     Skip,
+    /// Fill what it would have brought, and list it.
+    Fill,
 }
 
 /// How gently to fetch.
@@ -307,11 +309,8 @@ fn check_keys(source: &Source, problems: &mut Problems) {
 }
 
 fn missing(node: &Node, problems: &mut Problems) -> Option<Missing> {
-    if node.text() == Some("fill") || node.map().is_some() {
-        problems.not_yet(node.at, "missing: fill");
-        return None;
-    }
-    word(node, "missing", &[("error", Missing::Error), ("skip", Missing::Skip)], problems)
+    let words = [("error", Missing::Error), ("skip", Missing::Skip), ("fill", Missing::Fill)];
+    word(node, "missing", &words, problems)
 }
 
 fn keys(node: &Node, problems: &mut Problems) -> Vec<Key> {

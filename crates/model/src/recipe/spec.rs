@@ -2,7 +2,7 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     codec::{ByteOrder, Codec, CodecChain},
@@ -217,11 +217,11 @@ impl fmt::Display for CodecSpec {
 }
 
 /// What is taken along each named coordinate, by label: `time=2000/2010,lat=-10/10,depth=5`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Selection(pub Vec<(Spanned<String>, Pick)>);
 
 /// Labels that are taken.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Pick {
     /// One label; of times all that begin so: `2000` is the whole year.
     At(Label),
@@ -230,7 +230,7 @@ pub enum Pick {
 }
 
 /// A label as written. Whether it is a number or a time, the coordinate decides.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Label(pub String);
 
 impl Label {

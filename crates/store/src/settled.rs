@@ -1,0 +1,101 @@
+//! Whether a fingerprint can be relied on: whether any later change of the file would show in it.
+//!
+//! A file that changes twice within one tick of its clock may have the same times after both. So times count only if
+//! they lie well before the moment at which they were looked at. It promises to say "no" in doubt.
+
+use std::time::{Duration, SystemTime};
+
+use crate::{read::Fingerprint, web::Marks};
+
+/// The coarsest tick of a file system's clock: FAT counts two seconds at a time.
+const FILE_TICK: Duration = Duration::from_secs(2);
+
+/// A web server's clock may differ from ours, and it tells times in seconds (RFC 9110, section 8.8.2.2).
+const WEB_TICK: Duration = Duration::from_secs(60);
+
+impl Fingerprint {
+    /// Whether a change after `now` would show in it. `now` is a moment before the fingerprint was taken.
+    #[must_use]
+    pub fn is_settled(&self, now: SystemTime) -> bool {
+        let is_before = |time: Option<SystemTime>, tick| {
+            time.and_then(|time| time.checked_add(tick)).is_some_and(|time| time < now)
+        };
+        if let Some((modified, changed)) = times_of_file(&self.state) {
+            return is_before(Some(modified), FILE_TICK) && is_before(Some(changed), FILE_TICK);
+        }
+        let marks = Marks::from_state(&self.state);
+        match &marks.etag {
+            // A weak tag stays the same through changes that its server holds to be of no weight.
+            Some(etag) if !etag.starts_with("W/") => true,
+            _ => is_before(marks.modified.as_deref().and_then(web_date), WEB_TICK),
+        }
+    }
+}
+
+/// When a file on this machine was modified and changed, if the state is of one.
+fn times_of_file(state: &str) -> Option<(SystemTime, SystemTime)> {
+    let mut parts = state.split('/');
+    let (modified, changed, inode) = (parts.next()?, parts.next()?, parts.next()?);
+    inode.parse::<u64>().ok()?;
+    Some((time(modified)?, time(changed)?))
+}
+
+/// Reads `seconds.nanoseconds` since 1970; what is before that is long ago.
+fn time(text: &str) -> Option<SystemTime> {
+    let (seconds, nanoseconds) = text.split_once('.')?;
+    let seconds = u64::try_from(seconds.parse::<i64>().ok()?).unwrap_or(0);
+    SystemTime::UNIX_EPOCH.checked_add(Duration::new(seconds, nanoseconds.parse().ok().filter(|n| *n < 1_000_000_000)?))
+}
+
+/// Reads `Sun, 06 Nov 1994 08:49:37 GMT`, the one form that servers may write (RFC 9110, section 5.6.7).
+fn web_date(text: &str) -> Option<SystemTime> {
+    const MONTHS: &str = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    let mut words = text.split_ascii_whitespace().skip(1);
+    let day: u64 = words.next()?.parse().ok().filter(|day| (1..=31).contains(day))?;
+    let month = words.next().filter(|name| name.len() == 3)?;
+    let month = MONTHS.find(month).filter(|at| at % 3 == 0)? as u64 / 3;
+    let year: u64 = words.next()?.parse().ok().filter(|year| (1970..10_000).contains(year))?;
+    let mut clock = words.next()?.split(':').map(|part| part.parse::<u64>().ok().filter(|part| *part <= 60));
+    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
+    if words.next() != Some("GMT") {
+        return None;
+    }
+    let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    let before: u64 = (1970..year).map(|year| if is_leap(year) { 366 } else { 365 }).sum();
+    let days_of_months = [31, if is_leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let in_year: u64 = days_of_months.iter().take(usize::try_from(month).ok()?).sum();
+    let days = before + in_year + day - 1;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(((days * 24 + hour) * 60 + minute) * 60 + second))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(state: &str, now: u64, expected: bool) {
+        let fingerprint = Fingerprint { size_bytes: 1, state: state.into() };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(now);
+        assert_eq!(fingerprint.is_settled(now), expected, "{state:?}");
+    }
+
+    #[test]
+    fn times_count_once_they_are_past() {
+        check("1000.000000005/1000.000000000/7", 1003, true);
+        check("1000.000000005/1000.000000000/7", 1002, false);
+        check("900.000000000/1001.500000000/7", 1003, false);
+        // A file from the future says nothing.
+        check("5000.000000000/1000.000000000/7", 1003, false);
+        check("", 1003, false);
+    }
+
+    #[test]
+    fn a_strong_tag_counts_and_a_weak_one_only_with_a_date() {
+        check("etag \"abc\"", 0, true);
+        check("etag W/\"abc\"", 1 << 40, false);
+        check("etag W/\"abc\"\nmodified Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777 + 61, true);
+        check("modified Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777 + 60, false);
+        check("modified Thu, 29 Feb 2024 23:59:59 GMT", 1_709_251_199 + 61, true);
+        check("modified yesterday", 1 << 40, false);
+    }
+}
