@@ -10,7 +10,7 @@ use frazil_engine::{
     build::{Running, request, target},
     find::{Gone, Pick},
     index::IndexUse,
-    make::{How, Stage, make},
+    make::{How, Stage, Watch, make},
     parts::Part,
     progress::Progress,
 };
@@ -18,7 +18,11 @@ use frazil_model::{
     location::Location,
     plan::Limits,
     problem::{Exit, Problem},
-    recipe::{Recipe, parse, source::Missing, write::Write},
+    recipe::{
+        Recipe, parse,
+        source::Missing,
+        write::{Mode, Write},
+    },
     report::{ErrorReport, Report},
 };
 
@@ -37,17 +41,26 @@ pub fn run(words: &Build, talk: &Talk, stop: &AtomicBool) -> Result<Answer, Engi
         Err(answer) => return Ok(*answer),
     };
     let mut all = Answer { report: Report::of("build"), text: String::new() };
+    let mut n_done = 0;
     for recipe in &recipes {
-        let answer = one(recipe, recipes.len(), &path, words, talk, stop)?;
-        if recipes.len() == 1 {
-            return Ok(answer);
-        }
+        let answer = match one(recipe, recipes.len(), &path, words, talk, stop) {
+            Err(error) if recipes.len() == 1 || matches!(error, EngineError::Interrupted { .. }) => return Err(error),
+            Err(error) => Answer::failed("build", ErrorReport::of(&error)),
+            Ok(answer) if recipes.len() == 1 => return Ok(answer),
+            Ok(answer) => answer,
+        };
+        n_done += usize::from(answer.report.ok);
         all.text.push_str(&answer.text);
         all.report.items.push(serde_json::to_value(&answer.report).unwrap_or_default());
         all.report.warnings.extend(answer.report.warnings);
         if let Some(error) = answer.report.error {
             all.report.fail(error);
         }
+    }
+    if let (Some(first), true) = (&mut all.report.error, n_done > 0) {
+        first.message =
+            format!("{n_done} of {} recipes were built; of the others the first: {}", recipes.len(), first.message);
+        first.exit = Exit::Partly.code();
     }
     Ok(all)
 }
@@ -76,12 +89,18 @@ fn one(
     };
     let counters = Progress::default();
     let stage = stage(words);
+    let Write::Zarr(write) = &recipe.write;
+    if words.overwrite && write.mode == Mode::Extend {
+        return Err(EngineError::OverwritesExtended { id: recipe.id.value.clone() });
+    }
     let report = progress::shown(talk, &counters, || {
         let (request, mut how, absent) = request(recipe, &running)?;
         if words.overwrite {
             how = How::Replace;
         }
-        let mut report = make("build", &request, (how, stage), &counters, stop)?;
+        let planned = |report: &Report| made::announce(report, write.format, &recipe.id.value, talk);
+        let watch = Watch { progress: &counters, stop, planned: &planned };
+        let mut report = make("build", &request, (how, stage), watch)?;
         for Gone { place, missing, .. } in absent {
             let what =
                 if missing == Missing::Fill { "; what it would have brought is filled" } else { " and was skipped" };
@@ -90,7 +109,6 @@ fn one(
         Ok(report)
     })
     .map_err(made::with_resume_command)?;
-    let Write::Zarr(write) = &recipe.write;
     let text = made::text(&report, write.format, talk);
     let text = if text.is_empty() { text } else { format!("{}: {text}", recipe.id.value) };
     Ok(Answer { report, text })

@@ -6,7 +6,7 @@ use frazil_engine::{
     EngineError,
     find::typed,
     index::IndexUse,
-    make::{How, Stage, make},
+    make::{How, Stage, Watch, make},
     prepare::Request,
     progress::Progress,
 };
@@ -16,6 +16,7 @@ use frazil_model::{
     location::Location,
     plan::Limits,
     recipe::{Spanned, each::Step},
+    report::Report,
 };
 use serde_json::json;
 
@@ -32,8 +33,11 @@ pub fn run(words: &Convert, talk: &Talk, stop: &AtomicBool) -> Result<Answer, En
     let how = if words.overwrite { How::Replace } else { How::Create };
     let stage = if words.dry_run { Stage::DryRun } else { Stage::All };
     let counters = Progress::default();
-    let report = progress::shown(talk, &counters, || make("convert", &request, (how, stage), &counters, stop))
-        .map_err(made::with_resume_command)?;
+    let report = progress::shown(talk, &counters, || {
+        let planned = |report: &Report| made::announce(report, words.zarr_format, "", talk);
+        make("convert", &request, (how, stage), Watch { progress: &counters, stop, planned: &planned })
+    })
+    .map_err(made::with_resume_command)?;
     let text = made::text(&report, words.zarr_format, talk);
     Ok(Answer { report, text })
 }

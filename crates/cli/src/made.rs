@@ -26,11 +26,38 @@ pub fn text(report: &Report, format: ZarrFormat, talk: &Talk) -> String {
     let number = |name: &str| report.totals.get(name).and_then(Value::as_u64).unwrap_or(0);
     let more = |name: &str| report.more.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let store = more("store");
+    let plan = plan(report, format);
+    match more("outcome").as_str() {
+        "planned" => plan,
+        // Whoever wants quiet asked for the store and for nothing else.
+        _ if talk.quiet => String::new(),
+        "nothing-new" => format!("{store} holds every label already\n"),
+        "plan-saved" => format!("{plan}saved in {store}; do its parts with --part 1/N …, then --finish\n"),
+        "part-done" => "part done; when all are: --finish\n".to_owned(),
+        "already-there" => {
+            format!("{store} is there already, made of the same files: nothing was written\n{}", snippet(&store))
+        }
+        _ if number("written_bytes") == 0 => format!("finished {store}\n{}", snippet(&store)),
+        _ => format!("wrote {} · {}\n{}", bytes(number("written_bytes")), store, snippet(&store)),
+    }
+}
+
+/// Says what will be done, before it is done.
+pub fn announce(report: &Report, format: ZarrFormat, id: &str, talk: &Talk) {
+    if !talk.quiet && !talk.json {
+        let id = if id.is_empty() { String::new() } else { format!("{id}: ") };
+        talk.say(format!("{id}{}", plan(report, format)).trim_end());
+    }
+}
+
+/// The plan in one line.
+fn plan(report: &Report, format: ZarrFormat) -> String {
+    let number = |name: &str| report.totals.get(name).and_then(Value::as_u64).unwrap_or(0);
     let version = match format {
         ZarrFormat::V2 => 2,
         ZarrFormat::V3 => 3,
     };
-    let plan = format!(
+    format!(
         "plan: {} · {} → zarr {version}, {} arrays in {} chunks ({} decoded) · {} tasks · memory up to {}\n",
         if number("files") == 1 { "1 file".to_owned() } else { format!("{} files", number("files")) },
         match number("read_bytes") {
@@ -42,20 +69,7 @@ pub fn text(report: &Report, format: ZarrFormat, talk: &Talk) -> String {
         bytes(number("decoded_bytes")),
         number("tasks"),
         bytes(number("peak_memory_bytes")),
-    );
-    match more("outcome").as_str() {
-        "planned" => plan,
-        // Whoever wants quiet asked for the store and for nothing else.
-        _ if talk.quiet => String::new(),
-        "nothing-new" => format!("{store} holds every label already\n"),
-        "plan-saved" => format!("{plan}saved in {store}; do its parts with --part 1/N …, then --finish\n"),
-        "part-done" => "part done; when all are: --finish\n".to_owned(),
-        "already-there" => {
-            format!("{store} is there already, made of the same files: nothing was written\n{}", snippet(&store))
-        }
-        _ if number("written_bytes") == 0 => format!("{plan}finished {store}\n{}", snippet(&store)),
-        _ => format!("{plan}wrote {} · {}\n{}", bytes(number("written_bytes")), store, snippet(&store)),
-    }
+    )
 }
 
 /// What opens the store, to be pasted.

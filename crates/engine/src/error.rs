@@ -48,6 +48,10 @@ pub enum EngineError {
     Exists { path: PathBuf, what: String },
     #[error("`{}` is in the way: {what}", path.display())]
     NotAStore { path: PathBuf, what: String },
+    #[error("recipe `{id}` extends its store, and `--overwrite` would leave only what its sources hold now")]
+    OverwritesExtended { id: String },
+    #[error("`{file}` is not what it was when the plan was saved")]
+    ChangedSincePlan { file: String },
     #[error("`{}` holds unfinished work of another plan", path.display())]
     OtherPlan { path: PathBuf },
     #[error("`{}` is not a store that frazil wrote: {reason}", path.display())]
@@ -114,7 +118,8 @@ impl Problem for EngineError {
             Self::NotAStore { .. } => "target.not-a-store",
             Self::OtherPlan { .. } => "target.other-plan",
             Self::NotOurs { .. } => "target.not-ours",
-            Self::Changed { .. } => "source.changed",
+            Self::Changed { .. } | Self::ChangedSincePlan { .. } => "source.changed",
+            Self::OverwritesExtended { .. } => "target.extended",
             Self::NoMatch { .. } | Self::NoMatchIn { .. } | Self::NoData { .. } => "source.no-match",
             Self::OddName { .. } => "source.odd-name",
             Self::NoFiles { .. } => "source.no-files",
@@ -175,6 +180,13 @@ impl Problem for EngineError {
                 path.display()
             ),
             Self::NotOurs { .. } => "name a store that `frazil build` or `frazil convert` finished".into(),
+            Self::OverwritesExtended { .. } => {
+                "if all that the store should hold is among the sources, say `mode: replace` in the recipe".into()
+            }
+            Self::ChangedSincePlan { .. } => {
+                "save the plan anew with `--plan-only`, then do its parts: what was done from other bytes is done again"
+                    .into()
+            }
             Self::Changed { .. } => "run the command again: it starts from the file as it is now".into(),
             Self::NoMatch { .. } => {
                 "patterns know `*`, `?`, `[…]` and `**`; quote them so that the shell leaves them alone".into()

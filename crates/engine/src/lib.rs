@@ -35,6 +35,7 @@ pub mod run;
 pub mod scan;
 pub mod sinks;
 pub mod source;
+pub mod standing;
 pub mod store;
 pub mod store_source;
 pub mod strided;

@@ -48,6 +48,17 @@ pub enum Stage {
     Finish,
 }
 
+/// Who watches a run.
+#[derive(Clone, Copy)]
+pub struct Watch<'a> {
+    /// Counts what is done.
+    pub progress: &'a Progress,
+    /// Set when it is to end.
+    pub stop: &'a AtomicBool,
+    /// Hears the plan before anything is written.
+    pub planned: &'a dyn Fn(&Report),
+}
+
 /// Makes a store and reports on it.
 ///
 /// # Errors
@@ -56,39 +67,12 @@ pub fn make(
     verb: &str,
     request: &Request,
     (how, stage): (How, Stage),
-    progress: &Progress,
-    stop: &AtomicBool,
+    watch: Watch<'_>,
 ) -> Result<Report, EngineError> {
     let mut report = Report::of(verb);
     report.more.insert("store".into(), json!(request.target.display().to_string()));
     if how == How::Extend && matches!(stage, Stage::All | Stage::DryRun) {
-        let ready = extend::prepare_extension(request)?;
-        match &ready {
-            Ready::Create(prepared) => tell(&mut report, prepared),
-            Ready::Extend(extension) => tell(&mut report, &extension.prepared),
-            Ready::NothingNew => {}
-        }
-        if let Ready::Create(prepared) = &ready {
-            expect::check(&request.expect, prepared)?;
-            if !is_made(request, prepared)? {
-                expect::check_values(&request.expect, prepared, stop)?;
-            }
-        }
-        if let Ready::Extend(extension) = &ready {
-            expect::check(&request.expect, &extension.prepared)?;
-            expect::check_values(&request.expect, &extension.prepared, stop)?;
-        }
-        if stage == Stage::DryRun {
-            report.dry_run = true;
-            report.more.insert(
-                "outcome".into(),
-                json!(if matches!(ready, Ready::NothingNew) { "nothing-new" } else { "planned" }),
-            );
-            return Ok(report);
-        }
-        let outcome = extend::extend(request, &ready, progress, stop)?;
-        finish(&mut report, outcome, progress);
-        return Ok(report);
+        return extended(report, request, stage, watch);
     }
     let mut prepared = prepare(request)?;
     expect::check(&request.expect, &prepared)?;
@@ -99,33 +83,71 @@ pub fn make(
         Stage::DryRun | Stage::PlanOnly => false,
     };
     if !is_checked {
-        expect::check_values(&request.expect, &prepared, stop)?;
+        expect::check_values(&request.expect, &prepared, watch.stop)?;
     }
     tell(&mut report, &prepared);
+    let said = |mut report: Report, outcome: &str| {
+        report.more.insert("outcome".into(), json!(outcome));
+        Ok(report)
+    };
     let outcome = match stage {
         Stage::DryRun => {
             report.dry_run = true;
-            report.more.insert("outcome".into(), json!("planned"));
-            return Ok(report);
+            let is_there = look(request, &prepared, how)? == Outcome::AlreadyThere;
+            return said(report, if is_there { "already-there" } else { "planned" });
         }
-        Stage::PlanOnly => {
-            parts::plan_only(request, &prepared)?;
-            report.more.insert("outcome".into(), json!("plan-saved"));
-            return Ok(report);
-        }
+        Stage::PlanOnly => match parts::plan_only(request, &prepared)? {
+            Outcome::Written => return said(report, "plan-saved"),
+            Outcome::AlreadyThere => return said(report, "already-there"),
+        },
         Stage::Part(part) => {
-            parts::part(request, &prepared, part, progress, stop)?;
-            report.more.insert("outcome".into(), json!("part-done"));
-            return Ok(report);
+            (watch.planned)(&report);
+            parts::part(request, &prepared, part, watch.progress, watch.stop)?;
+            return said(report, "part-done");
         }
         Stage::Finish => parts::finish(request, &prepared)?,
-        Stage::All if how == How::Replace => publish::replace(request, &prepared, progress, stop)?,
-        Stage::All => publish::create(request, &prepared, progress, stop)?,
+        Stage::All => {
+            (watch.planned)(&report);
+            match how {
+                How::Replace => publish::replace(request, &prepared, watch.progress, watch.stop)?,
+                _ => publish::create(request, &prepared, watch.progress, watch.stop)?,
+            }
+        }
     };
-    finish(&mut report, outcome, progress);
+    finish(&mut report, outcome, watch.progress);
     if let (Some(fraction), Outcome::Written) = (sample_fraction(&request.expect), outcome) {
-        compare_sample(&mut report, request, &mut prepared, fraction, stop)?;
+        compare_sample(&mut report, request, &mut prepared, fraction, watch.stop)?;
     }
+    Ok(report)
+}
+
+/// Adds what is new to a store, or makes it.
+fn extended(mut report: Report, request: &Request, stage: Stage, watch: Watch<'_>) -> Result<Report, EngineError> {
+    let ready = extend::prepare_extension(request)?;
+    let prepared = match &ready {
+        Ready::Create(prepared) => Some(&**prepared),
+        Ready::Extend(extension) => Some(&extension.prepared),
+        Ready::NothingNew => None,
+    };
+    if let Some(prepared) = prepared {
+        tell(&mut report, prepared);
+        expect::check(&request.expect, prepared)?;
+        let is_there = matches!(ready, Ready::Create(_)) && is_made(request, prepared)?;
+        if !is_there {
+            expect::check_values(&request.expect, prepared, watch.stop)?;
+        }
+    }
+    if stage == Stage::DryRun {
+        report.dry_run = true;
+        let outcome = if prepared.is_some() { "planned" } else { "nothing-new" };
+        report.more.insert("outcome".into(), json!(outcome));
+        return Ok(report);
+    }
+    if prepared.is_some() {
+        (watch.planned)(&report);
+    }
+    let outcome = extend::extend(request, &ready, watch.progress, watch.stop)?;
+    finish(&mut report, outcome, watch.progress);
     Ok(report)
 }
 
@@ -133,6 +155,17 @@ pub fn make(
 fn is_made(request: &Request, prepared: &Prepared) -> Result<bool, EngineError> {
     let found = standing(&Folder::new(request.target.clone()))?;
     Ok(matches!(found, Standing::Published(receipt) if receipt.plan == prepared.hash))
+}
+
+/// What a run would come to, or what would stand in its way.
+fn look(request: &Request, prepared: &Prepared, how: How) -> Result<Outcome, EngineError> {
+    let folder = Folder::new(request.target.clone());
+    match how {
+        How::Replace => publish::check_replaceable(request)?,
+        _ if publish::is_made(prepared, &folder)? => return Ok(Outcome::AlreadyThere),
+        _ => {}
+    }
+    Ok(Outcome::Written)
 }
 
 /// Compares a share of the store with the sources, read anew.

@@ -49,7 +49,16 @@ pub fn plan_only(request: &Request, prepared: &Prepared) -> Result<Outcome, Engi
         Standing::Unfinished { plan } if plan != prepared.hash => {
             Err(EngineError::OtherPlan { path: folder.root().to_owned() })
         }
-        Standing::Unfinished { .. } => Ok(Outcome::Written),
+        Standing::Unfinished { .. } => {
+            // What was done from files that are others now is done again.
+            if saved(&folder, prepared).is_err() {
+                let lock = lock(&folder, Sharing::Alone)?;
+                publish::forget_changed(prepared, &folder)?;
+                save_plan(&folder, prepared)?;
+                drop(lock);
+            }
+            Ok(Outcome::Written)
+        }
         Standing::Nothing => {
             let lock = lock(&folder, Sharing::Plan(&prepared.hash))?;
             save_plan(&folder, prepared)?;
@@ -94,6 +103,7 @@ pub fn finish(request: &Request, prepared: &Prepared) -> Result<Outcome, EngineE
     let lock = lock(&folder, Sharing::Alone)?;
     let store = store_of(request, prepared);
     let documents = store.documents()?;
+    check_units(&folder)?;
     // Other processes put the units: every folder of theirs is synced here.
     let touched = crate::journal::done(&folder)?
         .keys()
@@ -105,6 +115,17 @@ pub fn finish(request: &Request, prepared: &Prepared) -> Result<Outcome, EngineE
     Ok(Outcome::Written)
 }
 
+/// Whether every unit that a part put is there as it was put.
+fn check_units(folder: &Folder) -> Result<(), EngineError> {
+    let done = crate::journal::done(folder)?;
+    let n_done = done.len();
+    let whole = publish::trusted(folder, done.clone())?;
+    match done.into_keys().find(|key| !whole.contains_key(key)) {
+        Some(key) if whole.len() < n_done => Err(EngineError::Missing { key }),
+        _ => Ok(()),
+    }
+}
+
 /// The plan that lies beside the store, if it is this one and its files are as they were.
 fn saved(folder: &Folder, prepared: &Prepared) -> Result<SavedPlan, EngineError> {
     let no_plan = |reason: &str| EngineError::NoPlan { path: folder.root().to_owned(), reason: reason.to_owned() };
@@ -112,8 +133,7 @@ fn saved(folder: &Folder, prepared: &Prepared) -> Result<SavedPlan, EngineError>
     let saved: SavedPlan = serde_json::from_slice(&bytes).map_err(|error| no_plan(&error.to_string()))?;
     for ((name, state), source) in saved.sources.iter().zip(&prepared.sources) {
         if *name != source.name || *state != source.fingerprint {
-            let reason = "it is not what it was when the plan was saved".to_owned();
-            return Err(EngineError::Changed { file: source.name.clone(), reason });
+            return Err(EngineError::ChangedSincePlan { file: source.name.clone() });
         }
     }
     if saved.plan != prepared.hash || saved.sources.len() != prepared.sources.len() {

@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::ErrorKind,
     sync::{Mutex, PoisonError, atomic::AtomicBool},
     time::SystemTime,
 };
@@ -35,39 +34,25 @@ use crate::{
     prepare::{Prepared, Request},
     progress::Progress,
     receipt::{INVENTORY, Inventory, OtherRecord, RECEIPT, Receipt, SourceRecord, inventory_digest, sums},
-    replace::beside,
+    replace::{beside, is_ours_beside},
     run::{Job, run},
     sinks::zarr::{Syncing, ZarrSink, ZarrStore, note_folders, root_key},
     source::Source,
+    standing::{exists, foreign, n_damaged},
     unchanged,
+    verify::Amount,
 };
 
-pub use crate::replace::replace;
+pub use crate::{
+    replace::{check_replaceable, replace},
+    standing::{Standing, standing},
+};
 
 /// Key of the plan of unfinished work.
 pub const PLAN: &str = ".frazil/plan.json";
 
 /// Key of the lock.
 pub(crate) const LOCK: &str = ".frazil/lock";
-
-/// What lies at the place of a store.
-#[derive(Debug)]
-pub enum Standing {
-    /// Nothing.
-    Nothing,
-    /// Work of a plan that is not finished.
-    Unfinished {
-        /// Digest of the plan.
-        plan: String,
-    },
-    /// A store that frazil finished.
-    Published(Box<Receipt>),
-    /// Something else.
-    Foreign {
-        /// What it is.
-        what: &'static str,
-    },
-}
 
 /// How a run ended well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,63 +76,8 @@ pub struct SavedPlan {
     pub sources: Vec<(String, Fingerprint)>,
 }
 
-/// What is said of a Zarr store that another program wrote.
-pub(crate) const OTHERS_STORE: &str = "it is a Zarr store that frazil did not write";
-
-/// What is said of a store whose receipt makes no sense.
-pub(crate) const DAMAGED_STORE: &str = "it is a Zarr store whose receipt is damaged";
-
 /// What only unfinished work leaves below `.frazil`.
 const LEFTOVERS: [&str; 4] = [journal::FOLDER, STAGING, PLAN, LOCK];
-
-/// Looks at the place of a store.
-///
-/// # Errors
-/// If it cannot be read.
-pub fn standing(folder: &Folder) -> Result<Standing, EngineError> {
-    let unreadable = |error| {
-        let place = frazil_model::location::Location::File(folder.root().display().to_string());
-        EngineError::Store(StoreError::reading(&place, error))
-    };
-    for format in [ZarrFormat::V3, ZarrFormat::V2] {
-        // What cannot be looked at must not be taken for absent: it would be written over.
-        match std::fs::symlink_metadata(folder.root().join(root_key(format))) {
-            Ok(_) => return of_visible(folder),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-            Err(error) => return Err(unreadable(error)),
-        }
-    }
-    if let Some(bytes) = folder.get(PLAN)? {
-        let saved = serde_json::from_slice::<SavedPlan>(&bytes);
-        return Ok(Standing::Unfinished { plan: saved.map(|saved| saved.plan).unwrap_or_default() });
-    }
-    let entries = match std::fs::read_dir(folder.root()) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound && folder.root().is_symlink() => {
-            return Ok(Standing::Foreign { what: "it is a link to something that is not there" });
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Standing::Nothing),
-        Err(error) if error.kind() == ErrorKind::NotADirectory => {
-            return Ok(Standing::Foreign { what: "it is a file" });
-        }
-        Err(error) => return Err(unreadable(error)),
-    };
-    for entry in entries {
-        if entry.map_err(unreadable)?.file_name() != ".frazil" {
-            return Ok(Standing::Foreign { what: "it is a folder with other files in it" });
-        }
-    }
-    Ok(Standing::Nothing)
-}
-
-fn of_visible(folder: &Folder) -> Result<Standing, EngineError> {
-    Ok(match Receipt::of(folder) {
-        Ok(Some(receipt)) => Standing::Published(Box::new(receipt)),
-        Ok(None) => Standing::Foreign { what: OTHERS_STORE },
-        Err(EngineError::NotOurs { .. }) => Standing::Foreign { what: DAMAGED_STORE },
-        Err(error) => return Err(error),
-    })
-}
 
 /// Writes a new store, or goes on with one that was begun.
 ///
@@ -183,7 +113,7 @@ pub fn create(
 }
 
 /// Whether the store of this plan is there already; an error if anything else is in its place.
-fn is_made(prepared: &Prepared, folder: &Folder) -> Result<bool, EngineError> {
+pub(crate) fn is_made(prepared: &Prepared, folder: &Folder) -> Result<bool, EngineError> {
     match standing(folder)? {
         Standing::Published(receipt) if receipt.plan != prepared.hash => {
             Err(exists(folder, "it was made of other files, or with other options"))
@@ -191,7 +121,10 @@ fn is_made(prepared: &Prepared, folder: &Folder) -> Result<bool, EngineError> {
         Standing::Published(receipt) if unchanged::differs(prepared, &receipt)? => {
             Err(exists(folder, "its sources have changed since it was made"))
         }
-        Standing::Published(_) => Ok(true),
+        Standing::Published(_) => match n_damaged(folder, Amount::LOOK)? {
+            0 => Ok(true),
+            n_damaged => Err(exists(folder, &format!("{n_damaged} of its objects are not what was written"))),
+        },
         Standing::Foreign { what } => Err(foreign(folder, what)),
         Standing::Unfinished { plan } if plan != prepared.hash => {
             Err(EngineError::OtherPlan { path: folder.root().to_owned() })
@@ -200,28 +133,19 @@ fn is_made(prepared: &Prepared, folder: &Folder) -> Result<bool, EngineError> {
     }
 }
 
-fn exists(folder: &Folder, what: &str) -> EngineError {
-    EngineError::Exists { path: folder.root().to_owned(), what: what.to_owned() }
-}
-
-/// The error for what frazil did not put there.
-pub(crate) fn foreign(folder: &Folder, what: &str) -> EngineError {
-    if [OTHERS_STORE, DAMAGED_STORE].contains(&what) {
-        return exists(folder, what);
-    }
-    EngineError::NotAStore { path: folder.root().to_owned(), what: what.to_owned() }
-}
-
 /// Takes away what a kill after the last document left, in the store and beside it.
 pub(crate) fn sweep(folder: &Folder) -> Result<(), EngineError> {
     let beside = beside(folder.root());
-    let mut leftovers = LEFTOVERS.iter().map(|name| folder.root().join(name)).chain([beside.clone()]);
+    let of_others = Some(beside.clone()).filter(|beside| is_ours_beside(beside));
+    let mut leftovers = LEFTOVERS.iter().map(|name| folder.root().join(name)).chain(of_others);
     if !leftovers.any(|path| path.symlink_metadata().is_ok()) {
         return Ok(());
     }
     match lock(folder, Sharing::Alone) {
         Ok(lock) => {
-            frazil_store::folder::remove_tree(&beside)?;
+            if is_ours_beside(&beside) {
+                frazil_store::folder::remove_tree(&beside)?;
+            }
             tidy(folder, lock)
         }
         // Somebody is at work here: these are no leftovers.
@@ -259,7 +183,7 @@ pub(crate) fn write(
 }
 
 /// Forgets what was done from files that are not what they were: a store must not be a mixture of both states.
-fn forget_changed(prepared: &Prepared, folder: &Folder) -> Result<(), EngineError> {
+pub(crate) fn forget_changed(prepared: &Prepared, folder: &Folder) -> Result<(), EngineError> {
     let Some(bytes) = folder.get(PLAN)? else { return Ok(()) };
     let is_same = serde_json::from_slice::<SavedPlan>(&bytes).is_ok_and(|saved| saved.sources == states(prepared));
     if !is_same {
@@ -415,7 +339,7 @@ fn steady() -> Result<Steady, EngineError> {
 }
 
 /// The journal's lines whose objects are there and whole.
-fn trusted(folder: &Folder, lines: BTreeMap<String, Line>) -> Result<BTreeMap<String, Line>, EngineError> {
+pub(crate) fn trusted(folder: &Folder, lines: BTreeMap<String, Line>) -> Result<BTreeMap<String, Line>, EngineError> {
     let mut kept = BTreeMap::new();
     for (key, line) in lines {
         let is_whole = match &line.bytes {

@@ -20,11 +20,11 @@ use crate::{
     error::EngineError,
     prepare::{Prepared, Request},
     progress::Progress,
-    publish::{
-        DAMAGED_STORE, LOCK, OTHERS_STORE, Outcome, Standing, create, foreign, lock, standing, sweep, tidy, write,
-    },
+    publish::{LOCK, Outcome, create, lock, sweep, tidy, write},
     receipt::Receipt,
+    standing::{Standing, foreign, is_some_store, n_damaged, standing, stray},
     unchanged,
+    verify::Amount,
 };
 
 /// Writes a store in the place of whatever store is there.
@@ -39,23 +39,22 @@ pub fn replace(
 ) -> Result<Outcome, EngineError> {
     let request = &on_the_ground(request)?;
     let folder = Folder::new(request.target.clone());
-    match standing(&folder)? {
-        Standing::Published(receipt) if is_this(prepared, &receipt)? => {
+    let found = standing(&folder)?;
+    match &found {
+        Standing::Published(receipt) if is_this(&folder, prepared, receipt)? => {
             sweep(&folder)?;
             return Ok(Outcome::AlreadyThere);
         }
-        Standing::Foreign { what } if ![OTHERS_STORE, DAMAGED_STORE].contains(&what) => {
-            return Err(foreign(&folder, what));
-        }
+        Standing::Foreign { what } if !is_some_store(what) => return Err(foreign(&folder, what)),
         Standing::Nothing => return create(request, prepared, progress, stop),
-        Standing::Unfinished { plan } if plan == prepared.hash => return create(request, prepared, progress, stop),
+        Standing::Unfinished { plan } if *plan == prepared.hash => return create(request, prepared, progress, stop),
         Standing::Unfinished { .. } => {
             discard_work(&folder)?;
             return create(request, prepared, progress, stop);
         }
         Standing::Published(_) | Standing::Foreign { .. } => {}
     }
-    check_no_source_inside(request)?;
+    check_replaceable(request)?;
     let held = lock(&folder, Sharing::Alone)?;
     match make_beside(request, prepared, progress, stop) {
         Ok(beside) => {
@@ -70,6 +69,29 @@ pub fn replace(
             let _ = std::fs::remove_dir(folder.root().join(".frazil"));
             Err(error)
         }
+    }
+}
+
+/// Whether what is at the place of a store may be removed for another one.
+///
+/// # Errors
+/// [`EngineError::NotAStore`] if anything of it is not of a store.
+pub fn check_replaceable(request: &Request) -> Result<(), EngineError> {
+    let request = &on_the_ground(request)?;
+    let folder = Folder::new(request.target.clone());
+    let found = standing(&folder)?;
+    if let Standing::Foreign { what } = &found
+        && !is_some_store(what)
+    {
+        return Err(foreign(&folder, what));
+    }
+    check_no_source_inside(request)?;
+    match stray(&folder, &found)? {
+        Some(stray) => {
+            let what = format!("`{stray}` in it does not belong to a Zarr store");
+            Err(EngineError::NotAStore { path: request.target.clone(), what })
+        }
+        None => Ok(()),
     }
 }
 
@@ -93,9 +115,14 @@ pub(crate) fn beside(target: &Path) -> PathBuf {
     target.with_file_name(name)
 }
 
-/// Whether a finished store is the one that the plan makes, of the same bytes.
-fn is_this(prepared: &Prepared, receipt: &Receipt) -> Result<bool, EngineError> {
-    Ok(receipt.plan == prepared.hash && !unchanged::differs(prepared, receipt)?)
+/// Whether a finished store is the one that the plan makes, of the same bytes, and none of its objects is damaged.
+fn is_this(folder: &Folder, prepared: &Prepared, receipt: &Receipt) -> Result<bool, EngineError> {
+    Ok(receipt.plan == prepared.hash && !unchanged::differs(prepared, receipt)? && n_damaged(folder, Amount::All)? == 0)
+}
+
+/// Whether the folder beside a store is what an earlier replacement left there: only ours has a place for work in it.
+pub(crate) fn is_ours_beside(beside: &Path) -> bool {
+    beside.join(".frazil").is_dir()
 }
 
 /// Replacing a store by one that is made of files in it would remove those files.
@@ -118,9 +145,13 @@ fn make_beside(
     stop: &AtomicBool,
 ) -> Result<Folder, EngineError> {
     let folder = Folder::new(beside(&request.target));
+    if folder.root().symlink_metadata().is_ok() && !is_ours_beside(folder.root()) {
+        let what = "it stands where the new store is made, and is none of frazil's".to_owned();
+        return Err(EngineError::NotAStore { path: folder.root().to_owned(), what });
+    }
     let lock = lock(&folder, Sharing::Alone)?;
     let is_whole = match standing(&folder)? {
-        Standing::Published(receipt) => is_this(prepared, &receipt)?,
+        Standing::Published(receipt) => is_this(&folder, prepared, &receipt)?,
         _ => false,
     };
     if !is_whole {

@@ -35,6 +35,9 @@ const BLOCK_BYTES: usize = 1 << 20;
 /// Problems that are listed; more are only counted.
 const MOST_PROBLEMS: usize = 10_000;
 
+/// What is said of an object that no inventory has.
+pub(crate) const STRAY: &str = "it does not belong to the store";
+
 /// How many of the objects are read in full. All are looked at: whether they are there, and how long they are.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Amount {
@@ -50,6 +53,9 @@ pub enum Amount {
 }
 
 impl Amount {
+    /// As little as possible: whether every object is there and how long it is.
+    pub const LOOK: Self = Self::Percent { percent: 0.0, seed: 0 };
+
     /// Whether the object `key` is read.
     fn includes(self, key: &str) -> bool {
         match self {
@@ -149,7 +155,7 @@ pub fn verify(root: &Path, amount: Amount, n_threads: usize, stop: &AtomicBool) 
         return Err(EngineError::Interrupted { resume: None });
     }
     for key in strays(&folder, &expected)? {
-        found.add(expected.finding(&key, "it does not belong to the store"));
+        found.add(expected.finding(&key, STRAY));
     }
     compare_documents(&folder, &expected.inventory, &mut found)?;
     found.problems.sort_by(|a, b| a.key.cmp(&b.key));
