@@ -20,7 +20,7 @@ use crate::{
     find::{self, Pick},
     index::{IndexUse, look},
     make::How,
-    prepare::Request,
+    prepare::{Reissued, Request},
     scan::Load,
 };
 
@@ -39,6 +39,8 @@ pub struct Running {
     pub limits: Limits,
     /// Whether what earlier runs noted about files may be used.
     pub index: IndexUse,
+    /// What to do about files that changed since they were added to a store that is extended.
+    pub reissued: Reissued,
 }
 
 /// What a recipe asks for, and the places of files that are not there and need not be.
@@ -72,6 +74,9 @@ pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<
         Mode::Extend => How::Extend,
         Mode::Replace => How::Replace,
     };
+    if how != How::Extend && running.reissued == Reissued::Revised {
+        return Err(EngineError::NotExtending { recipe: recipe.id.value.clone() });
+    }
     let combine = &recipe.combine;
     let request = Request {
         sources: files.found.iter().map(|found| (found.location.clone(), found.name.clone())).collect(),
@@ -100,6 +105,7 @@ pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<
             None => recipe::canonical(recipe),
         },
         index: running.index,
+        reissued: running.reissued,
     };
     Ok((request, how, files.absent))
 }

@@ -33,7 +33,7 @@ use crate::{
     boxes::Boxes,
     error::EngineError,
     index::IndexUse,
-    prepare::{Prepared, Request},
+    prepare::{Prepared, Reissued, Request},
     receipt::Receipt,
     run::{
         buffer::{ChunkBuffer, Pool},
@@ -122,6 +122,7 @@ pub fn request(root: &Path, receipt: &Receipt, sources: Vec<(Location, String)>,
         recipe: receipt.request.clone(),
         // A verifier believes nothing that was noted before.
         index: IndexUse::Bypass,
+        reissued: Reissued::Refused,
     }
 }
 

@@ -61,7 +61,7 @@ pub fn make(
     let mut report = Report::of(verb);
     report.more.insert("store".into(), json!(request.target.display().to_string()));
     if how == How::Extend && matches!(stage, Stage::All | Stage::DryRun) {
-        let ready = extend::prepare_extension(request)?;
+        let mut ready = extend::prepare_extension(request)?;
         match &ready {
             Ready::Create(prepared) => tell(&mut report, prepared),
             Ready::Extend(extension) => tell(&mut report, &extension.prepared),
@@ -82,6 +82,14 @@ pub fn make(
             return Ok(report);
         }
         let outcome = extend::extend(request, &ready, progress, stop)?;
+        if matches!(&ready, Ready::Extend(extension) if !extension.prepared.revised.is_empty()) {
+            // What was re-issued is in place; now what is new.
+            ready = extend::prepare_extension(request)?;
+            if let Ready::Extend(extension) = &ready {
+                expect::check(&request.expect, &extension.prepared, stop)?;
+                extend::extend(request, &ready, progress, stop)?;
+            }
+        }
         finish(&mut report, outcome, progress);
         return Ok(report);
     }

@@ -24,7 +24,7 @@ use crate::{
         DAMAGED_STORE, LOCK, OTHERS_STORE, Outcome, Standing, create, foreign, lock, standing, sweep, tidy, write,
     },
     receipt::Receipt,
-    unchanged,
+    revise, unchanged,
 };
 
 /// Writes a store in the place of whatever store is there.
@@ -40,7 +40,9 @@ pub fn replace(
     let request = &on_the_ground(request)?;
     let folder = Folder::new(request.target.clone());
     match standing(&folder)? {
-        Standing::Published(receipt) if is_this(prepared, &receipt)? => {
+        Standing::Published(receipt)
+            if revise::unfinished(&folder, &receipt)?.is_none() && is_this(prepared, &receipt)? =>
+        {
             sweep(&folder)?;
             return Ok(Outcome::AlreadyThere);
         }
