@@ -14,8 +14,10 @@ import subprocess
 import tempfile
 import time
 
+import numpy as np
+
 from command import Answer, frazil, start
-from make import counter, days, feedstock, make
+from make import LAT, LON, counter, days, feedstock, make
 from verdicts import is_visible, opens, tree, tree_differences
 
 # Every syscall by which a program changes what is on the disk.
@@ -69,7 +71,10 @@ def scene(folder, kind: str, zarr_format=3, n_days=31, threads="2") -> Scene:
     folder = pathlib.Path(folder)
     before = folder / "before"
     before.mkdir(parents=True)
-    first = make(folder / "in-01.nc", days("2000-01-01", n_days), zlib=True, chunksizes=(1, 4, 6))
+    # In shards, values too many to be loaded along with the structure: the chunk at the edge is read from the store.
+    grid = {"lat": np.linspace(-45, 45, 40), "lon": np.arange(60) * 6.0} if kind == "shards" else {"lat": LAT, "lon": LON}
+    form = {"zlib": True, "chunksizes": (1, len(grid["lat"]), len(grid["lon"])), **grid}
+    first = make(folder / "in-01.nc", days("2000-01-01", n_days), **form)
     if kind in ("convert", "overwrite"):
         old = None
         if kind == "overwrite":
@@ -82,8 +87,8 @@ def scene(folder, kind: str, zarr_format=3, n_days=31, threads="2") -> Scene:
         words = conversion(folder, "other-*.nc", zarr_format, threads, "time=10,lat=2,lon=3", *["--overwrite"] * (old is not None))
         return undisturbed(Scene(words, before, old, {}, {}, 0.0), folder)
     mode = "extend" if kind in ("extend", "shards") else "create"
-    write = "shards: {time: 40, lat: 4, lon: 6}" if kind == "shards" else ""
-    build = feedstock(folder / "f", folder / "in-*.nc", zarr_format=zarr_format, mode=mode, write=write)
+    cuts = {"chunks": "{time: 10, lat: 20, lon: 30}", "write": "shards: {time: 40, lat: 40, lon: 60}"} if kind == "shards" else {}
+    build = feedstock(folder / "f", folder / "in-*.nc", zarr_format=zarr_format, mode=mode, **cuts)
     words = ["build", build, "--to", "STORE", "--threads", threads, "--json"]
     if kind in ("extend", "shards", "replace"):
         answer = frazil(*[before / "store.zarr" if word == "STORE" else word for word in words])
@@ -93,7 +98,7 @@ def scene(folder, kind: str, zarr_format=3, n_days=31, threads="2") -> Scene:
         make(folder / "other-01.nc", days("2001-01-01", n_days), zlib=True, stored=counter((n_days, 4, 6), 9))
         words[1] = feedstock(folder / "g", folder / "other-*.nc", zarr_format=zarr_format, mode="replace")
     else:
-        make(folder / "in-02.nc", days("2000-02-01", 28), zlib=True, chunksizes=(1, 4, 6))
+        make(folder / "in-02.nc", days("2000-02-01", 28), **form)
     assert first.exists()
     return undisturbed(Scene(words, before, old, {}, {}, 0.0), folder)
 

@@ -12,6 +12,8 @@ import numpy as np
 
 LAT = np.array([-45.0, -15.0, 15.0, 45.0])
 LON = np.array([0.0, 60.0, 120.0, 180.0, 240.0, 300.0])
+# A grid of values too many to be loaded along with the structure of a file.
+MANY = {"lat": np.linspace(-45, 45, 60), "lon": np.arange(80) * 4.5}
 
 
 def counter(shape, start=0, modulus=251) -> np.ndarray:

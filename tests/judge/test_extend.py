@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from command import frazil
-from make import LAT, LON, counter, days, feedstock, make, spoil
+from make import LAT, LON, MANY, counter, days, feedstock, make, spoil
 from verdicts import assert_equal, convert, opens, stamps, tree, tree_differences
 
 
@@ -148,10 +148,7 @@ def test_a_published_source_that_changed_is_refused_by_name(tmp_path, zarr_forma
     store.assert_untouched(store.build(), "chang|revise|re-?issue", None)
 
 
-# Values too many to be loaded along with the structure: only reading them again shows that they are others.
-
-MANY = {"lat": np.linspace(-45, 45, 60), "lon": np.arange(80) * 4.5}
-
+# Of many values only reading them again shows that they are others.
 
 def rewritten(path, variable="sst", keep_times=True):
     """Other bytes in the same places: the same size, the same structure, and the same time of change, if that can be."""

@@ -244,6 +244,10 @@ pub struct Build {
     /// Put the new store in the place of one that is there
     #[arg(long)]
     pub overwrite: bool,
+    /// With `mode: extend`, let files that changed since they were added take the place of what they gave: their chunks
+    /// are rewritten one by one, and readers see each at once
+    #[arg(long, conflicts_with_all = ["overwrite", "part", "finish", "plan_only"])]
+    pub revise: bool,
     /// Read every file again, whatever earlier runs noted about it
     #[arg(long)]
     pub no_index: bool,

@@ -12,6 +12,7 @@ use frazil_engine::{
     index::IndexUse,
     make::{How, Stage, Watch, make},
     parts::Part,
+    prepare::Reissued,
     progress::Progress,
 };
 use frazil_model::{
@@ -86,6 +87,7 @@ fn one(
         pick: words.prune.map_or(Pick::All, |first| Pick::Ends { first, last: 0 }),
         limits: Limits { memory_bytes: words.limits.memory.0, n_threads: words.limits.n_threads() },
         index: if words.no_index { IndexUse::Bypass } else { IndexUse::Use },
+        reissued: if words.revise { Reissued::Revised } else { Reissued::Refused },
     };
     let counters = Progress::default();
     let stage = stage(words);

@@ -7,7 +7,7 @@ use frazil_engine::{
     find::typed,
     index::IndexUse,
     make::{How, Stage, Watch, make},
-    prepare::Request,
+    prepare::{Reissued, Request},
     progress::Progress,
 };
 use frazil_model::{
@@ -89,5 +89,6 @@ fn request(words: &Convert) -> Result<Request, EngineError> {
         limits: Limits { memory_bytes: words.limits.memory.0, n_threads: words.limits.n_threads() },
         recipe: recipe.to_string(),
         index: if words.no_index { IndexUse::Bypass } else { IndexUse::Use },
+        reissued: Reissued::Refused,
     })
 }

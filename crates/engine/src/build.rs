@@ -22,7 +22,7 @@ use crate::{
     find::{self, Gone, Pick},
     index::{IndexUse, look},
     make::How,
-    prepare::Request,
+    prepare::{Reissued, Request},
     scan::Load,
 };
 
@@ -41,6 +41,8 @@ pub struct Running {
     pub limits: Limits,
     /// Whether what earlier runs noted about files may be used.
     pub index: IndexUse,
+    /// What to do about files that changed since they were added to a store that is extended.
+    pub reissued: Reissued,
 }
 
 /// What a recipe asks for, and the places of files that are not there and need not be.
@@ -70,6 +72,9 @@ pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<
         Mode::Extend => How::Extend,
         Mode::Replace => How::Replace,
     };
+    if how != How::Extend && running.reissued == Reissued::Revised {
+        return Err(EngineError::NotExtending { recipe: recipe.id.value.clone() });
+    }
     let combine = &recipe.combine;
     let (filled, skipped): (Vec<Gone>, Vec<Gone>) =
         files.absent.into_iter().partition(|gone| gone.missing == Missing::Fill);
@@ -122,6 +127,7 @@ pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<
             None => recipe::canonical(recipe),
         },
         index: running.index,
+        reissued: running.reissued,
     };
     Ok((request, how, skipped.into_iter().chain(filled).collect()))
 }

@@ -41,7 +41,7 @@ use crate::{
     error::EngineError,
     find::Pick,
     index::IndexUse,
-    prepare::{Prepared, Request},
+    prepare::{Prepared, Reissued, Request},
     receipt::Receipt,
     run::{
         buffer::{ChunkBuffer, Pool},
@@ -144,6 +144,7 @@ pub fn request_of_recipe(
         selection,
         limits,
         index: IndexUse::Bypass,
+        reissued: Reissued::Refused,
     };
     let (mut request, _, _) = build::request(recipe, &running)?;
     let is_named = |(_, name): &(Location, String)| receipt.sources.iter().any(|record| record.name == *name);
@@ -203,6 +204,7 @@ pub fn request(root: &Path, receipt: &Receipt, sources: Vec<(Location, String)>,
         recipe: receipt.request.clone(),
         // A verifier believes nothing that was noted before.
         index: IndexUse::Bypass,
+        reissued: Reissued::Refused,
     }
 }
 

@@ -80,6 +80,10 @@ pub enum EngineError {
     NoPlan { path: PathBuf, reason: String },
     #[error("`{key}` of the store is not what was written: {reason}")]
     Damaged { key: String, reason: String },
+    #[error("`{}` holds a revision that is not finished, of {files}", path.display())]
+    HalfRevised { path: PathBuf, files: String },
+    #[error("recipe `{recipe}` does not extend a store, so nothing can be revised")]
+    NotExtending { recipe: String },
     #[error("`{file}` cannot extend the store: {reason}")]
     Extend { file: String, reason: String },
     #[error("`{place}` is no folder of this machine, and frazil writes to those only")]
@@ -129,6 +133,8 @@ impl Problem for EngineError {
             Self::Document { .. } => "run.document",
             Self::NoPlan { .. } => "run.no-plan",
             Self::Damaged { .. } => "target.damaged",
+            Self::HalfRevised { .. } => "extend.half-revised",
+            Self::NotExtending { .. } => "extend.not-extending",
             Self::Extend { .. } => "extend.refused",
             Self::NotWritable { .. } => "target.not-writable",
             Self::Expect(failure) => failure.code(),
@@ -205,7 +211,14 @@ impl Problem for EngineError {
             Self::Damaged { .. } => {
                 "`frazil verify` names all that is damaged; build the store again with `--overwrite`".into()
             }
-            Self::Extend { .. } => "build the store again with `mode: replace` if the new files should win".into(),
+            Self::HalfRevised { .. } => {
+                "type the command again with `--revise`, or build the store again with `--overwrite`".into()
+            }
+            Self::NotExtending { .. } => "leave out `--revise`, or choose `mode: extend`".into(),
+            Self::Extend { .. } => {
+                "`--revise` lets a re-issued file take the place of the old one, `mode: replace` builds the store again"
+                    .into()
+            }
             Self::Missing { .. } => "run the parts that are not done, then `--finish` again".into(),
             Self::Expect(failure) => return failure.hint(),
             Self::CannotRepeat { .. } => "name its feedstock: `frazil verify STORE --feedstock DIR`".into(),
@@ -226,6 +239,7 @@ impl Problem for EngineError {
             Self::Layout(error) => error.exit(),
             Self::Recipe(error) => error.exit(),
             Self::Names { problem, .. } => problem.exit(),
+            Self::NotExtending { .. } => Exit::Usage,
             Self::Interrupted { .. } => Exit::Interrupted,
             _ => Exit::No,
         }

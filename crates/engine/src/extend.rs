@@ -4,16 +4,12 @@
 //! last: readers see the old shape with the old values until they see the new one. The published axis is never
 //! rewritten; what it cannot hold exactly is refused.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::atomic::AtomicBool,
-    time::SystemTime,
-};
+use std::{ops::Range, sync::atomic::AtomicBool, time::SystemTime};
 
 use frazil_model::{
     combine::{
         Combined, combine,
-        labels::{Label, Run, labels_of, runs_of},
+        labels::labels_of,
         policy::{Duplicates, Policies},
         view::FileView,
     },
@@ -28,21 +24,20 @@ use frazil_store::lock::Sharing;
 use crate::{
     error::EngineError,
     grow::Edge,
+    held,
     identity::digest,
     journal,
-    known::{self, Known},
-    planning::{n_waiting, plan, summary},
-    prepare::{Prepared, Request, prepare, scanned},
+    planning::{plan, summary},
+    prepare::{Prepared, Reissued, Request, prepare, scanned},
     progress::Progress,
     publish::{
-        self, Outcome, PLAN, SavedPlan, Showing, Standing, check_unchanged, lock, run_tasks, save_plan, show, standing,
-        states, tidy,
+        self, Outcome, PLAN, SavedPlan, Showing, Standing, lock, run_tasks, save_plan, show, standing, states, tidy,
     },
     receipt::{INVENTORY, Inventory, Receipt},
+    revise,
     sinks::zarr::{ZarrStore, root_key},
-    source::{ChunkReader, Source},
-    store_source,
-    unchanged::{Held, first_that},
+    source::Source,
+    store_source, unchanged,
     views::{LeftOut, check_equal, views},
 };
 
@@ -52,6 +47,8 @@ pub struct Extension {
     pub prepared: Prepared,
     store: ZarrStore,
     receipt: Receipt,
+    /// Digest of the root documents that all this follows from.
+    root: String,
 }
 
 /// What a request to extend comes to.
@@ -72,6 +69,8 @@ pub fn prepare_extension(request: &Request) -> Result<Ready, EngineError> {
     let folder = Folder::new(request.target.clone());
     let mut request = request.clone();
     request.layout.grows = Growth::Extended;
+    // Before anything else of the store is looked at: whoever holds the lock later sees whether it is still this one.
+    let root = root_digest(&folder)?;
     let receipt = match standing(&folder)? {
         Standing::Published(receipt) => *receipt,
         Standing::Foreign { what } => {
@@ -86,22 +85,40 @@ pub fn prepare_extension(request: &Request) -> Result<Ready, EngineError> {
     let file_views = views(&mut files, &request, &mut left_out)?;
     let old_view = FileView::of(&old.name, &old.decoded.dataset, &|number| old.values.get(&number).cloned());
     let along = along(&request, &receipt, &old_view, &file_views)?;
-    let fresh = fresh((&request, began), &along, &old_view, &file_views, &files, &receipt)?;
-    if fresh.is_empty() {
+    let half_revised = revise::unfinished(&folder, &receipt)?.unwrap_or_default();
+    let is_given = |name: &String| files.iter().any(|file| file.name == *name);
+    if !half_revised.is_empty() && (request.reissued == Reissued::Refused || !half_revised.iter().all(is_given)) {
+        return Err(EngineError::HalfRevised { path: folder.root().to_owned(), files: half_revised.join(", ") });
+    }
+    let sorted = held::sort((&request, began), &along, &old_view, &file_views, &files, (&receipt, &half_revised))?;
+    // What was re-issued comes first and alone; what is new follows.
+    let chosen = if sorted.revised.is_empty() { &sorted.fresh } else { &sorted.revised };
+    if chosen.is_empty() {
         return Ok(Ready::NothingNew);
     }
+    let there = labels_of(&old_view, &along)?;
     let (mut sources, mut all_views) = (vec![old], vec![old_view]);
     for (number, (source, view)) in files.into_iter().zip(file_views).enumerate() {
-        if fresh.contains(&number) {
+        if chosen.contains(&number) {
             sources.push(source);
             all_views.push(view);
         }
     }
     let mut policies = Policies { along: Some(along.clone()), ..request.policies.clone() };
     policies.follows_store = true;
+    if !sorted.revised.is_empty() {
+        // The files come after the store.
+        policies.duplicates = Duplicates::Last;
+    }
     let combined = combine(&all_views, &policies)?;
     check_equal(&combined, &sources)?;
-    extension((&request, began), &folder, &along, (combined, sources), layouts, receipt, left_out)
+    let is_same_axis = combined.along.as_ref().map(|(_, labels)| labels) == there.as_ref();
+    if !sorted.revised.is_empty() && !is_same_axis {
+        let file = sources.get(1).map(|source| source.name.clone()).unwrap_or_default();
+        return Err(EngineError::Extend { file, reason: format!("`{along}` of the store is in no order") });
+    }
+    let changed = if sorted.revised.is_empty() { Changed::Behind } else { Changed::Places(sorted.places) };
+    extension((&request, began, root), &folder, changed, (combined, sources), layouts, receipt, left_out)
         .map(|found| Ready::Extend(Box::new(found)))
 }
 
@@ -121,134 +138,29 @@ fn along(request: &Request, receipt: &Receipt, old: &FileView, files: &[FileView
     }
 }
 
-/// The files whose labels are new, by number.
-///
-/// A file whose labels are there must be one that the store was made of, unchanged.
-fn fresh(
-    request: (&Request, SystemTime),
-    along: &str,
-    old: &FileView,
-    views: &[FileView],
-    files: &[Source],
-    receipt: &Receipt,
-) -> Result<BTreeSet<usize>, EngineError> {
-    let no_labels =
-        |file: &str| EngineError::Extend { file: file.to_owned(), reason: format!("it has no labels for `{along}`") };
-    let there = labels_of(old, along)?.ok_or_else(|| no_labels(&old.name))?;
-    let known: BTreeSet<&Label> = there.iter().collect();
-    let descends = there.len() > 1 && there[0] > there[there.len() - 1];
-    let (mut fresh, mut held) = (BTreeSet::new(), Vec::new());
-    for (number, view) in views.iter().enumerate() {
-        let labels = labels_of(view, along)?.ok_or_else(|| no_labels(&view.name))?;
-        if let (Some(Label::Time(_, ours)), Some(Label::Time(_, theirs))) = (there.first(), labels.first())
-            && ours != theirs
-        {
-            let reason = format!("`{along}` has calendar `{theirs}`, and the store's is `{ours}`");
-            return Err(EngineError::Extend { file: view.name.clone(), reason });
-        }
-        let n_known = labels.iter().filter(|label| known.contains(label)).count();
-        let refused = |reason: String| Err(EngineError::Extend { file: view.name.clone(), reason });
-        if n_known == labels.len() {
-            if labels.is_empty() {
-                continue;
-            }
-            match receipt.sources.iter().position(|record| record.name == files[number].name) {
-                Some(record) => held.push((record, number, labels)),
-                None => return refused(already(along, &labels[0], "it came from another file")),
-            }
-            continue;
-        }
-        if n_known > 0 {
-            let label = labels.iter().find(|label| known.contains(label)).map(ToString::to_string).unwrap_or_default();
-            return refused(format!(
-                "`{along}` = {label} is in the store already, and other labels of the file are not"
-            ));
-        }
-        if let (Some(last), Some(wrong)) =
-            (there.last(), labels.iter().find(|label| there.last().is_some_and(|last| (*label > last) == descends)))
-        {
-            return refused(format!("`{along}` = {wrong} does not come after {last}, where the store ends"));
-        }
-        fresh.insert(number);
-    }
-    held.sort_by_key(|(record, ..)| *record);
-    let changed = first_changed(request, along, (old, &there), &held, (files, views), receipt)?;
-    if let Some((_, number, labels)) = changed.and_then(|at| held.get(at)) {
-        let reason = already(along, &labels[0], "the file has changed since it was added");
-        return Err(EngineError::Extend { file: views[*number].name.clone(), reason });
-    }
-    Ok(fresh)
+/// What of the store becomes other than it was.
+enum Changed {
+    /// What lies behind it.
+    Behind,
+    /// These places along the growing dimension.
+    Places(Vec<Range<u64>>),
 }
 
-fn already(along: &str, label: &Label, why: &str) -> String {
-    format!("`{along}` = {label} is in the store already, and {why}")
-}
-
-/// The first of the files that the store was made of, in the order of the receipt, that is not what it was then.
-/// Each is given by its record's number, its own number and its labels.
-fn first_changed(
-    (request, began): (&Request, SystemTime),
-    along: &str,
-    (old, there): (&FileView, &[Label]),
-    held: &[(usize, usize, Vec<Label>)],
-    (files, views): (&[Source], &[FileView]),
-    receipt: &Receipt,
-) -> Result<Option<usize>, EngineError> {
-    let labels: Vec<&[Label]> = held.iter().map(|(_, _, labels)| labels.as_slice()).collect();
-    let mut runs = runs_held(there, &labels, request.policies.duplicates);
-    let all: Vec<Held> = held
-        .iter()
-        .zip(&mut runs)
-        .map(|((record, number, _), runs)| Held {
-            source: &files[*number],
-            view: &views[*number],
-            record: &receipt.sources[*record],
-            runs: std::mem::take(runs),
-        })
-        .collect();
-    let paths: BTreeSet<&str> = old.variables.iter().map(|variable| variable.path.as_str()).collect();
-    let n_threads = request.limits.n_threads + n_waiting(request.sources.iter().map(|(location, _)| location));
-    let known = Known::of(all.iter().map(|held| held.source), request.index);
-    // Whatever is surely the same is not read again.
-    let unsure: Vec<usize> =
-        (0..all.len()).filter(|at| !known.is_as_it_was(all[*at].source, all[*at].record)).collect();
-    let is_other = |at: usize, reader: &mut ChunkReader| Ok(!all[unsure[at]].is_as_it_was(along, &paths, reader)?);
-    let changed = first_that(unsure.len(), n_threads, &is_other)?;
-    if changed.is_none() {
-        known::note(unsure.iter().map(|at| (all[*at].source, all[*at].record)), began, request.index);
-    }
-    Ok(changed.map(|at| unsure[at]))
-}
-
-/// Which elements of each file the store holds: of a label that several have, those of one.
-fn runs_held(there: &[Label], files: &[&[Label]], duplicates: Duplicates) -> Vec<Vec<Run>> {
-    let places: BTreeMap<&Label, usize> = there.iter().enumerate().map(|(place, label)| (label, place)).collect();
-    // What came from files that are not given any more belongs to nobody.
-    let nobody = files.len();
-    let mut owners = vec![(nobody, 0); there.len()];
-    for (number, labels) in files.iter().enumerate() {
-        for (from, label) in labels.iter().enumerate() {
-            if let Some(owner) = places.get(label).and_then(|place| owners.get_mut(*place))
-                && (owner.0 == nobody || duplicates == Duplicates::Last)
-            {
-                *owner = (number, from as u64);
-            }
+impl Changed {
+    /// Along a dimension that had `old_length` elements and has `length` now.
+    fn ranges(&self, old_length: u64, length: u64) -> Vec<Range<u64>> {
+        match self {
+            Self::Behind => std::iter::once(old_length..length).collect(),
+            Self::Places(places) => places.clone(),
         }
     }
-    let mut runs = vec![Vec::new(); files.len()];
-    for run in runs_of(&owners) {
-        if let Some(runs) = runs.get_mut(run.file) {
-            runs.push(run);
-        }
-    }
-    runs
 }
 
-/// The run that adds the new labels.
+/// The run that adds the new labels, or rewrites those that were re-issued.
 fn extension(
-    (request, began): (&Request, SystemTime),
+    (request, began, root): (&Request, SystemTime, String),
     folder: &Folder,
-    along: &str,
+    changed: Changed,
     (combined, sources): (Combined, Vec<Source>),
     mut layouts: Vec<ArrayLayout>,
     receipt: Receipt,
@@ -280,13 +192,11 @@ fn extension(
         layout.attributes.clone_from(&variable.attributes);
         let old_length = variable.along.map(|axis| layout.shape[axis]);
         layout.shape.clone_from(&variable.shape);
-        let edge = edge_of(&layout, variable.along, old_length);
-        if let (Some(_), Some(shards)) = (edge, &layout.shards)
+        let edge = edge_of(&layout, variable.along, old_length, &changed);
+        if let (Some(_), Some(shards)) = (&edge, &layout.shards)
             && (shards.index_place, shards.index_checksum) != (IndexPlace::End, IndexChecksum::Crc32c)
         {
-            return Err(refused(format!(
-                "its last shard along `{along}` is not full, and has its index where frazil adds nothing"
-            )));
+            return Err(refused("a shard of it has its index where nothing can be added".into()));
         }
         edges.push(edge);
         targets.push((target_of(&layout, variable.fill.clone()), old_length));
@@ -304,16 +214,20 @@ fn extension(
     let mut tasks: Vec<Task> = Vec::new();
     for (number, (target, old_length)) in targets.iter().enumerate() {
         let (Some(old_length), Some(axis)) = (old_length, combined.variables[number].along) else { continue };
-        tasks.extend(new_tasks(number, target, &planned.arrays[number], axis, *old_length));
+        for units in units_of(&changed.ranges(*old_length, target.shape[axis]), target.unit_shape()[axis]) {
+            tasks.extend(tasks_of(number, target, &planned.arrays[number], axis, &units));
+        }
     }
     // The chunks at the edge, which readers of the old shape see, come last.
     tasks.sort_by_key(|task| touches_edge(task, &targets[task.array], combined.variables[task.array].along));
     planned.tasks = tasks;
     let summary = summary(&sources, &combined, &arrays, &planned);
-    let root = folder.get(root_key(format))?.unwrap_or_default();
-    let shown = folder.get(".zmetadata")?.unwrap_or_default();
+    let revised: Vec<String> = match changed {
+        Changed::Behind => Vec::new(),
+        Changed::Places(_) => sources.iter().skip(1).map(|source| source.name.clone()).collect(),
+    };
     let files: Vec<String> = sources.iter().skip(1).map(Source::structure).collect();
-    let hash = digest(format!("{:?}", (digest(&root), digest(&shown), &ordered, files, &receipt.request)).as_bytes());
+    let hash = digest(format!("{:?}", (&root, &ordered, files, &revised, &receipt.request)).as_bytes());
     let groups = combined.groups.clone();
     let prepared = Prepared {
         sources,
@@ -326,16 +240,29 @@ fn extension(
         hash,
         left_out,
         edges,
+        revised,
         began,
         index: request.index,
     };
-    Ok(Extension { prepared, store: ZarrStore { format, groups, arrays: ordered }, receipt })
+    let store = ZarrStore { format, groups, arrays: ordered };
+    Ok(Extension { prepared, store, receipt, root })
 }
 
-/// Where an array in shards ended, if its last one is not full.
-fn edge_of(layout: &ArrayLayout, along: Option<usize>, old_length: Option<u64>) -> Option<Edge> {
+/// Where an array in shards ended, if chunks are added to any of them.
+fn edge_of(layout: &ArrayLayout, along: Option<usize>, old_length: Option<u64>, changed: &Changed) -> Option<Edge> {
     let (shards, axis, old_length) = (layout.shards.as_ref()?, along?, old_length?);
-    (!old_length.is_multiple_of(*shards.shape.get(axis)?)).then_some(Edge { axis, old_length })
+    let is_full = old_length.is_multiple_of(*shards.shape.get(axis)?);
+    let changed = changed.ranges(old_length, *layout.shape.get(axis)?);
+    let is_touched = !is_full || changed.iter().any(|range| range.start < old_length);
+    is_touched.then_some(Edge { axis, old_length, changed })
+}
+
+/// What readers see of the store, as one digest.
+fn root_digest(folder: &Folder) -> Result<String, EngineError> {
+    let keys = [root_key(StoreFormat::V3), ".zmetadata", root_key(StoreFormat::V2)];
+    let documents = keys.map(|key| folder.get(key).map(|bytes| bytes.map(|bytes| digest(&bytes))));
+    let documents = documents.into_iter().collect::<Result<Vec<_>, _>>()?;
+    Ok(digest(format!("{documents:?}").as_bytes()))
 }
 
 fn layouts_are_v3(folder: &Folder) -> bool {
@@ -358,17 +285,28 @@ fn target_of(layout: &ArrayLayout, fill: Vec<u8>) -> TargetArray {
     }
 }
 
-/// The tasks from the unit on in which the array ended.
-fn new_tasks(array: usize, target: &TargetArray, plan: &ArrayPlan, axis: usize, old_length: u64) -> Vec<Task> {
-    let grid = grid_of(&target.shape, target.unit_shape());
-    let first_unit = old_length / target.unit_shape()[axis];
-    let mut rest = grid.clone();
-    rest[axis] = grid[axis].saturating_sub(first_unit);
+/// The units that hold elements of these ranges, as ranges that neither overlap nor touch.
+fn units_of(ranges: &[Range<u64>], unit: u64) -> Vec<Range<u64>> {
+    let mut units: Vec<Range<u64>> = Vec::new();
+    for range in ranges.iter().filter(|range| !range.is_empty()) {
+        let (first, end) = (range.start / unit.max(1), range.end.div_ceil(unit.max(1)));
+        match units.last_mut() {
+            Some(last) if first <= last.end => last.end = last.end.max(end),
+            _ => units.push(first..end),
+        }
+    }
+    units
+}
+
+/// The tasks of these units along `axis`.
+fn tasks_of(array: usize, target: &TargetArray, plan: &ArrayPlan, axis: usize, wanted: &Range<u64>) -> Vec<Task> {
+    let mut rest = grid_of(&target.shape, target.unit_shape());
+    rest[axis] = rest[axis].min(wanted.end).saturating_sub(wanted.start);
     let boxes = grid_of(&rest, &plan.units_of_task);
     (0..count(&boxes))
         .map(|number| {
             let mut units = Region::of_cell(&coordinates_of(number, &boxes), &plan.units_of_task, &rest);
-            units.start[axis] += first_unit;
+            units.start[axis] += wanted.start;
             Task { array, first: units.start, n_units: units.shape }
         })
         .collect()
@@ -403,6 +341,11 @@ pub fn extend(
     let prepared = &extension.prepared;
     let documents = extension.store.documents()?;
     let lock = lock(&folder, Sharing::Alone)?;
+    if root_digest(&folder)? != extension.root {
+        // Another process extended the store between the look and the lock.
+        lock.remove()?;
+        return extend(request, &prepare_extension(request)?, progress, stop);
+    }
     if let Some(saved) = saved(&folder)?
         && (saved.plan != prepared.hash || saved.sources != states(prepared))
     {
@@ -410,20 +353,17 @@ pub fn extend(
     }
     folder.remove(STAGING)?;
     save_plan(&folder, prepared)?;
-    let touched = run_tasks(prepared, &extension.store, &folder, &prepared.tasks, "extension", progress, stop)?;
-    check_unchanged(&prepared.sources)?;
+    let journal_name = if prepared.revised.is_empty() { "extension" } else { "revision" };
+    let touched = run_tasks(prepared, &extension.store, &folder, &prepared.tasks, journal_name, progress, stop)?;
+    unchanged::check(&prepared.sources)?;
     let inventory =
         folder.get(INVENTORY)?.and_then(|bytes| Inventory::parse(&String::from_utf8_lossy(&bytes))).unwrap_or_default();
-    let new: BTreeSet<&str> = prepared.sources.iter().map(|source| source.name.as_str()).collect();
-    // After a kill between receipt and root the receipt names the new files already.
-    let earlier =
-        extension.receipt.sources.iter().filter(|record| !new.contains(record.name.as_str())).cloned().collect();
     let showing = Showing {
         hash: &prepared.hash,
         request: &extension.receipt.request,
         along: prepared.combined.along.as_ref().map(|(name, _)| name.clone()),
         sources: &prepared.sources,
-        earlier,
+        earlier: extension.receipt.sources.clone(),
         inventory,
         tasks: &prepared.tasks,
         store: &extension.store,
@@ -440,8 +380,8 @@ fn discard(folder: &Folder) -> Result<(), EngineError> {
     for key in journal::done(folder)?.keys().filter(|key| !inventory.0.contains_key(*key)) {
         folder.remove(key)?;
     }
+    // The plan stays until the next one takes its place: it says if chunks that readers see were being revised.
     folder.remove(journal::FOLDER)?;
-    folder.remove(PLAN)?;
     Ok(())
 }
 
@@ -450,7 +390,7 @@ fn inventory(folder: &Folder) -> Result<Inventory, EngineError> {
     Ok(Inventory::parse(&String::from_utf8_lossy(&text)).unwrap_or_default())
 }
 
-fn saved(folder: &Folder) -> Result<Option<SavedPlan>, EngineError> {
+pub(crate) fn saved(folder: &Folder) -> Result<Option<SavedPlan>, EngineError> {
     Ok(folder.get(PLAN)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
 }
 

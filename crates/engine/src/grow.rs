@@ -9,6 +9,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     io::{ErrorKind, Read},
+    ops::Range,
     os::unix::fs::FileExt,
     path::Path,
 };
@@ -39,13 +40,22 @@ const CHECKSUM_BYTES: usize = 4;
 /// Bytes that are copied at a time.
 const BLOCK_BYTES: usize = 1 << 20;
 
-/// Where an array in shards ended before it was extended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where an array in shards ended before, and which of its elements become others.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Edge {
     /// The dimension along which it grows.
     pub axis: usize,
     /// Its length there.
     pub old_length: u64,
+    /// Elements along it that are new or others.
+    pub changed: Vec<Range<u64>>,
+}
+
+impl Edge {
+    /// Whether elements from `first` to before `end` stay as they are.
+    fn keeps(&self, first: u64, end: u64) -> bool {
+        self.changed.iter().all(|changed| end <= changed.start || changed.end <= first)
+    }
 }
 
 /// The shards of a store that get more chunks.
@@ -65,6 +75,8 @@ pub struct OldShard {
     pub n_bytes: u64,
     /// Where each chunk that stays begins, and its length.
     pub index: Vec<(u64, u64)>,
+    /// Whether it holds chunks that do not stay: without a new index readers would go on seeing them.
+    pub has_others: bool,
 }
 
 impl<'a> Grown<'a> {
@@ -86,18 +98,18 @@ impl<'a> Grown<'a> {
         Ok(Some(Self { folder, store, edges, before }))
     }
 
-    fn edge(&self, array: usize, at: &[u64]) -> Option<(Edge, &ArrayLayout)> {
-        let edge = (*self.edges.get(array)?)?;
+    fn edge(&self, array: usize, at: &[u64]) -> Option<(&Edge, &ArrayLayout)> {
+        let edge = self.edges.get(array)?.as_ref()?;
         let layout = self.store.arrays.get(array)?;
         let first = at.get(edge.axis)?.checked_mul(*layout.object_shape().get(edge.axis)?)?;
         (first < edge.old_length).then_some((edge, layout))
     }
 
-    /// Whether a chunk was complete before, so that it stays where it is.
+    /// Whether no element of a chunk becomes another, so that it stays where it is.
     #[must_use]
     pub fn keeps(&self, array: usize, chunk: &Region) -> bool {
-        let edge = self.edges.get(array).copied().flatten();
-        edge.is_some_and(|edge| chunk.end(edge.axis) <= edge.old_length)
+        let edge = self.edges.get(array).and_then(Option::as_ref);
+        edge.is_some_and(|edge| edge.keeps(chunk.start[edge.axis], chunk.end(edge.axis)))
     }
 
     /// What the shard `at` of an array was; `None` if it was not there.
@@ -132,13 +144,16 @@ impl<'a> Grown<'a> {
         if crc32c::crc32c(table).to_le_bytes() != checksum {
             return Err(damaged("its index is not what was written"));
         }
-        let mut index = Vec::with_capacity(n_chunks);
+        let (mut index, mut has_others) = (Vec::with_capacity(n_chunks), false);
         for (number, (entry, _)) in table.as_chunks::<ENTRY_BYTES>().0.iter().zip(0..n_chunks).enumerate() {
             let word = |at: usize| entry.get(at..at + 8).and_then(|word| word.try_into().ok()).map(u64::from_le_bytes);
             let (offset, length) = (word(0).unwrap_or(NOT_IN_SHARD), word(8).unwrap_or(NOT_IN_SHARD));
             let cell = coordinates_of(number as u64, &grid);
-            let end = (at[edge.axis] * grid[edge.axis] + cell[edge.axis] + 1) * layout.chunk_shape[edge.axis];
-            if end > edge.old_length || (offset, length) == (NOT_IN_SHARD, NOT_IN_SHARD) {
+            let first = (at[edge.axis] * grid[edge.axis] + cell[edge.axis]) * layout.chunk_shape[edge.axis];
+            let end = (first + layout.chunk_shape[edge.axis]).min(layout.shape[edge.axis]);
+            let is_there = (offset, length) != (NOT_IN_SHARD, NOT_IN_SHARD);
+            if !edge.keeps(first, end) || !is_there {
+                has_others |= is_there;
                 index.push((NOT_IN_SHARD, NOT_IN_SHARD));
             } else if offset.checked_add(length).is_some_and(|end| end <= begin) {
                 index.push((offset, length));
@@ -146,7 +161,7 @@ impl<'a> Grown<'a> {
                 return Err(damaged("its index points past its chunks"));
             }
         }
-        Ok(Some(OldShard { n_bytes: stored.length, index }))
+        Ok(Some(OldShard { n_bytes: stored.length, index, has_others }))
     }
 
     /// Puts `more` behind what the object `key` was.
@@ -240,14 +255,19 @@ mod tests {
     #[test]
     fn a_shard_grows_behind_what_it_was_however_often_that_is_begun() {
         let root = std::env::temp_dir().join(format!("frazil-grow-{}", std::process::id()));
-        let (folder, store, edges) = (Folder::new(root.clone()), store(), [Some(Edge { axis: 0, old_length: 5 })]);
+        let (folder, store, edges) = (
+            Folder::new(root.clone()),
+            store(),
+            [Some(Edge { axis: 0, old_length: 5, changed: std::iter::once(5..7).collect() })],
+        );
         let old = shard(&[b"ab", b"cd", b"e"]);
         folder.put("v/c/0", &old).unwrap();
         let stored = Stored::of(&old);
         folder.put(INVENTORY, format!("v/c/0\t{}\t{}\n", stored.length, stored.blake3).as_bytes()).unwrap();
         let grown = Grown::of(&folder, &store, &edges).unwrap().unwrap();
         let gone = (NOT_IN_SHARD, NOT_IN_SHARD);
-        let expected = OldShard { n_bytes: old.len() as u64, index: vec![(0, 2), (2, 2), gone, gone] };
+        let expected =
+            OldShard { n_bytes: old.len() as u64, index: vec![(0, 2), (2, 2), gone, gone], has_others: true };
         for more in [&b"efg and an index"[..], b"others"] {
             assert_eq!(grown.old(0, &[0]).unwrap().as_ref(), Some(&expected));
             let now = grown.put("v/c/0", &stored, more).unwrap();

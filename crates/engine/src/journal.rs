@@ -114,6 +114,24 @@ pub fn done(folder: &Folder) -> Result<BTreeMap<String, Line>, EngineError> {
     Ok(found)
 }
 
+/// The units whose objects are there and whole, of those that all journals say are done.
+///
+/// # Errors
+/// If a journal or an object cannot be read.
+pub fn trusted(folder: &Folder) -> Result<BTreeMap<String, Line>, EngineError> {
+    let mut kept = BTreeMap::new();
+    for (key, line) in done(folder)? {
+        let is_whole = match &line.bytes {
+            None => true,
+            Some(stored) => folder.get(&key)?.is_some_and(|bytes| Stored::of(&bytes) == *stored),
+        };
+        if is_whole {
+            kept.insert(key, line);
+        }
+    }
+    Ok(kept)
+}
+
 fn journals(folder: &Path) -> Result<Vec<PathBuf>, EngineError> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,

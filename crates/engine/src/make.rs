@@ -123,7 +123,7 @@ pub fn make(
 
 /// Adds what is new to a store, or makes it.
 fn extended(mut report: Report, request: &Request, stage: Stage, watch: Watch<'_>) -> Result<Report, EngineError> {
-    let ready = extend::prepare_extension(request)?;
+    let mut ready = extend::prepare_extension(request)?;
     let prepared = match &ready {
         Ready::Create(prepared) => Some(&**prepared),
         Ready::Extend(extension) => Some(&extension.prepared),
@@ -147,6 +147,15 @@ fn extended(mut report: Report, request: &Request, stage: Stage, watch: Watch<'_
         (watch.planned)(&report);
     }
     let outcome = extend::extend(request, &ready, watch.progress, watch.stop)?;
+    if matches!(&ready, Ready::Extend(extension) if !extension.prepared.revised.is_empty()) {
+        // What was re-issued is in place; now what is new.
+        ready = extend::prepare_extension(request)?;
+        if let Ready::Extend(extension) = &ready {
+            expect::check(&request.expect, &extension.prepared)?;
+            expect::check_values(&request.expect, &extension.prepared, watch.stop)?;
+            extend::extend(request, &ready, watch.progress, watch.stop)?;
+        }
+    }
     finish(&mut report, outcome, watch.progress);
     Ok(report)
 }

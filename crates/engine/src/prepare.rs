@@ -56,6 +56,17 @@ pub struct Request {
     pub recipe: String,
     /// Whether what earlier runs noted about files may be used. It decides no byte.
     pub index: IndexUse,
+    /// What to do about files that changed since they were added to a store that is extended.
+    pub reissued: Reissued,
+}
+
+/// What to do about a file that changed since it was added to a store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reissued {
+    /// It is refused by name.
+    Refused,
+    /// Its values take the place of the old ones.
+    Revised,
 }
 
 /// A plan, and all that is needed to run it.
@@ -81,6 +92,8 @@ pub struct Prepared {
     pub left_out: Vec<LeftOut>,
     /// Where arrays in shards ended, of a store that is extended; by array.
     pub edges: Vec<Option<Edge>>,
+    /// Files that take the place of what they gave to the store before.
+    pub revised: Vec<String>,
     /// A moment before any file was looked at.
     pub began: SystemTime,
     /// Whether what earlier runs noted about files may be used.
@@ -123,6 +136,7 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
         hash,
         left_out,
         edges: Vec::new(),
+        revised: Vec::new(),
         began,
         index: request.index,
     })

@@ -29,12 +29,13 @@ use crate::{
     grow::Grown,
     identity::RangeSum,
     index::IndexUse,
-    journal::{self, Journal, Line, Stored},
+    journal::{self, Journal, Stored},
     known,
     prepare::{Prepared, Request},
     progress::Progress,
     receipt::{INVENTORY, Inventory, OtherRecord, RECEIPT, Receipt, SourceRecord, inventory_digest, sums},
     replace::{beside, is_ours_beside},
+    revise,
     run::{Job, run},
     sinks::zarr::{Syncing, ZarrSink, ZarrStore, note_folders, root_key},
     source::Source,
@@ -74,6 +75,9 @@ pub struct SavedPlan {
     pub tasks: Vec<Task>,
     /// Name and state of each file when the plan was made.
     pub sources: Vec<(String, Fingerprint)>,
+    /// Files that take the place of what they gave to the store before, so that chunks which readers see are rewritten.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revises: Vec<String>,
 }
 
 /// What only unfinished work leaves below `.frazil`.
@@ -117,6 +121,9 @@ pub(crate) fn is_made(prepared: &Prepared, folder: &Folder) -> Result<bool, Engi
     match standing(folder)? {
         Standing::Published(receipt) if receipt.plan != prepared.hash => {
             Err(exists(folder, "it was made of other files, or with other options"))
+        }
+        Standing::Published(receipt) if revise::unfinished(folder, &receipt)?.is_some() => {
+            Err(exists(folder, "a revision of it is not finished"))
         }
         Standing::Published(receipt) if unchanged::differs(prepared, &receipt)? => {
             Err(exists(folder, "its sources have changed since it was made"))
@@ -178,7 +185,7 @@ pub(crate) fn write(
     forget_changed(prepared, folder)?;
     save_plan(folder, prepared)?;
     let touched = run_tasks(prepared, &store, folder, &prepared.tasks, "whole", progress, stop)?;
-    check_unchanged(&prepared.sources)?;
+    unchanged::check(&prepared.sources)?;
     show(&Showing::whole(request, prepared, &store), folder, documents, &touched)
 }
 
@@ -202,31 +209,10 @@ pub(crate) fn states(prepared: &Prepared) -> Vec<(String, Fingerprint)> {
 }
 
 /// Places and states of the files that a file names.
-fn other_states(source: &Source) -> BTreeMap<Location, Fingerprint> {
+pub(crate) fn other_states(source: &Source) -> BTreeMap<Location, Fingerprint> {
     let mut found = BTreeMap::new();
     source.others.iter().for_each(|other| other.states(&mut found));
     found
-}
-
-/// Looks whether the files are still what they were when they were scanned.
-///
-/// # Errors
-/// [`EngineError::Changed`] if one is not.
-pub(crate) fn check_unchanged(sources: &[Source]) -> Result<(), EngineError> {
-    let is_file = |source: &&Source| source.store.is_none() && matches!(source.location, Location::File(_));
-    for source in sources.iter().filter(is_file) {
-        if frazil_store::read::fingerprint(&source.location).ok().as_ref() != Some(&source.fingerprint) {
-            let reason = "its size or its time of change is not what it was at the beginning".to_owned();
-            return Err(EngineError::Changed { file: source.name.clone(), reason });
-        }
-        for (location, fingerprint) in other_states(source) {
-            if frazil_store::read::fingerprint(&location).ok().as_ref() != Some(&fingerprint) {
-                let reason = format!("`{location}`, where some of its values lie, is not what it was at the beginning");
-                return Err(EngineError::Changed { file: source.name.clone(), reason });
-            }
-        }
-    }
-    Ok(())
 }
 
 /// What is shown at the end of a run.
@@ -280,6 +266,7 @@ pub(crate) fn save_plan(folder: &Folder, prepared: &Prepared) -> Result<(), Engi
         plan: prepared.hash.clone(),
         tasks: prepared.tasks.clone(),
         sources: states(prepared),
+        revises: prepared.revised.clone(),
     };
     let text = serde_json::to_string(&saved).map_err(|error| EngineError::Document { reason: error.to_string() })?;
     if folder.get(PLAN)?.as_deref() != Some(text.as_bytes()) {
@@ -301,7 +288,7 @@ pub(crate) fn run_tasks(
     progress: &Progress,
     stop: &AtomicBool,
 ) -> Result<BTreeSet<String>, EngineError> {
-    let done = trusted(folder, journal::done(folder)?)?;
+    let done = journal::trusted(folder)?;
     let left: Vec<Task> = tasks
         .iter()
         .filter(|task| units_of(task).iter().any(|at| !done.contains_key(&store.unit_key(task.array, at))))
@@ -336,21 +323,6 @@ pub(crate) fn run_tasks(
 
 fn steady() -> Result<Steady, EngineError> {
     Steady::start().map_err(|error| EngineError::Thread { reason: format!("the machine gives no thread: {error}") })
-}
-
-/// The journal's lines whose objects are there and whole.
-pub(crate) fn trusted(folder: &Folder, lines: BTreeMap<String, Line>) -> Result<BTreeMap<String, Line>, EngineError> {
-    let mut kept = BTreeMap::new();
-    for (key, line) in lines {
-        let is_whole = match &line.bytes {
-            None => true,
-            Some(stored) => folder.get(&key)?.is_some_and(|bytes| Stored::of(&bytes) == *stored),
-        };
-        if is_whole {
-            kept.insert(key, line);
-        }
-    }
-    Ok(kept)
 }
 
 /// The places of a task's units.
@@ -389,8 +361,13 @@ pub(crate) fn show(
     let n_units = (inventory.0.len() - documents.len() - 1) as u64;
     let inventory = inventory.to_text();
     let mut sources = showing.earlier.clone();
-    let n_earlier = sources.len();
-    sources.extend(records(showing.sources, &sums(&lines, showing.sources.len())));
+    let records = records(showing.sources, &sums(&lines, showing.sources.len()));
+    for record in &records {
+        match sources.iter_mut().find(|known| known.name == record.name) {
+            Some(known) => known.clone_from(record),
+            None => sources.push(record.clone()),
+        }
+    }
     let receipt = Receipt {
         frazil_receipt: 1,
         plan: showing.hash.to_owned(),
@@ -417,7 +394,7 @@ pub(crate) fn show(
     }
     folder.put(&root.0, root.1.as_bytes())?;
     folder.sync(None)?;
-    note(showing, folder, &receipt.sources[n_earlier..]);
+    note(showing, folder, &records);
     Ok(())
 }
 

@@ -22,6 +22,7 @@ use crate::{
     progress::Progress,
     publish::{LOCK, Outcome, create, lock, sweep, tidy, write},
     receipt::Receipt,
+    revise,
     standing::{Standing, foreign, is_some_store, n_damaged, standing, stray},
     unchanged,
     verify::Amount,
@@ -41,7 +42,9 @@ pub fn replace(
     let folder = Folder::new(request.target.clone());
     let found = standing(&folder)?;
     match &found {
-        Standing::Published(receipt) if is_this(&folder, prepared, receipt)? => {
+        Standing::Published(receipt)
+            if revise::unfinished(&folder, receipt)?.is_none() && is_this(&folder, prepared, receipt)? =>
+        {
             sweep(&folder)?;
             return Ok(Outcome::AlreadyThere);
         }

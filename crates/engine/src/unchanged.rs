@@ -2,7 +2,10 @@
 //! the record of earlier runs knows the file in its present state.
 
 use std::collections::BTreeSet;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use frazil_model::{
     combine::{
@@ -10,6 +13,7 @@ use frazil_model::{
         labels::Run,
         view::{FileView, ViewAxis, ViewVariable},
     },
+    location::Location,
     manifest::ChunkPlace,
     packing::ValueRule,
     region::{Region, count},
@@ -20,6 +24,7 @@ use crate::{
     identity::{Digested, RangeSum},
     known::{self, Known},
     prepare::Prepared,
+    publish::other_states,
     receipt::{Receipt, SourceRecord},
     run::gather,
     source::{ChunkAt, ChunkReader, Source},
@@ -57,32 +62,66 @@ pub fn differs(prepared: &Prepared, receipt: &Receipt) -> Result<bool, EngineErr
         let (source, record) = pair(unsure[at]);
         Ok(sum(source, &wanted[unsure[at]], reader)?.to_string() != record.read)
     };
-    let differs = first_that(unsure.len(), prepared.pace.n_workers, &is_other)?.is_some();
+    let differs = !those_that(unsure.len(), prepared.pace.n_workers, Ask::First, &is_other)?.is_empty();
     if !differs {
         known::note(unsure.into_iter().map(pair), prepared.began, prepared.index);
     }
     Ok(differs)
 }
 
-/// The least of the numbers below `n` of which `is_it` says so, asked on several threads.
+/// Looks whether the files are still what they were when they were scanned.
+///
+/// # Errors
+/// [`EngineError::Changed`] if one is not.
+pub(crate) fn check(sources: &[Source]) -> Result<(), EngineError> {
+    let is_file = |source: &&Source| source.store.is_none() && matches!(source.location, Location::File(_));
+    for source in sources.iter().filter(is_file) {
+        if frazil_store::read::fingerprint(&source.location).ok().as_ref() != Some(&source.fingerprint) {
+            let reason = "its size or its time of change is not what it was at the beginning".to_owned();
+            return Err(EngineError::Changed { file: source.name.clone(), reason });
+        }
+        for (location, fingerprint) in other_states(source) {
+            if frazil_store::read::fingerprint(&location).ok().as_ref() != Some(&fingerprint) {
+                let reason = format!("`{location}`, where some of its values lie, is not what it was at the beginning");
+                return Err(EngineError::Changed { file: source.name.clone(), reason });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// How many answers are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ask {
+    /// The least.
+    First,
+    /// All.
+    All,
+}
+
+/// The numbers below `n` of which `is_it` says so, in order, asked on several threads.
 ///
 /// # Errors
 /// The first error of `is_it`.
-pub(crate) fn first_that(
+pub(crate) fn those_that(
     n: usize,
     n_threads: usize,
+    ask: Ask,
     is_it: &(dyn Fn(usize, &mut ChunkReader) -> Result<bool, EngineError> + Sync),
-) -> Result<Option<usize>, EngineError> {
-    let (next, least) = (AtomicUsize::new(0), AtomicUsize::new(usize::MAX));
+) -> Result<Vec<usize>, EngineError> {
+    let (next, end, found) = (AtomicUsize::new(0), AtomicUsize::new(n), Mutex::new(BTreeSet::new()));
     let worker = || -> Result<(), EngineError> {
         let mut reader = ChunkReader::default();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= n.min(least.load(Ordering::Relaxed)) {
+            if number >= end.load(Ordering::Relaxed) {
                 return Ok(());
             }
             if is_it(number, &mut reader)? {
-                least.fetch_min(number, Ordering::Relaxed);
+                found.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+                if ask == Ask::First {
+                    end.fetch_min(number, Ordering::Relaxed);
+                }
             }
         }
     };
@@ -92,8 +131,9 @@ pub(crate) fn first_that(
             thread.join().map_err(|_| EngineError::Thread { reason: "while comparing sources".into() })?
         })
     })?;
-    let least = least.into_inner();
-    Ok((least < n).then_some(least))
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let most = if ask == Ask::First { 1 } else { n };
+    Ok(found.into_iter().take(most).collect())
 }
 
 fn sum(source: &Source, parts: &[Part], reader: &mut ChunkReader) -> Result<RangeSum, EngineError> {

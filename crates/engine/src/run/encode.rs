@@ -103,6 +103,11 @@ impl Order<'_> {
         old.unwrap_or_else(|| vec![(NOT_IN_SHARD, NOT_IN_SHARD); n_chunks_of(self.target())])
     }
 
+    /// Whether chunks that are in the shard must not be seen any more.
+    fn is_another_index_needed(&self) -> bool {
+        self.unit.old.as_ref().is_some_and(|old| old.has_others)
+    }
+
     fn failed(&self, source: FormatError) -> EngineError {
         let variable = self.target().path.clone();
         EngineError::Chunk { file: "the store".into(), variable, chunk: 0, source }
@@ -135,7 +140,7 @@ impl Encoder {
         let encoded = match (&order.work.round, order.target().shard_shape.is_some()) {
             (Some(round), _) => self.part(order, round, &elements),
             (None, is_shard) => {
-                if elements.iter().all(Option::is_none) {
+                if elements.iter().all(Option::is_none) && !order.is_another_index_needed() {
                     return Ok(Encoded::Nothing);
                 }
                 let worst = elements.iter().flatten().map(|chunk| worst_bytes(chunk.len())).sum::<usize>();
@@ -197,7 +202,7 @@ impl Encoder {
             order.unit.note(file, sum);
         }
         if fit == Fit::Whole && round.is_last {
-            if so_far.encoded.bytes.is_empty() {
+            if so_far.encoded.bytes.is_empty() && !order.is_another_index_needed() {
                 return Ok(Encoded::Nothing);
             }
             fit = self.append_index(order, &so_far.index, &mut so_far.encoded)?;

@@ -203,6 +203,12 @@ impl Sink for ZarrSink<'_> {
             }
             note_folders(&key, &mut self.touched.lock().unwrap_or_else(PoisonError::into_inner));
         }
+        // Where a file was re-issued, a chunk may be there that nothing is in any more.
+        let is_each = matches!(self.syncing, Syncing::Each);
+        if bytes.is_none() && is_each && self.folder.path_of(&key)?.symlink_metadata().is_ok() {
+            self.folder.remove(&key)?;
+            note_folders(&key, &mut self.touched.lock().unwrap_or_else(PoisonError::into_inner));
+        }
         self.journal.note(&Line { key, bytes: bytes.map(Stored::of_digested), read: read.to_vec() })
     }
 }
