@@ -29,6 +29,7 @@ pub mod prepare;
 pub mod progress;
 pub mod publish;
 pub mod receipt;
+pub mod repeat;
 pub mod replace;
 pub mod run;
 pub mod scan;
