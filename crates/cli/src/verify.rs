@@ -8,10 +8,11 @@ use std::{
 
 use frazil_engine::{
     EngineError,
-    compare::{compare, needs_recipe, request, request_of_recipe},
+    compare::compare,
     find::typed,
     prepare::prepare,
     receipt::Receipt,
+    repeat::{needs_recipe, request, request_of_recipe},
     verify::{Amount, Verified, verify},
 };
 use frazil_model::{

@@ -15,33 +15,18 @@ use std::{
 
 use frazil_formats::codecs::Loose;
 use frazil_model::{
-    combine::{
-        CombinedVariable, Content,
-        policy::{Align, Differ, Duplicates, Policies},
-        steps::selection,
-    },
+    combine::{CombinedVariable, Content},
     dtype::{DataType, FloatType},
-    layout::{Growth, LayoutRequest, TargetArray},
-    location::Location,
-    plan::{Limits, Task},
-    recipe::{
-        self, Recipe, Spanned,
-        each::Step,
-        spec::{CodecSpec, Selection},
-        write::ZarrFormat,
-    },
+    layout::TargetArray,
+    plan::Task,
     region::{Region, coordinates_of, count, number_of},
 };
 use frazil_store::folder::Folder;
-use serde::Deserialize;
 
 use crate::{
     boxes::Boxes,
-    build::{self, Running},
     error::EngineError,
-    find::Pick,
-    index::IndexUse,
-    prepare::{Prepared, Reissued, Request},
+    prepare::Prepared,
     receipt::Receipt,
     run::{
         buffer::{ChunkBuffer, Pool},
@@ -58,155 +43,6 @@ const CHUNK_LIMIT_BYTES: u64 = 2 << 30;
 
 /// Boxes of one array of which the first difference is named; the others would say the same.
 const MOST_OF_AN_ARRAY: u64 = 20;
-
-/// What the receipt remembers of the decisions about files that differ.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-struct Asked {
-    along: Option<String>,
-    align: Align,
-    differ: Differ,
-    duplicates: Duplicates,
-    vars: Vec<String>,
-    drop: Vec<String>,
-    select: Option<Selection>,
-}
-
-impl Asked {
-    /// Reads what `convert` or `build` put into the receipt.
-    fn of(request: &str) -> Self {
-        let (value, select) = read_request(request);
-        match value.pointer("/means/combine") {
-            Some(combine) => Self {
-                align: serde_json::from_value(combine["align"].clone()).unwrap_or_default(),
-                differ: serde_json::from_value(combine["differ"].clone()).unwrap_or_default(),
-                duplicates: serde_json::from_value(combine["duplicates"].clone()).unwrap_or_default(),
-                select,
-                ..Self::default()
-            },
-            None => serde_json::from_value(value).unwrap_or_default(),
-        }
-    }
-}
-
-/// The request of a receipt, and the selection that was typed behind a recipe.
-fn read_request(request: &str) -> (serde_json::Value, Option<Selection>) {
-    let mut values = serde_json::Deserializer::from_str(request).into_iter::<serde_json::Value>();
-    let first = values.next().and_then(Result::ok).unwrap_or_default();
-    let second = values.next().and_then(Result::ok);
-    (first, second.and_then(|value| serde_json::from_value(value).ok()))
-}
-
-/// Whether something was decided or done to each file that only the recipe can repeat.
-#[must_use]
-pub fn needs_recipe(receipt: &Receipt) -> bool {
-    let (request, _) = read_request(&receipt.request);
-    let Some(means) = request.get("means") else { return false };
-    let is_empty = |path: &str| means.pointer(path).and_then(serde_json::Value::as_array).is_none_or(Vec::is_empty);
-    let along = means.pointer("/combine/along").and_then(serde_json::Value::as_array);
-    let is_plain = along.is_none_or(|along| along.len() <= 1 && along.iter().all(|one| one["key"].is_null()));
-    let sources = means.get("sources").and_then(serde_json::Value::as_array);
-    let fills = sources.is_some_and(|all| all.iter().any(|source| source["missing"] == "Fill"));
-    !is_empty("/each") || !is_plain || fills
-}
-
-/// The request by which a recipe joins the sources again as they were for the store at `root`.
-///
-/// Files that the recipe finds and the receipt does not name are left out: they came later, or the build was a pruned
-/// one. The second answer is how many.
-///
-/// # Errors
-/// [`EngineError::OtherRecipe`] if the store was made by another recipe; otherwise as for building.
-pub fn request_of_recipe(
-    root: &Path,
-    receipt: &Receipt,
-    recipes: &[Recipe],
-    folder: &Path,
-    limits: Limits,
-) -> Result<(Request, usize), EngineError> {
-    let (then, selection) = read_request(&receipt.request);
-    let other = |what: String| EngineError::OtherRecipe { path: root.to_owned(), what };
-    let id = then.pointer("/means/id").and_then(serde_json::Value::as_str);
-    let id = id.ok_or_else(|| other("it was made by `convert`, without a recipe".into()))?;
-    let recipe = recipes.iter().find(|recipe| recipe.id.value == id);
-    let recipe = recipe.ok_or_else(|| other(format!("it was made by recipe `{id}`, which is not there")))?;
-    let now: serde_json::Value = serde_json::from_str(&recipe::canonical(recipe)).unwrap_or_default();
-    for part in ["each", "combine"] {
-        let path = format!("/means/{part}");
-        if now.pointer(&path) != then.pointer(&path) {
-            return Err(other(format!("`{part}` of recipe `{id}` is not what it was")));
-        }
-    }
-    let running = Running {
-        folder: folder.to_owned(),
-        target: root.to_owned(),
-        pick: Pick::All,
-        selection,
-        limits,
-        index: IndexUse::Bypass,
-        reissued: Reissued::Refused,
-    };
-    let (mut request, _, _) = build::request(recipe, &running)?;
-    let is_named = |(_, name): &(Location, String)| receipt.sources.iter().any(|record| record.name == *name);
-    let n_found = request.sources.len();
-    let (sources, keys): (Vec<_>, Vec<_>) = std::mem::take(&mut request.sources)
-        .into_iter()
-        .zip(std::mem::take(&mut request.keys))
-        .filter(|(source, _)| is_named(source))
-        .unzip();
-    let n_others = n_found - sources.len();
-    (request.sources, request.keys) = (sources, keys);
-    request.layout.format = format_of(root);
-    Ok((request, n_others))
-}
-
-fn format_of(root: &Path) -> ZarrFormat {
-    if root.join(".zgroup").exists() { ZarrFormat::V2 } else { ZarrFormat::V3 }
-}
-
-/// The request by which the sources are joined again as they were for the store.
-///
-/// How the store is cut and packed is of no concern here: only values are compared.
-#[must_use]
-pub fn request(root: &Path, receipt: &Receipt, sources: Vec<(Location, String)>, limits: Limits) -> Request {
-    let asked = Asked::of(&receipt.request);
-    let along = asked.along.or_else(|| receipt.along.clone());
-    let names = [(asked.vars, Step::Keep as fn(_) -> _), (asked.drop, Step::Drop)];
-    let mut steps: Vec<Spanned<Step>> = names
-        .into_iter()
-        .filter(|(names, _)| !names.is_empty())
-        .map(|(names, step)| Spanned::unplaced(step(names.into_iter().map(Spanned::unplaced).collect())))
-        .collect();
-    steps.extend(asked.select.as_ref().and_then(selection));
-    Request {
-        sources,
-        steps,
-        keys: Vec::new(),
-        merge: None,
-        absent: Vec::new(),
-        expect: Vec::new(),
-        policies: Policies {
-            along,
-            align: asked.align,
-            differ: asked.differ,
-            duplicates: asked.duplicates,
-            ..Policies::default()
-        },
-        layout: LayoutRequest {
-            format: format_of(root),
-            chunks: None,
-            shards: None,
-            codec: CodecSpec::default(),
-            grows: Growth::Never,
-        },
-        target: root.to_owned(),
-        limits,
-        recipe: receipt.request.clone(),
-        // A verifier believes nothing that was noted before.
-        index: IndexUse::Bypass,
-        reissued: Reissued::Refused,
-    }
-}
 
 /// Compares the store at `root` with what `prepared` says of its sources, and adds what differs to `found`. Answers
 /// how many values were compared.

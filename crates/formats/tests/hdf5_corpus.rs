@@ -30,7 +30,7 @@ const MAX_VALUE_BYTES: u64 = 1 << 30;
 /// Why a variable may differ from the answer: nobody reads it silently wrong.
 const EXPLAINED: [&str; 3] = [
     "frazil does not read HDF5 filter",
-    "virtual dataset is not something frazil reads",
+    "virtual dataset whose length follows from files",
     // The key holds them widened to sixteen bytes; frazil carries the stored twelve.
     "values of <f12 differ",
 ];
@@ -171,7 +171,7 @@ fn compare(path: &str, answer: &serde_json::Value, decoded: &Decoded, file: &Spa
     let (variable, table) = (&decoded.dataset.variables[at], &decoded.manifest.tables[at]);
     let Some(shape) = answer.get("shape") else { return Ok(()) };
     if matches!(table, ChunkTable::Virtual(parts) if parts.iter().any(VirtualPart::is_endless)) {
-        return Err("virtual: its length follows from files that it does not list one by one".into());
+        return Err("virtual dataset whose length follows from files that it does not list one by one".into());
     }
     if *shape != serde_json::json!(variable.shape) {
         return Err(format!("shape {:?}, not {shape}", variable.shape));

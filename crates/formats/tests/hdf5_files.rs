@@ -13,7 +13,7 @@ use frazil_model::{
     codec::Codec,
     dataset::Role,
     dtype::{DataType, FloatType, IntType},
-    manifest::{ChunkTable, Hyperslab},
+    manifest::{ChunkTable, Hyperslab, VirtualPart},
 };
 
 fn bytes(name: &str) -> Bytes {
@@ -86,9 +86,12 @@ fn texts_of_any_length_are_read_through_their_heap() {
 fn a_virtual_array_says_which_box_comes_from_which_file() {
     let file = decoded("virtual.h5");
     let slab = |start, stride, count, block| Hyperslab { start, stride, count, block };
-    let [ChunkTable::Virtual(part), ChunkTable::Virtual(whole)] = file.manifest.tables.as_slice() else {
-        panic!("both are virtual")
-    };
+    let with_end = file.manifest.tables.iter().filter_map(|table| match table {
+        ChunkTable::Virtual(parts) if !parts.iter().any(VirtualPart::is_endless) => Some(parts),
+        _ => None,
+    });
+    let found: Vec<_> = with_end.collect();
+    let [part, whole] = found.as_slice() else { panic!("both are virtual") };
     assert_eq!((part[0].file.as_str(), part[0].variable.as_str()), (".", "data"));
     assert_eq!(part[0].from, [slab(0, 1, 1, 2), slab(0, 1, 1, 10)]);
     assert_eq!(part[0].to, [slab(2, 1, 1, 2), slab(0, 2, 10, 1)]);
@@ -99,12 +102,12 @@ fn a_virtual_array_says_which_box_comes_from_which_file() {
 }
 
 #[test]
-fn a_virtual_array_without_end_is_refused_by_name() {
-    assert_eq!(
-        unread(&decoded("virtual.h5")),
-        ["/endless: virtual dataset is not something frazil reads: its length follows from files that it does not \
-          list one by one"]
-    );
+fn a_virtual_array_without_end_keeps_its_names_as_stored() {
+    let file = decoded("virtual.h5");
+    let at = file.dataset.variables.iter().position(|variable| variable.path == "/endless").unwrap();
+    let ChunkTable::Virtual(parts) = &file.manifest.tables[at] else { panic!("it is virtual") };
+    assert!(parts.iter().all(VirtualPart::is_endless));
+    assert_eq!(unread(&file), [""; 0]);
 }
 
 #[test]
