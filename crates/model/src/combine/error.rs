@@ -40,6 +40,17 @@ pub enum CombineError {
     NoDimension { dimension: String, known: Vec<String> },
     #[error("`{file}` has no labels for `{dimension}`: no variable of that name along it")]
     NoLabels { dimension: String, file: String },
+    #[error(
+        "`{file}`: `{dimension}` of group `{group}` has not the labels of that of `{first_group}`: {label} against {first_label}"
+    )]
+    GroupLabels {
+        dimension: String,
+        file: String,
+        group: String,
+        first_group: String,
+        label: String,
+        first_label: String,
+    },
     #[error("the labels of `{dimension}` in `{file}` cannot be ordered: {reason}")]
     Labels { dimension: String, file: String, reason: String },
     #[error("`{variable}` of `{file}` has time {value}, which `{units}` cannot hold exactly")]
@@ -107,6 +118,7 @@ impl Problem for CombineError {
             Self::NothingGrows { .. } => "combine.nothing-grows",
             Self::NoDimension { .. } => "combine.no-dimension",
             Self::NoLabels { .. } => "combine.no-labels",
+            Self::GroupLabels { .. } => "combine.group-labels",
             Self::Labels { .. } => "combine.labels",
             Self::TimeInexact { .. } => "combine.time-inexact",
             Self::NotYet { .. } => "combine.not-yet",
@@ -130,6 +142,7 @@ impl Problem for CombineError {
             Self::Static { variable, .. } => format!("leave it out with `drop: [{}]`, or build the files apart", variable.trim_start_matches('/')),
             Self::Coordinate { dimension, .. } => format!("if the difference does not matter: `align: {{{dimension}: {{tolerance: 1e-5}}}}` (`--align {dimension}=1e-5` on the command line)"),
             Self::Duplicate { .. } => "choose `duplicates: first` or `last` (`--duplicates first` on the command line)".into(),
+            Self::GroupLabels { group, .. } => format!("join one group at a time: `each: [{{group: {group}}}]`"),
             Self::Gap { .. } => "add the missing file, or choose `gaps: {otherwise: allow}`".into(),
             Self::Ambiguous { .. } | Self::NothingGrows { .. } => "name it with `combine: {along: NAME}` (`--along NAME` on the command line)".into(),
             Self::NoLabels { dimension, .. } => format!("give the files labels with `each: [{{add_dim: …}}]` or `time_from`, or leave `{dimension}` out"),

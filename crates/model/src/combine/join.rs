@@ -1,6 +1,10 @@
 //! Joining more than one file: which dimension grows, whose element goes where, what each variable becomes.
 
-use std::{collections::HashMap, rc::Rc, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+    sync::Arc,
+};
 
 use crate::{
     combine::{
@@ -8,7 +12,8 @@ use crate::{
         attributes::{self, Dropped, Named},
         error::{CombineError, Rule},
         fill_after,
-        labels::{Axis, Label, Run, join_labels, labels_of, runs_of},
+        labels::{self, Axis, Label, Run, join_labels, labels_of, runs_of},
+        lengths,
         piece,
         policy::{Alignment, Duplicates, Otherwise, Policies},
         statics,
@@ -33,7 +38,16 @@ pub(super) fn join(files: &[FileView], policies: &Policies) -> Result<Combined, 
     }
     let along = statics::growing_dimension(files, policies)?;
     let mut joining =
-        Joining { files, policies, along: along.clone(), axis: None, owners: HashMap::new(), parts: Parts::default() };
+        Joining {
+            files,
+            policies,
+            along: along.clone(),
+            axis: None,
+            labels: Vec::new(),
+            text_lengths: lengths::of_texts(files),
+            owners: HashMap::new(),
+            parts: Parts::default(),
+        };
     if let Some(dimension) = &along {
         joining.place(dimension)?;
     }
@@ -62,6 +76,10 @@ struct Joining<'a> {
     policies: &'a Policies,
     along: Option<String>,
     axis: Option<Axis>,
+    /// Each file's labels along the dimension that grows.
+    labels: Vec<Vec<Label>>,
+    /// Dimensions that are only the length of texts, with the longest.
+    text_lengths: BTreeMap<String, u64>,
     /// Who fills each place, by the set of files that have a variable.
     owners: HashMap<Vec<usize>, Rc<Vec<Run>>>,
     parts: Parts,
@@ -96,6 +114,7 @@ impl Joining<'_> {
         let axis = join_labels(dimension, self.files, &labels)?;
         self.check_steps(dimension, &axis)?;
         self.axis = Some(axis);
+        self.labels = labels;
         Ok(())
     }
 
@@ -156,8 +175,9 @@ impl Joining<'_> {
         let mut holders: Vec<Holder> = Vec::new();
         for (file, view) in self.files.iter().enumerate() {
             let Some(variable) = view.variable(path) else { continue };
+            let variable = lengths::widened(variable, &self.text_lengths);
             let Some(first) = holders.first() else {
-                holders.push(Holder { file, variable: variable.clone() });
+                holders.push(Holder { file, variable });
                 continue;
             };
             let differs = || CombineError::Differs {
@@ -170,7 +190,7 @@ impl Joining<'_> {
                 first_value: format!("({})", first.variable.dimensions.join(", ")),
             };
             if first.variable.dimensions == variable.dimensions {
-                holders.push(Holder { file, variable: variable.clone() });
+                holders.push(Holder { file, variable });
                 continue;
             }
             let order = first
@@ -190,6 +210,7 @@ impl Joining<'_> {
         let holders = self.holders(path)?;
         let Some(first) = holders.first() else { return Err(CombineError::NoFiles) };
         let along = self.along.as_deref().and_then(|along| first.variable.axis_of(along));
+        lengths::agree(&self.named(&holders), along)?;
         let (time, content, plan) = match along {
             None => {
                 self.check_static(path, &holders)?;
@@ -256,6 +277,11 @@ impl Joining<'_> {
     fn owners(&mut self, path: &str, holders: &[Holder], axis: usize) -> Result<Rc<Vec<Run>>, CombineError> {
         let files: Vec<usize> = holders.iter().map(|holder| holder.file).collect();
         let Some(joined) = &self.axis else { return Ok(Rc::new(Vec::new())) };
+        for holder in holders {
+            let dimension = self.along.as_deref().unwrap_or_default();
+            let labels = self.labels.get(holder.file).map_or(&[][..], Vec::as_slice);
+            labels::check_placed(&self.files[holder.file], &holder.variable, dimension, labels)?;
+        }
         if let Some(known) = self.owners.get(&files) {
             return Ok(Rc::clone(known));
         }
@@ -316,7 +342,11 @@ impl Joining<'_> {
         let plain = rules.iter().all(|rule| *rule == ValueRule::Verbatim);
         if let Some(loaded) = loaded.filter(|_| plain) {
             let shapes: Vec<&[u64]> = holders.iter().map(|holder| holder.variable.shape.as_slice()).collect();
-            let joined = statics::join_values(&loaded, &shapes, axis, runs);
+            let joined = statics::join_values(&loaded, &shapes, axis, runs).ok_or_else(|| CombineError::Unwritable {
+                variable: path.to_owned(),
+                file: self.files[holders[0].file].name.clone(),
+                reason: "its values do not fill its shape".to_owned(),
+            })?;
             if joined.len(1) > MOST_INLINE_BYTES {
                 return Err(CombineError::TooLarge {
                     variable: path.to_owned(),
@@ -436,7 +466,7 @@ fn same_slice(a: &ViewVariable, at_a: u64, b: &ViewVariable, at_b: u64, axis: us
     let slice = |variable: &ViewVariable, at: u64| {
         let run = Run { file: 0, from: at, to: 0, count: 1 };
         let values = variable.values.clone()?;
-        Some(statics::join_values(&[values], &[&variable.shape], axis, &[run]))
+        statics::join_values(&[values], &[&variable.shape], axis, &[run])
     };
     match (slice(a, at_a), slice(b, at_b)) {
         (Some(x), Some(y)) => a.dtype == b.dtype && x == y && a.attributes.get("units") == b.attributes.get("units"),

@@ -10,6 +10,7 @@ pub mod error;
 pub mod expect;
 pub mod join;
 pub mod labels;
+mod lengths;
 pub mod policy;
 pub mod statics;
 pub mod steps;

@@ -184,33 +184,38 @@ pub(super) fn check_lengths(variables: &[CombinedVariable]) -> Result<(), Combin
     Ok(())
 }
 
-/// Joins values along `axis`: for each run, elements of one holder.
-pub(super) fn join_values(values: &[Arc<Values>], shapes: &[&[u64]], axis: usize, runs: &[Run]) -> Values {
-    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    let Some(shape) = shapes.first() else { return Values::Fixed(bytes::Bytes::new()) };
-    let outer: u64 = shape[..axis].iter().product();
-    let inner = size(shape[axis + 1..].iter().product());
+/// Joins values along `axis`: for each run, elements of one holder. `None` if the holders' shapes differ elsewhere, or
+/// a holder has not all elements of its shape.
+pub(super) fn join_values(values: &[Arc<Values>], shapes: &[&[u64]], axis: usize, runs: &[Run]) -> Option<Values> {
+    let size = |number: u64| usize::try_from(number).ok();
+    let Some(shape) = shapes.first() else { return Some(Values::Fixed(bytes::Bytes::new())) };
+    if shapes.iter().any(|other| !super::lengths::agree_but_for(shape, other, Some(axis))) {
+        return None;
+    }
+    let outer = crate::region::count(shape.get(..axis)?);
+    let inner = size(crate::region::count(shape.get(axis + 1..)?))?;
     let mut texts = Vec::new();
     let mut fixed = Vec::new();
     for row in 0..outer {
         for run in runs {
-            let first = size(row * shapes[run.file][axis] + run.from) * inner;
-            let n_elements = size(run.count) * inner;
-            match values[run.file].as_ref() {
-                Values::Texts(all) => texts.extend_from_slice(&all[first..first + n_elements]),
-                Values::Fixed(all) => {
-                    let n_all: u64 = shapes[run.file].iter().product();
-                    let element = if n_all == 0 { 1 } else { all.len() / size(n_all) };
-                    fixed.extend_from_slice(&all[first * element..(first + n_elements) * element]);
+            let shape = shapes.get(run.file)?;
+            let (first, n_elements) = (size(row * shape.get(axis)? + run.from)? * inner, size(run.count)? * inner);
+            let n_all = size(crate::region::count(shape))?;
+            match values.get(run.file)?.as_ref() {
+                Values::Texts(all) if all.len() == n_all => texts.extend_from_slice(all.get(first..first + n_elements)?),
+                Values::Fixed(all) if all.len().is_multiple_of(n_all.max(1)) => {
+                    let element = if n_all == 0 { 1 } else { all.len() / n_all };
+                    fixed.extend_from_slice(all.get(first * element..(first + n_elements) * element)?);
                 }
+                _ => return None,
             }
         }
     }
-    if values.iter().any(|one| matches!(one.as_ref(), Values::Texts(_))) {
+    Some(if values.iter().any(|one| matches!(one.as_ref(), Values::Texts(_))) {
         Values::Texts(texts)
     } else {
         Values::Fixed(fixed.into())
-    }
+    })
 }
 
 #[cfg(test)]
@@ -222,7 +227,15 @@ mod tests {
         let values = [Arc::new(Values::Fixed(vec![1, 2, 5, 6].into())), Arc::new(Values::Fixed(vec![3, 7].into()))];
         let run = |file, from, to, count| Run { file, from, to, count };
         let joined = join_values(&values, &[&[2, 2], &[2, 1]], 1, &[run(0, 0, 0, 2), run(1, 0, 2, 1)]);
-        assert_eq!(joined, Values::Fixed(vec![1, 2, 3, 5, 6, 7].into()));
+        assert_eq!(joined, Some(Values::Fixed(vec![1, 2, 3, 5, 6, 7].into())));
+    }
+
+    #[test]
+    fn values_of_other_shapes_are_not_joined() {
+        let values = [Arc::new(Values::Fixed(vec![1, 2, 5, 6].into())), Arc::new(Values::Fixed(vec![3].into()))];
+        let runs = [Run { file: 0, from: 0, to: 0, count: 2 }, Run { file: 1, from: 0, to: 2, count: 1 }];
+        assert_eq!(join_values(&values, &[&[2, 2], &[1, 1]], 1, &runs), None);
+        assert_eq!(join_values(&values, &[&[2, 2], &[2, 1]], 1, &runs), None);
     }
 
     #[test]
