@@ -140,6 +140,12 @@ impl Problem for CombineError {
             Self::Differs { .. } => "`frazil inspect` shows which files form which era; build them apart".into(),
             Self::Absent { variable, .. } => format!("leave it out with `drop: [{}]` (`--vars` on the command line), or build the files apart", variable.trim_start_matches('/')),
             Self::Static { variable, .. } => format!("leave it out with `drop: [{}]`, or build the files apart", variable.trim_start_matches('/')),
+            Self::Coordinate { dimension, detail, .. } if detail == RUNS_THE_OTHER_WAY => {
+                format!("turn it round in every file: `each: [{{sort: {{{dimension}: ascending}}}}]`")
+            }
+            Self::Coordinate { dimension, detail, .. } if !detail.contains(LARGEST_DIFFERENCE) => {
+                format!("build the files apart, or leave what has `{dimension}` out")
+            }
             Self::Coordinate { dimension, .. } => format!("if the difference does not matter: `align: {{{dimension}: {{tolerance: 1e-5}}}}` (`--align {dimension}=1e-5` on the command line)"),
             Self::Duplicate { .. } => "choose `duplicates: first` or `last` (`--duplicates first` on the command line)".into(),
             Self::GroupLabels { group, .. } => format!("join one group at a time: `each: [{{group: {group}}}]`"),
@@ -150,6 +156,12 @@ impl Problem for CombineError {
         })
     }
 }
+
+/// How a coordinate differs that only runs the other way.
+pub(super) const RUNS_THE_OTHER_WAY: &str = "it runs the other way";
+
+/// How a coordinate differs that has other numbers.
+pub(super) const LARGEST_DIFFERENCE: &str = "the largest difference is";
 
 fn list(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")

@@ -7,14 +7,14 @@ use std::{
 };
 
 use crate::{
+    attribute::{AttributeValue, Attributes},
     combine::{
         Combined, CombinedVariable, Content, MustEqual,
         attributes::{self, Dropped, Named},
         error::{CombineError, Rule},
         fill_after,
-        labels::{self, Axis, Label, Run, join_labels, labels_of, runs_of},
-        lengths,
-        piece,
+        labels::{self, Axis, Label, Run, join_labels, labels_of, runs_of, time_units},
+        lengths, piece,
         policy::{Alignment, Duplicates, Otherwise, Policies},
         statics,
         times::{self, Relation},
@@ -37,17 +37,16 @@ pub(super) fn join(files: &[FileView], policies: &Policies) -> Result<Combined, 
         return Err(CombineError::NotYet { what: "`align: outer`".into() });
     }
     let along = statics::growing_dimension(files, policies)?;
-    let mut joining =
-        Joining {
-            files,
-            policies,
-            along: along.clone(),
-            axis: None,
-            labels: Vec::new(),
-            text_lengths: lengths::of_texts(files),
-            owners: HashMap::new(),
-            parts: Parts::default(),
-        };
+    let mut joining = Joining {
+        files,
+        policies,
+        along: along.clone(),
+        axis: None,
+        labels: Vec::new(),
+        text_lengths: lengths::of_texts(files),
+        owners: HashMap::new(),
+        parts: Parts::default(),
+    };
     if let Some(dimension) = &along {
         joining.place(dimension)?;
     }
@@ -102,7 +101,7 @@ struct Holder {
 impl Joining<'_> {
     /// Puts the labels of all files on one axis.
     fn place(&mut self, dimension: &str) -> Result<(), CombineError> {
-        let labels = self
+        let mut labels = self
             .files
             .iter()
             .map(|file| {
@@ -110,6 +109,7 @@ impl Joining<'_> {
                     .ok_or_else(|| CombineError::NoLabels { dimension: dimension.to_owned(), file: file.name.clone() })
             })
             .collect::<Result<Vec<_>, _>>()?;
+        labels::in_one_calendar(&mut labels);
         self.check_calendars(dimension, &labels)?;
         let axis = join_labels(dimension, self.files, &labels)?;
         self.check_steps(dimension, &axis)?;
@@ -235,7 +235,13 @@ impl Joining<'_> {
         if let Some(note) = plan.note {
             self.parts.notes.push((path.to_owned(), note));
         }
-        let mut attributes = self.attributes(path, &holders, time.is_some())?;
+        // Times were compared by what they mean.
+        let is_time = time.is_some() || holders.iter().all(|holder| time_units(&holder.variable).is_some());
+        let mut settled = if is_time { vec!["units", "calendar"] } else { Vec::new() };
+        if plan.packing.is_some() {
+            settled.push("_Unsigned");
+        }
+        let mut attributes = self.attributes(path, &holders, &settled)?;
         if let Some(packing) = &plan.packing {
             values::replace_packing(&mut attributes, packing);
         }
@@ -288,6 +294,7 @@ impl Joining<'_> {
         let dimension = self.along.clone().unwrap_or_default();
         let mut owners: Vec<Option<(usize, u64)>> = vec![None; joined.labels.len()];
         let mut overlaps = false;
+        let mut apart: BTreeMap<(usize, usize), bool> = BTreeMap::new();
         for (number, holder) in holders.iter().enumerate() {
             for (from, to) in joined.places[holder.file].iter().enumerate() {
                 let place = &mut owners[usize::try_from(*to).unwrap_or(usize::MAX)];
@@ -297,7 +304,12 @@ impl Joining<'_> {
                     (Some(_), Duplicates::First) => {}
                     (Some(other), Duplicates::Error) => {
                         overlaps = true;
-                        if !same_slice(&holders[other.0].variable, other.1, &holder.variable, mine.1, axis) {
+                        let are_apart = *apart
+                            .entry((other.0, number))
+                            .or_insert_with(|| self.hold_different_variables(holders[other.0].file, holder.file));
+                        if !are_apart
+                            || !same_slice(&holders[other.0].variable, other.1, &holder.variable, mine.1, axis)
+                        {
                             return Err(CombineError::Duplicate {
                                 dimension,
                                 label: joined.labels[usize::try_from(*to).unwrap_or(0)].to_string(),
@@ -326,6 +338,15 @@ impl Joining<'_> {
         Ok(runs)
     }
 
+    /// Whether two files stand side by side, each with a variable that the other has not. What both have, such as
+    /// the labels, may then be there twice if it is the same.
+    fn hold_different_variables(&self, a: usize, b: usize) -> bool {
+        let brings = |one: &FileView, other: &FileView| {
+            one.variables.iter().any(|variable| other.variable(&variable.path).is_none())
+        };
+        brings(&self.files[a], &self.files[b]) && brings(&self.files[b], &self.files[a])
+    }
+
     fn content(
         &self,
         path: &str,
@@ -342,11 +363,12 @@ impl Joining<'_> {
         let plain = rules.iter().all(|rule| *rule == ValueRule::Verbatim);
         if let Some(loaded) = loaded.filter(|_| plain) {
             let shapes: Vec<&[u64]> = holders.iter().map(|holder| holder.variable.shape.as_slice()).collect();
-            let joined = statics::join_values(&loaded, &shapes, axis, runs).ok_or_else(|| CombineError::Unwritable {
-                variable: path.to_owned(),
-                file: self.files[holders[0].file].name.clone(),
-                reason: "its values do not fill its shape".to_owned(),
-            })?;
+            let joined =
+                statics::join_values(&loaded, &shapes, axis, runs).ok_or_else(|| CombineError::Unwritable {
+                    variable: path.to_owned(),
+                    file: self.files[holders[0].file].name.clone(),
+                    reason: "its values do not fill its shape".to_owned(),
+                })?;
             if joined.len(1) > MOST_INLINE_BYTES {
                 return Err(CombineError::TooLarge {
                     variable: path.to_owned(),
@@ -403,21 +425,49 @@ impl Joining<'_> {
         Ok(())
     }
 
-    fn attributes(
-        &mut self,
-        path: &str,
-        holders: &[Holder],
-        is_time: bool,
-    ) -> Result<crate::attribute::Attributes, CombineError> {
+    /// `settled` are the attributes that were decided with the values.
+    fn attributes(&mut self, path: &str, holders: &[Holder], settled: &[&str]) -> Result<Attributes, CombineError> {
         let named: Vec<Named<'_>> = holders
             .iter()
             .map(|holder| Named { file: &self.files[holder.file].name, attributes: &holder.variable.attributes })
             .collect();
-        let settled: &[&str] = if is_time { &["units", "calendar"] } else { &[] };
-        attributes::join(path, &named, settled, self.policies.differ, &mut self.parts.dropped)
+        let mut settled = settled.to_vec();
+        let coordinates = self.all_coordinates(path, &named);
+        if coordinates.is_some() {
+            settled.push("coordinates");
+        }
+        let mut joined = attributes::join(path, &named, &settled, self.policies.differ, &mut self.parts.dropped)?;
+        if let Some(names) = coordinates {
+            joined.set("coordinates", AttributeValue::Text(names));
+        }
+        Ok(joined)
     }
 
-    fn groups(&mut self) -> Result<Vec<(String, crate::attribute::Attributes)>, CombineError> {
+    /// What `coordinates` names in any file, where files differ in it and every name is a variable.
+    fn all_coordinates(&self, path: &str, all: &[Named<'_>]) -> Option<String> {
+        let texts: Vec<Option<&str>> = all.iter().map(|one| one.attributes.text("coordinates")).collect();
+        let is_text = |one: &Named<'_>| {
+            one.attributes.get("coordinates").is_none() || one.attributes.text("coordinates").is_some()
+        };
+        if texts.windows(2).all(|pair| pair[0] == pair[1]) || !all.iter().all(is_text) {
+            return None;
+        }
+        let mut names: Vec<&str> = Vec::new();
+        for name in texts.iter().flatten().flat_map(|text| text.split_whitespace()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let exists = |name: &&str| {
+            path.match_indices('/').any(|(at, _)| {
+                let wanted = format!("{}/{}", &path[..at], name.trim_start_matches('/'));
+                self.files.iter().any(|file| file.variable(&wanted).is_some())
+            })
+        };
+        names.iter().all(exists).then(|| names.join(" "))
+    }
+
+    fn groups(&mut self) -> Result<Vec<(String, Attributes)>, CombineError> {
         let mut paths: Vec<&str> = Vec::new();
         for group in self.files.iter().flat_map(|file| &file.groups) {
             if !paths.contains(&group.path.as_str()) {

@@ -32,6 +32,13 @@ pub enum Label {
 impl Eq for Label {}
 
 impl Label {
+    const fn calendar(&self) -> Option<Calendar> {
+        match self {
+            Self::Time(_, calendar) => Some(*calendar),
+            _ => None,
+        }
+    }
+
     fn rank(&self) -> u8 {
         match self {
             Self::Time(..) => 0,
@@ -268,6 +275,31 @@ pub struct Run {
     pub to: u64,
     /// How many.
     pub count: u64,
+}
+
+/// Gives all labels the first file's calendar where every calendar means the same dates by them.
+pub(super) fn in_one_calendar(labels: &mut [Vec<Label>]) {
+    let calendars: Vec<Calendar> = labels.iter().filter_map(|labels| labels.first()?.calendar()).collect();
+    let Some(first) = calendars.first().copied() else { return };
+    let agrees = |calendar: &Calendar| labels.iter().all(|labels| agree(first, *calendar, labels));
+    if !calendars.iter().all(agrees) {
+        return;
+    }
+    for label in labels.iter_mut().flatten() {
+        if let Label::Time(_, calendar) = label {
+            *calendar = first;
+        }
+    }
+}
+
+/// Whether the times among `labels` are the same dates in both calendars.
+#[must_use]
+pub fn agree(a: Calendar, b: Calendar, labels: &[Label]) -> bool {
+    let instants = labels.iter().filter_map(|label| match label {
+        Label::Time(instant, _) => Some(instant),
+        _ => None,
+    });
+    a.agrees_with(b, instants)
 }
 
 /// Runs of elements whose owners follow each other, given for each place its file and its element there.

@@ -59,9 +59,8 @@ pub(super) fn of_texts(files: &[FileView]) -> BTreeMap<String, u64> {
     let mut others: BTreeSet<&str> = BTreeSet::new();
     for variable in files.iter().flat_map(|file| &file.variables) {
         // What is not held here cannot be padded here.
-        let is_padded = variable.dtype == DataType::Char
-            && variable.values.is_some()
-            && variable.dimensions != [variable.name()];
+        let is_padded =
+            variable.dtype == DataType::Char && variable.values.is_some() && variable.dimensions != [variable.name()];
         let last = variable.dimensions.len().checked_sub(1).filter(|_| is_padded);
         for (axis, (name, length)) in variable.dimensions.iter().zip(&variable.shape).enumerate() {
             if last == Some(axis) {

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     combine::{
         CombinedVariable,
-        error::{CombineError, Rule},
-        labels::{Label, Run, labels_of, time_units},
+        error::{CombineError, LARGEST_DIFFERENCE, RUNS_THE_OTHER_WAY, Rule},
+        labels::{Label, Run, labels_in, labels_of, time_units},
         policy::{Alignment, Policies},
         values::InFile,
         view::{FileView, Values},
@@ -114,6 +114,15 @@ pub(super) fn equal(a: &InFile<'_>, b: &InFile<'_>, along: &str, policies: &Poli
     if mine.shape != theirs.shape {
         return Err(fail(format!("shape {:?} against {:?}", theirs.shape, mine.shape)));
     }
+    if let (Some(ours), Some(counted)) = (time_units(mine), time_units(theirs)) {
+        match (labels_in(mine), labels_in(theirs)) {
+            (Ok(x), Ok(y)) => return compare_times(&x, &y).map(|()| true).map_err(fail),
+            _ if ours != counted => {
+                return Err(fail(format!("its times count otherwise: `{}` against `{}`", counted.0, ours.0)));
+            }
+            _ => {}
+        }
+    }
     if mine.dtype != theirs.dtype {
         return Err(fail(format!("{} against {}", theirs.dtype, mine.dtype)));
     }
@@ -130,12 +139,33 @@ pub(super) fn equal(a: &InFile<'_>, b: &InFile<'_>, along: &str, policies: &Poli
     let (Some(x), Some(y)) = (numbers_of(&mine.dtype, x), numbers_of(&mine.dtype, y)) else {
         return Err(fail("the values differ".to_owned()));
     };
+    let is_same = |(x, y): (&Number, &Number)| x == y || (float(*x).is_nan() && float(*y).is_nan());
+    // 0.0 and -0.0 are one place on an axis.
+    if is_coordinate && x.iter().zip(&y).all(is_same) {
+        return Ok(true);
+    }
     if let (true, Alignment::Tolerance(tolerance)) = (is_coordinate, policies.align.of(mine.name()))
         && x.iter().zip(&y).all(|(x, y)| (float(*x) - float(*y)).abs() <= tolerance)
     {
         return Ok(true);
     }
     Err(fail(difference(&x, &y)))
+}
+
+/// Whether two lists of times are the same instants, whatever they count from; else how they differ.
+fn compare_times(first: &[Label], other: &[Label]) -> Result<(), String> {
+    let agree = |(a, b): (&Label, &Label)| match (a, b) {
+        (Label::Time(a, ours), Label::Time(b, theirs)) => a == b && ours.agrees_with(*theirs, [a].into_iter()),
+        _ => false,
+    };
+    match first.iter().zip(other).position(|pair| !agree(pair)) {
+        None => Ok(()),
+        Some(at) => Err(match (first.get(at), other.get(at)) {
+            (Some(a), Some(b)) if first.len() == 1 => format!("{b} against {a}"),
+            (Some(a), Some(b)) => format!("element {at} is {b} against {a}"),
+            _ => "the times differ".to_owned(),
+        }),
+    }
 }
 
 fn float(number: Number) -> f64 {
@@ -149,13 +179,13 @@ fn float(number: Number) -> f64 {
 /// How two lists of equal length differ, in words.
 fn difference(first: &[Number], other: &[Number]) -> String {
     if first.len() > 1 && first.iter().eq(other.iter().rev()) {
-        return "it runs the other way".to_owned();
+        return RUNS_THE_OTHER_WAY.to_owned();
     }
     let at = first.iter().zip(other).position(|(a, b)| a != b).unwrap_or(0);
     let largest = first.iter().zip(other).map(|(a, b)| (float(*a) - float(*b)).abs()).fold(0.0, f64::max);
     match (first.get(at), other.get(at)) {
         (Some(a), Some(b)) => {
-            format!("element {at} is {} against {}; the largest difference is {largest:e}", float(*b), float(*a))
+            format!("element {at} is {} against {}; {LARGEST_DIFFERENCE} {largest:e}", float(*b), float(*a))
         }
         _ => "the values differ".to_owned(),
     }
@@ -202,7 +232,9 @@ pub(super) fn join_values(values: &[Arc<Values>], shapes: &[&[u64]], axis: usize
             let (first, n_elements) = (size(row * shape.get(axis)? + run.from)? * inner, size(run.count)? * inner);
             let n_all = size(crate::region::count(shape))?;
             match values.get(run.file)?.as_ref() {
-                Values::Texts(all) if all.len() == n_all => texts.extend_from_slice(all.get(first..first + n_elements)?),
+                Values::Texts(all) if all.len() == n_all => {
+                    texts.extend_from_slice(all.get(first..first + n_elements)?)
+                }
                 Values::Fixed(all) if all.len().is_multiple_of(n_all.max(1)) => {
                     let element = if n_all == 0 { 1 } else { all.len() / n_all };
                     fixed.extend_from_slice(all.get(first * element..(first + n_elements) * element)?);
