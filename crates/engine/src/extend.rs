@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, sync::atomic::AtomicBool};
 use frazil_model::{
     combine::{
         Combined, combine,
-        labels::{Label, labels_of},
+        labels::{self, Label, labels_of},
         policy::Policies,
         view::FileView,
     },
@@ -129,7 +129,7 @@ fn fresh(
     for (number, view) in views.iter().enumerate() {
         let labels = labels_of(view, along)?.ok_or_else(|| no_labels(&view.name))?;
         if let (Some(Label::Time(_, ours)), Some(Label::Time(_, theirs))) = (there.first(), labels.first())
-            && ours != theirs
+            && !(labels::agree(*ours, *theirs, &there) && labels::agree(*ours, *theirs, &labels))
         {
             let reason = format!("`{along}` has calendar `{theirs}`, and the store's is `{ours}`");
             return Err(EngineError::Extend { file: view.name.clone(), reason });
@@ -202,6 +202,12 @@ fn extension(
         }
         // What the files do not agree on any more is left out, as if all had been joined at once.
         layout.attributes.clone_from(&variable.attributes);
+        let grows =
+            |axis: &usize| layout.shape.get(*axis) != variable.shape.get(*axis) && Some(*axis) != variable.along;
+        if layout.shape.len() != variable.shape.len() || (0..layout.shape.len()).any(|axis| grows(&axis)) {
+            let (ours, theirs) = (&layout.shape, &variable.shape);
+            return Err(refused(format!("its shape is {ours:?} in the store, and would become {theirs:?}")));
+        }
         let old_length = variable.along.map(|axis| layout.shape[axis]);
         layout.shape.clone_from(&variable.shape);
         if let (Some(shards), Some(axis), Some(old)) = (&layout.shards, variable.along, old_length)

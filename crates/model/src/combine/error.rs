@@ -72,6 +72,7 @@ pub enum Rule {
     Packing,
     Fill,
     Dtype,
+    NoCommonDtype,
     Dimensions,
     Length,
     Meaning,
@@ -86,6 +87,7 @@ impl std::fmt::Display for Rule {
             Self::Packing => "packing differs",
             Self::Fill => "fill values differ",
             Self::Dtype => "dtypes differ",
+            Self::NoCommonDtype => "dtypes differ, and no type holds the values of both",
             Self::Dimensions => "dimensions differ",
             Self::Length => "lengths differ",
             Self::Meaning => "meanings differ",
@@ -103,7 +105,7 @@ impl Problem for CombineError {
                 Rule::Calendar => "combine.calendar",
                 Rule::Packing => "combine.packing",
                 Rule::Fill => "combine.fill",
-                Rule::Dtype => "combine.dtype",
+                Rule::Dtype | Rule::NoCommonDtype => "combine.dtype",
                 Rule::Dimensions => "combine.dimensions",
                 Rule::Length => "combine.length",
                 Rule::Meaning => "combine.meaning",
@@ -135,6 +137,9 @@ impl Problem for CombineError {
             }
             Self::Differs { rule: Rule::Dtype, .. } => {
                 "choose `differ: {dtype: promote}` if the wider type may hold both; on the command line `--differ dtype=promote`".into()
+            }
+            Self::Differs { rule: Rule::NoCommonDtype, variable, .. } => {
+                format!("build the files apart, or choose a type: `each: [{{cast: {{{}: …}}}}]`", variable.trim_start_matches('/'))
             }
             Self::Differs { rule: Rule::Attributes, .. } => "choose `differ: {attrs: drop_conflicts}`".into(),
             Self::Differs { .. } => "`frazil inspect` shows which files form which era; build them apart".into(),

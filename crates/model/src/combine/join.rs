@@ -458,6 +458,12 @@ impl Joining<'_> {
                 names.push(name);
             }
         }
+        let is_whole = |text: &Option<&str>| {
+            text.is_some_and(|text| names.iter().all(|name| text.split_whitespace().any(|other| other == *name)))
+        };
+        if let (true, Some(first)) = (texts.iter().all(is_whole), texts.first().copied().flatten()) {
+            return Some(first.to_owned());
+        }
         let exists = |name: &&str| {
             path.match_indices('/').any(|(at, _)| {
                 let wanted = format!("{}/{}", &path[..at], name.trim_start_matches('/'));
