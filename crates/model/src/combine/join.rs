@@ -253,14 +253,17 @@ impl Joining<'_> {
             shape[axis] = joined.labels.len() as u64;
         }
         let codecs = &first.variable.codecs;
+        let rule = first.variable.rule.then(plan.rules.first().unwrap_or(&ValueRule::Verbatim));
+        let fill = match (&time, plan.dtype.size_bytes()) {
+            // Times written anew are all here, in a type of their own.
+            (Some(_), Some(n_bytes)) => vec![0; n_bytes as usize],
+            _ => fill_after(&rule, &first.variable.fill),
+        };
         Ok(CombinedVariable {
             path: path.to_owned(),
             dimensions: first.variable.dimensions.clone(),
             shape,
-            fill: fill_after(
-                &first.variable.rule.then(plan.rules.first().unwrap_or(&ValueRule::Verbatim)),
-                &first.variable.fill,
-            ),
+            fill,
             dtype: plan.dtype,
             attributes,
             source_chunk_shape: first.variable.chunk_shape.clone(),
