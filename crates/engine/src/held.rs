@@ -10,7 +10,7 @@ use std::{
 };
 
 use frazil_model::combine::{
-    labels::{Label, Run, labels_of, runs_of},
+    labels::{self, Label, Run, labels_of, runs_of},
     policy::Duplicates,
     view::FileView,
 };
@@ -60,7 +60,7 @@ pub(crate) fn sort(
     for (number, view) in views.iter().enumerate() {
         let labels = labels_of(view, along)?.ok_or_else(|| no_labels(&view.name))?;
         if let (Some(Label::Time(_, ours)), Some(Label::Time(_, theirs))) = (there.first(), labels.first())
-            && ours != theirs
+            && !(labels::agree(*ours, *theirs, &there) && labels::agree(*ours, *theirs, &labels))
         {
             let reason = format!("`{along}` has calendar `{theirs}`, and the store's is `{ours}`");
             return Err(EngineError::Extend { file: view.name.clone(), reason });

@@ -125,7 +125,12 @@ impl Packing {
             && self.fills.iter().zip(&other.fills).all(|(a, b)| match (a, b) {
                 (Fill::Integer(a), Fill::Integer(b)) => a == b,
                 (Fill::Float(a), Fill::Float(b)) => a.to_bits() == b.to_bits(),
-                _ => false,
+                // The same number in an attribute of another type.
+                (Fill::Integer(integer), Fill::Float(float)) | (Fill::Float(float), Fill::Integer(integer)) => {
+                    #[allow(clippy::cast_possible_truncation)] // it is whole, and small enough
+                    let whole = float.fract() == 0.0 && float.abs() < 9e15 && *float as i128 == *integer;
+                    whole && (*integer != 0 || float.is_sign_positive())
+                }
             });
         factor(self.scale, other.scale) && factor(self.offset, other.offset) && fills && self.unsigned == other.unsigned
     }

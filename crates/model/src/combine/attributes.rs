@@ -11,10 +11,31 @@ use crate::{
         policy::DifferAttrs,
         policy::DifferUnits,
     },
+    time::Calendar,
 };
 
-/// Attributes that change what a number means.
-const MEANING: [&str; 6] = ["units", "standard_name", "cell_methods", "grid_mapping", "positive", "_Unsigned"];
+/// Attributes that change what a number means, or what readers make of it.
+const MEANING: [&str; 19] = [
+    "units",
+    "calendar",
+    "standard_name",
+    "cell_methods",
+    "grid_mapping",
+    "positive",
+    "coordinates",
+    "bounds",
+    "climatology",
+    "formula_terms",
+    "flag_values",
+    "flag_masks",
+    "flag_meanings",
+    "valid_min",
+    "valid_max",
+    "valid_range",
+    "dtype",
+    "_Unsigned",
+    "_Encoding",
+];
 
 /// Attributes that are decided elsewhere: packing by the packing policy, time by its labels.
 const DECIDED_ELSEWHERE: [&str; 4] = ["scale_factor", "add_offset", "_FillValue", "missing_value"];
@@ -60,12 +81,17 @@ pub fn join(
         }
     }
     for name in names {
-        if settled.contains(&name) || DECIDED_ELSEWHERE.contains(&name) {
+        let is_number =
+            |one: &Named<'_>| one.attributes.get(name).is_none_or(|value| matches!(value, AttributeValue::Numbers(_)));
+        let is_packing = path != "/" && DECIDED_ELSEWHERE.contains(&name);
+        if settled.contains(&name) || (is_packing && all.iter().all(is_number)) {
             continue;
         }
         let mine = first.attributes.get(name);
-        let Some(other) = rest.iter().find(|other| !same(mine, other.attributes.get(name))) else { continue };
-        let carries_meaning = path != "/" && MEANING.contains(&name);
+        let Some(other) = rest.iter().find(|other| !same(name, mine, other.attributes.get(name))) else { continue };
+        // Times have labels: where their counts may lie says nothing more, and differs from file to file.
+        let is_of_times = name.starts_with("valid_") && settled.contains(&"calendar");
+        let carries_meaning = path != "/" && !is_of_times && (is_packing || MEANING.contains(&name));
         if name == "units" && policy.units == DifferUnits::First {
             continue;
         }
@@ -73,6 +99,8 @@ pub fn join(
             return Err(CombineError::Differs {
                 rule: match name {
                     "units" => Rule::Units,
+                    "calendar" => Rule::Calendar,
+                    _ if is_packing => Rule::Fill,
                     _ if carries_meaning => Rule::Meaning,
                     _ => Rule::Attributes,
                 },
@@ -92,8 +120,10 @@ pub fn join(
     Ok(joined)
 }
 
-fn same(a: Option<&AttributeValue>, b: Option<&AttributeValue>) -> bool {
+fn same(name: &str, a: Option<&AttributeValue>, b: Option<&AttributeValue>) -> bool {
     match (a, b) {
+        // `noleap` and `365_day` are one calendar.
+        _ if name == "calendar" && calendar(a).is_some() && calendar(a) == calendar(b) => true,
         // A number is the same number in another type: JSON knows only one.
         (Some(AttributeValue::Numbers(a)), Some(AttributeValue::Numbers(b))) => {
             a.len() == b.len() && a.to_f64().iter().zip(b.to_f64()).all(|(a, b)| a.to_bits() == b.to_bits())
@@ -101,6 +131,19 @@ fn same(a: Option<&AttributeValue>, b: Option<&AttributeValue>) -> bool {
         (Some(a), Some(b)) => a.same_bits(b),
         (None, None) => true,
         _ => false,
+    }
+}
+
+/// The calendar that an attribute names; without one it is the standard calendar.
+fn calendar(value: Option<&AttributeValue>) -> Option<Calendar> {
+    match value {
+        None => Calendar::parse(None),
+        Some(AttributeValue::Text(text)) => Calendar::parse(Some(text)),
+        Some(AttributeValue::Texts(texts)) => match texts.as_slice() {
+            [text] => Calendar::parse(Some(text)),
+            _ => None,
+        },
+        Some(_) => None,
     }
 }
 

@@ -44,6 +44,17 @@ pub enum CombineError {
     NoDimension { dimension: String, known: Vec<String> },
     #[error("`{file}` has no labels for `{dimension}`: no variable of that name along it")]
     NoLabels { dimension: String, file: String },
+    #[error(
+        "`{file}`: `{dimension}` of group `{group}` has not the labels of that of `{first_group}`: {label} against {first_label}"
+    )]
+    GroupLabels {
+        dimension: String,
+        file: String,
+        group: String,
+        first_group: String,
+        label: String,
+        first_label: String,
+    },
     #[error("the labels of `{dimension}` in `{file}` cannot be ordered: {reason}")]
     Labels { dimension: String, file: String, reason: String },
     #[error("`{variable}` of `{file}` has time {value}, which `{units}` cannot hold exactly")]
@@ -65,6 +76,7 @@ pub enum Rule {
     Packing,
     Fill,
     Dtype,
+    NoCommonDtype,
     Dimensions,
     Length,
     Meaning,
@@ -79,6 +91,7 @@ impl std::fmt::Display for Rule {
             Self::Packing => "packing differs",
             Self::Fill => "fill values differ",
             Self::Dtype => "dtypes differ",
+            Self::NoCommonDtype => "dtypes differ, and no type holds the values of both",
             Self::Dimensions => "dimensions differ",
             Self::Length => "lengths differ",
             Self::Meaning => "meanings differ",
@@ -96,7 +109,7 @@ impl Problem for CombineError {
                 Rule::Calendar => "combine.calendar",
                 Rule::Packing => "combine.packing",
                 Rule::Fill => "combine.fill",
-                Rule::Dtype => "combine.dtype",
+                Rule::Dtype | Rule::NoCommonDtype => "combine.dtype",
                 Rule::Dimensions => "combine.dimensions",
                 Rule::Length => "combine.length",
                 Rule::Meaning => "combine.meaning",
@@ -113,6 +126,7 @@ impl Problem for CombineError {
             Self::NothingGrows { .. } => "combine.nothing-grows",
             Self::NoDimension { .. } => "combine.no-dimension",
             Self::NoLabels { .. } => "combine.no-labels",
+            Self::GroupLabels { .. } => "combine.group-labels",
             Self::Labels { .. } => "combine.labels",
             Self::TimeInexact { .. } => "combine.time-inexact",
             Self::NotYet { .. } => "combine.not-yet",
@@ -130,14 +144,24 @@ impl Problem for CombineError {
             Self::Differs { rule: Rule::Dtype, .. } => {
                 "choose `differ: {dtype: promote}` if the wider type may hold both; on the command line `--differ dtype=promote`".into()
             }
+            Self::Differs { rule: Rule::NoCommonDtype, variable, .. } => {
+                format!("build the files apart, or choose a type: `each: [{{cast: {{{}: …}}}}]`", variable.trim_start_matches('/'))
+            }
             Self::Differs { rule: Rule::Attributes, .. } => "choose `differ: {attrs: drop_conflicts}`".into(),
             Self::Differs { .. } => "`frazil inspect` shows which files form which era; build them apart".into(),
             Self::Absent { variable, .. } => format!("leave it out with `drop: [{}]` (`--vars` on the command line), or build the files apart", variable.trim_start_matches('/')),
             Self::AbsentLabels { .. } => "choose `missing: skip`, or name the key with `along: {DIMENSION: KEY}`".into(),
             Self::Uncovered { .. } => "add the file that has it; `align: {DIMENSION: outer}` fills what no file has, `missing: fill` what files that are not there would bring".into(),
             Self::Static { variable, .. } => format!("leave it out with `drop: [{}]`, or build the files apart", variable.trim_start_matches('/')),
+            Self::Coordinate { dimension, detail, .. } if detail == RUNS_THE_OTHER_WAY => {
+                format!("turn it round in every file: `each: [{{sort: {{{dimension}: ascending}}}}]`")
+            }
+            Self::Coordinate { dimension, detail, .. } if !detail.contains(LARGEST_DIFFERENCE) => {
+                format!("build the files apart, or leave what has `{dimension}` out")
+            }
             Self::Coordinate { dimension, .. } => format!("if the difference does not matter: `align: {{{dimension}: {{tolerance: 1e-5}}}}` (`--align {dimension}=1e-5` on the command line)"),
             Self::Duplicate { .. } => "choose `duplicates: first` or `last` (`--duplicates first` on the command line)".into(),
+            Self::GroupLabels { group, .. } => format!("join one group at a time: `each: [{{group: {group}}}]`"),
             Self::Gap { .. } => "add the missing file, or choose `gaps: {otherwise: allow}`".into(),
             Self::Ambiguous { .. } | Self::NothingGrows { .. } => "name it with `combine: {along: NAME}` (`--along NAME` on the command line)".into(),
             Self::NoLabels { dimension, .. } => format!("give the files labels with `each: [{{add_dim: …}}]` or `time_from`, or leave `{dimension}` out"),
@@ -145,6 +169,12 @@ impl Problem for CombineError {
         })
     }
 }
+
+/// How a coordinate differs that only runs the other way.
+pub(super) const RUNS_THE_OTHER_WAY: &str = "it runs the other way";
+
+/// How a coordinate differs that has other numbers.
+pub(super) const LARGEST_DIFFERENCE: &str = "the largest difference is";
 
 fn list(names: &[String]) -> String {
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")

@@ -1,15 +1,20 @@
 //! Joining more than one file: which dimension grows, whose element goes where, what each variable becomes.
 
-use std::{collections::HashMap, rc::Rc, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+    sync::Arc,
+};
 
 use crate::{
+    attribute::{AttributeValue, Attributes},
     combine::{
         Combined, CombinedVariable, Content, MustEqual,
         attributes::{self, Dropped, Named},
         error::{CombineError, Rule},
         fill_after,
-        labels::{Axis, Run, runs_of},
-        piece,
+        labels::{self, Axis, Label, Run, runs_of, time_units},
+        lengths, piece,
         placing::{self, Placed},
         policy::{Duplicates, Policies},
         statics,
@@ -38,6 +43,8 @@ pub(super) fn join(files: &[FileView], policies: &Policies) -> Result<Combined, 
         along: along.clone(),
         axis: None,
         placed: Vec::new(),
+        labels: Vec::new(),
+        text_lengths: lengths::of_texts(files),
         owners: HashMap::new(),
         parts: Parts::default(),
     };
@@ -73,6 +80,10 @@ struct Joining<'a> {
     axis: Option<Axis>,
     /// Dimensions along which elements are placed box by box: further ones, and those that may have holes.
     placed: Vec<Placed>,
+    /// Each file's labels along the dimension that grows.
+    labels: Vec<Vec<Label>>,
+    /// Dimensions that are only the length of texts, with the longest.
+    text_lengths: BTreeMap<String, u64>,
     /// Who fills each place, by the set of files that have a variable.
     owners: HashMap<Vec<usize>, Rc<Vec<Run>>>,
     parts: Parts,
@@ -92,14 +103,24 @@ struct Holder {
     variable: ViewVariable,
 }
 
+/// Attributes that are decided with the values: times were compared by what they mean, and packing says how counts do.
+fn settled(is_time: bool, plan: &values::ValuePlan) -> Vec<&'static str> {
+    let mut settled = if is_time { vec!["units", "calendar"] } else { Vec::new() };
+    if plan.packing.is_some() {
+        settled.push("_Unsigned");
+    }
+    settled
+}
+
 impl Joining<'_> {
     /// The files that have `path`, each with the first one's order of dimensions.
     fn holders(&self, path: &str) -> Result<Vec<Holder>, CombineError> {
         let mut holders: Vec<Holder> = Vec::new();
         for (file, view) in self.files.iter().enumerate() {
             let Some(variable) = view.variable(path) else { continue };
+            let variable = lengths::widened(variable, &self.text_lengths);
             let Some(first) = holders.first() else {
-                holders.push(Holder { file, variable: variable.clone() });
+                holders.push(Holder { file, variable });
                 continue;
             };
             let differs = || CombineError::Differs {
@@ -112,7 +133,7 @@ impl Joining<'_> {
                 first_value: format!("({})", first.variable.dimensions.join(", ")),
             };
             if first.variable.dimensions == variable.dimensions {
-                holders.push(Holder { file, variable: variable.clone() });
+                holders.push(Holder { file, variable });
                 continue;
             }
             let order = first
@@ -135,6 +156,7 @@ impl Joining<'_> {
             return boxed::variable(self, path, &holders);
         }
         let along = self.along.as_deref().and_then(|along| first.variable.axis_of(along));
+        lengths::agree(&self.named(&holders), along)?;
         let (time, content, plan) = match along {
             None => {
                 self.check_static(path, &holders)?;
@@ -156,10 +178,11 @@ impl Joining<'_> {
                 (times, content, plan)
             }
         };
-        if let Some(note) = plan.note {
-            self.parts.notes.push((path.to_owned(), note));
+        if let Some(note) = &plan.note {
+            self.parts.notes.push((path.to_owned(), note.clone()));
         }
-        let mut attributes = self.attributes(path, &holders, time.is_some())?;
+        let is_time = time.is_some() || holders.iter().all(|holder| time_units(&holder.variable).is_some());
+        let mut attributes = self.attributes(path, &holders, &settled(is_time, &plan))?;
         if let Some(packing) = &plan.packing {
             values::replace_packing(&mut attributes, packing);
         }
@@ -171,14 +194,17 @@ impl Joining<'_> {
             shape[axis] = joined.labels.len() as u64;
         }
         let codecs = &first.variable.codecs;
+        let rule = first.variable.rule.then(plan.rules.first().unwrap_or(&ValueRule::Verbatim));
+        let fill = match (&time, plan.dtype.size_bytes()) {
+            // Times written anew are all here, in a type of their own.
+            (Some(_), Some(n_bytes)) => vec![0; n_bytes as usize],
+            _ => fill_after(&rule, &first.variable.fill),
+        };
         Ok(CombinedVariable {
             path: path.to_owned(),
             dimensions: first.variable.dimensions.clone(),
             shape,
-            fill: fill_after(
-                &first.variable.rule.then(plan.rules.first().unwrap_or(&ValueRule::Verbatim)),
-                &first.variable.fill,
-            ),
+            fill,
             dtype: plan.dtype,
             attributes,
             source_chunk_shape: first.variable.chunk_shape.clone(),
@@ -201,12 +227,18 @@ impl Joining<'_> {
     fn owners(&mut self, path: &str, holders: &[Holder], axis: usize) -> Result<Rc<Vec<Run>>, CombineError> {
         let files: Vec<usize> = holders.iter().map(|holder| holder.file).collect();
         let Some(joined) = &self.axis else { return Ok(Rc::new(Vec::new())) };
+        for holder in holders {
+            let dimension = self.along.as_deref().unwrap_or_default();
+            let labels = self.labels.get(holder.file).map_or(&[][..], Vec::as_slice);
+            labels::check_placed(&self.files[holder.file], &holder.variable, dimension, labels)?;
+        }
         if let Some(known) = self.owners.get(&files) {
             return Ok(Rc::clone(known));
         }
         let dimension = self.along.clone().unwrap_or_default();
         let mut owners: Vec<Option<(usize, u64)>> = vec![None; joined.labels.len()];
         let mut overlaps = false;
+        let mut apart: BTreeMap<(usize, usize), bool> = BTreeMap::new();
         for (number, holder) in holders.iter().enumerate() {
             for (from, to) in joined.places[holder.file].iter().enumerate() {
                 let place = &mut owners[usize::try_from(*to).unwrap_or(usize::MAX)];
@@ -216,7 +248,12 @@ impl Joining<'_> {
                     (Some(_), Duplicates::First) => {}
                     (Some(other), Duplicates::Error) => {
                         overlaps = true;
-                        if !same_slice(&holders[other.0].variable, other.1, &holder.variable, mine.1, axis) {
+                        let are_apart = *apart
+                            .entry((other.0, number))
+                            .or_insert_with(|| self.hold_different_variables(holders[other.0].file, holder.file));
+                        if !are_apart
+                            || !same_slice(&holders[other.0].variable, other.1, &holder.variable, mine.1, axis)
+                        {
                             return Err(CombineError::Duplicate {
                                 dimension,
                                 label: joined.labels[usize::try_from(*to).unwrap_or(0)].to_string(),
@@ -245,6 +282,15 @@ impl Joining<'_> {
         Ok(runs)
     }
 
+    /// Whether two files stand side by side, each with a variable that the other has not. What both have, such as
+    /// the labels, may then be there twice if it is the same.
+    fn hold_different_variables(&self, a: usize, b: usize) -> bool {
+        let brings = |one: &FileView, other: &FileView| {
+            one.variables.iter().any(|variable| other.variable(&variable.path).is_none())
+        };
+        brings(&self.files[a], &self.files[b]) && brings(&self.files[b], &self.files[a])
+    }
+
     fn content(
         &self,
         path: &str,
@@ -261,7 +307,12 @@ impl Joining<'_> {
         let plain = rules.iter().all(|rule| *rule == ValueRule::Verbatim);
         if let Some(loaded) = loaded.filter(|_| plain) {
             let shapes: Vec<&[u64]> = holders.iter().map(|holder| holder.variable.shape.as_slice()).collect();
-            let joined = statics::join_values(&loaded, &shapes, axis, runs);
+            let joined =
+                statics::join_values(&loaded, &shapes, axis, runs).ok_or_else(|| CombineError::Unwritable {
+                    variable: path.to_owned(),
+                    file: self.files[holders[0].file].name.clone(),
+                    reason: "its values do not fill its shape".to_owned(),
+                })?;
             if joined.len(1) > MOST_INLINE_BYTES {
                 return Err(CombineError::TooLarge {
                     variable: path.to_owned(),
@@ -318,21 +369,55 @@ impl Joining<'_> {
         Ok(())
     }
 
-    fn attributes(
-        &mut self,
-        path: &str,
-        holders: &[Holder],
-        is_time: bool,
-    ) -> Result<crate::attribute::Attributes, CombineError> {
+    /// `settled` are the attributes that were decided with the values.
+    fn attributes(&mut self, path: &str, holders: &[Holder], settled: &[&str]) -> Result<Attributes, CombineError> {
         let named: Vec<Named<'_>> = holders
             .iter()
             .map(|holder| Named { file: &self.files[holder.file].name, attributes: &holder.variable.attributes })
             .collect();
-        let settled: &[&str] = if is_time { &["units", "calendar"] } else { &[] };
-        attributes::join(path, &named, settled, self.policies.differ, &mut self.parts.dropped)
+        let mut settled = settled.to_vec();
+        let coordinates = self.all_coordinates(path, &named);
+        if coordinates.is_some() {
+            settled.push("coordinates");
+        }
+        let mut joined = attributes::join(path, &named, &settled, self.policies.differ, &mut self.parts.dropped)?;
+        if let Some(names) = coordinates {
+            joined.set("coordinates", AttributeValue::Text(names));
+        }
+        Ok(joined)
     }
 
-    fn groups(&mut self) -> Result<Vec<(String, crate::attribute::Attributes)>, CombineError> {
+    /// What `coordinates` names in any file, where files differ in it and every name is a variable.
+    fn all_coordinates(&self, path: &str, all: &[Named<'_>]) -> Option<String> {
+        let texts: Vec<Option<&str>> = all.iter().map(|one| one.attributes.text("coordinates")).collect();
+        let is_text = |one: &Named<'_>| {
+            one.attributes.get("coordinates").is_none() || one.attributes.text("coordinates").is_some()
+        };
+        if texts.windows(2).all(|pair| pair[0] == pair[1]) || !all.iter().all(is_text) {
+            return None;
+        }
+        let mut names: Vec<&str> = Vec::new();
+        for name in texts.iter().flatten().flat_map(|text| text.split_whitespace()) {
+            if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        let is_whole = |text: &Option<&str>| {
+            text.is_some_and(|text| names.iter().all(|name| text.split_whitespace().any(|other| other == *name)))
+        };
+        if let (true, Some(first)) = (texts.iter().all(is_whole), texts.first().copied().flatten()) {
+            return Some(first.to_owned());
+        }
+        let exists = |name: &&str| {
+            path.match_indices('/').any(|(at, _)| {
+                let wanted = format!("{}/{}", &path[..at], name.trim_start_matches('/'));
+                self.files.iter().any(|file| file.variable(&wanted).is_some())
+            })
+        };
+        names.iter().all(exists).then(|| names.join(" "))
+    }
+
+    fn groups(&mut self) -> Result<Vec<(String, Attributes)>, CombineError> {
         let mut paths: Vec<&str> = Vec::new();
         for group in self.files.iter().flat_map(|file| &file.groups) {
             if !paths.contains(&group.path.as_str()) {
@@ -364,7 +449,7 @@ fn same_slice(a: &ViewVariable, at_a: u64, b: &ViewVariable, at_b: u64, axis: us
     let slice = |variable: &ViewVariable, at: u64| {
         let run = Run { file: 0, from: at, to: 0, count: 1 };
         let values = variable.values.clone()?;
-        Some(statics::join_values(&[values], &[&variable.shape], axis, &[run]))
+        statics::join_values(&[values], &[&variable.shape], axis, &[run])
     };
     match (slice(a, at_a), slice(b, at_b)) {
         (Some(x), Some(y)) => a.dtype == b.dtype && x == y && a.attributes.get("units") == b.attributes.get("units"),

@@ -7,7 +7,7 @@ use std::{cmp::Ordering, fmt};
 use crate::{
     attribute::Attributes,
     combine::{
-        error::CombineError,
+        error::{CombineError, Rule},
         view::{FileView, Values, ViewVariable},
     },
     dtype::DataType,
@@ -32,6 +32,13 @@ pub enum Label {
 impl Eq for Label {}
 
 impl Label {
+    const fn calendar(&self) -> Option<Calendar> {
+        match self {
+            Self::Time(_, calendar) => Some(*calendar),
+            _ => None,
+        }
+    }
+
     fn rank(&self) -> u8 {
         match self {
             Self::Time(..) => 0,
@@ -87,16 +94,75 @@ fn time_units_of(dtype: &DataType, attributes: &Attributes) -> Option<(TimeUnits
     Some((units, calendar))
 }
 
+/// The variable whose values are the labels of `dimension`: the root's, or else the first group's.
+pub(super) fn coordinate_of<'a>(file: &'a FileView, dimension: &str) -> Option<&'a ViewVariable> {
+    file.coordinate("/", dimension).or_else(|| {
+        file.variables.iter().find(|variable| variable.name() == dimension && variable.dimensions == [dimension])
+    })
+}
+
+/// The labels of one file place all its variables: a group that gives the dimension labels of its own must give it
+/// the same ones, and as many as `variable` has elements.
+pub(super) fn check_placed(
+    file: &FileView,
+    variable: &ViewVariable,
+    dimension: &str,
+    labels: &[Label],
+) -> Result<(), CombineError> {
+    let Some(length) = variable.axis_of(dimension).and_then(|axis| variable.shape.get(axis)) else { return Ok(()) };
+    let Some(placing) = coordinate_of(file, dimension) else { return Ok(()) };
+    let no_labels = || CombineError::NoLabels {
+        dimension: format!("{}/{dimension}", variable.group().trim_end_matches('/')),
+        file: file.name.clone(),
+    };
+    let declaring = |group: &str| file.declaring_group(group, dimension);
+    let own = match (declaring(variable.group()), declaring(placing.group())) {
+        (Some(here), Some(there)) if here != there => Some(
+            file.coordinate(variable.group(), dimension)
+                .filter(|found| declaring(found.group()) == Some(here))
+                .ok_or_else(no_labels)?,
+        ),
+        _ => file.coordinate(variable.group(), dimension),
+    };
+    let differ = |label: Option<&Label>, first_label: Option<&Label>| CombineError::GroupLabels {
+        dimension: dimension.to_owned(),
+        file: file.name.clone(),
+        group: variable.group().to_owned(),
+        first_group: placing.group().to_owned(),
+        label: label.map_or_else(|| "nothing".to_owned(), ToString::to_string),
+        first_label: first_label.map_or_else(|| "nothing".to_owned(), ToString::to_string),
+    };
+    if let Some(own) = own.filter(|own| own.path != placing.path) {
+        let theirs = labels_in(own).map_err(|reason| CombineError::Labels {
+            dimension: own.path.clone(),
+            file: file.name.clone(),
+            reason,
+        })?;
+        let n_most = theirs.len().max(labels.len());
+        if let Some(at) = (0..n_most).find(|at| theirs.get(*at).cmp(&labels.get(*at)) != Ordering::Equal) {
+            return Err(differ(theirs.get(at), labels.get(at)));
+        }
+    }
+    if *length == labels.len() as u64 {
+        return Ok(());
+    }
+    Err(CombineError::Differs {
+        rule: Rule::Length,
+        variable: variable.path.clone(),
+        what: format!("dimension `{dimension}` of length"),
+        file: file.name.clone(),
+        value: length.to_string(),
+        first_file: file.name.clone(),
+        first_value: format!("{} labels in `{}`", labels.len(), placing.path),
+    })
+}
+
 /// The labels that `file` gives to `dimension`; `None` if it has no such coordinate.
 ///
 /// # Errors
 /// [`CombineError::Labels`] if a label is missing, NaN or of a type without order.
 pub fn labels_of(file: &FileView, dimension: &str) -> Result<Option<Vec<Label>>, CombineError> {
-    let Some(coordinate) = file.coordinate("/", dimension).or_else(|| {
-        file.variables.iter().find(|variable| variable.name() == dimension && variable.dimensions == [dimension])
-    }) else {
-        return Ok(None);
-    };
+    let Some(coordinate) = coordinate_of(file, dimension) else { return Ok(None) };
     let fail =
         |reason: String| CombineError::Labels { dimension: dimension.to_owned(), file: file.name.clone(), reason };
     labels_in(coordinate).map(Some).map_err(fail)
@@ -209,6 +275,31 @@ pub struct Run {
     pub to: u64,
     /// How many.
     pub count: u64,
+}
+
+/// Gives all labels the first file's calendar where every calendar means the same dates by them.
+pub(super) fn in_one_calendar(labels: &mut [Vec<Label>]) {
+    let calendars: Vec<Calendar> = labels.iter().filter_map(|labels| labels.first()?.calendar()).collect();
+    let Some(first) = calendars.first().copied() else { return };
+    let agrees = |calendar: &Calendar| labels.iter().all(|labels| agree(first, *calendar, labels));
+    if !calendars.iter().all(agrees) {
+        return;
+    }
+    for label in labels.iter_mut().flatten() {
+        if let Label::Time(_, calendar) = label {
+            *calendar = first;
+        }
+    }
+}
+
+/// Whether the times among `labels` are the same dates in both calendars.
+#[must_use]
+pub fn agree(a: Calendar, b: Calendar, labels: &[Label]) -> bool {
+    let instants = labels.iter().filter_map(|label| match label {
+        Label::Time(instant, _) => Some(instant),
+        _ => None,
+    });
+    a.agrees_with(b, instants)
 }
 
 /// Runs of elements whose owners follow each other, given for each place its file and its element there.

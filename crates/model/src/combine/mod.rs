@@ -11,6 +11,7 @@ pub mod error;
 pub mod expect;
 pub mod join;
 pub mod labels;
+mod lengths;
 pub mod padding;
 mod placing;
 pub mod policy;

@@ -6,8 +6,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     combine::{
         CombinedVariable,
-        error::{CombineError, Rule},
-        labels::{Label, Run, labels_of, time_units},
+        error::{CombineError, LARGEST_DIFFERENCE, RUNS_THE_OTHER_WAY, Rule},
+        labels::{Label, Run, labels_in, labels_of, time_units},
         policy::{Alignment, Policies},
         values::InFile,
         view::{FileView, Values},
@@ -118,6 +118,15 @@ pub(super) fn equal(a: &InFile<'_>, b: &InFile<'_>, along: &str, policies: &Poli
     if mine.shape != theirs.shape {
         return Err(fail(format!("shape {:?} against {:?}", theirs.shape, mine.shape)));
     }
+    if let (Some(ours), Some(counted)) = (time_units(mine), time_units(theirs)) {
+        match (labels_in(mine), labels_in(theirs)) {
+            (Ok(x), Ok(y)) => return compare_times(&x, &y).map(|()| true).map_err(fail),
+            _ if ours != counted => {
+                return Err(fail(format!("its times count otherwise: `{}` against `{}`", counted.0, ours.0)));
+            }
+            _ => {}
+        }
+    }
     if mine.dtype != theirs.dtype {
         return Err(fail(format!("{} against {}", theirs.dtype, mine.dtype)));
     }
@@ -134,12 +143,33 @@ pub(super) fn equal(a: &InFile<'_>, b: &InFile<'_>, along: &str, policies: &Poli
     let (Some(x), Some(y)) = (numbers_of(&mine.dtype, x), numbers_of(&mine.dtype, y)) else {
         return Err(fail("the values differ".to_owned()));
     };
+    let is_same = |(x, y): (&Number, &Number)| x == y || (float(*x).is_nan() && float(*y).is_nan());
+    // 0.0 and -0.0 are one place on an axis.
+    if is_coordinate && x.iter().zip(&y).all(is_same) {
+        return Ok(true);
+    }
     if let (true, Alignment::Tolerance(tolerance)) = (is_coordinate, policies.align.of(mine.name()))
         && x.iter().zip(&y).all(|(x, y)| (float(*x) - float(*y)).abs() <= tolerance)
     {
         return Ok(true);
     }
     Err(fail(difference(&x, &y)))
+}
+
+/// Whether two lists of times are the same instants, whatever they count from; else how they differ.
+fn compare_times(first: &[Label], other: &[Label]) -> Result<(), String> {
+    let agree = |(a, b): (&Label, &Label)| match (a, b) {
+        (Label::Time(a, ours), Label::Time(b, theirs)) => a == b && ours.agrees_with(*theirs, [a].into_iter()),
+        _ => false,
+    };
+    match first.iter().zip(other).position(|pair| !agree(pair)) {
+        None => Ok(()),
+        Some(at) => Err(match (first.get(at), other.get(at)) {
+            (Some(a), Some(b)) if first.len() == 1 => format!("{b} against {a}"),
+            (Some(a), Some(b)) => format!("element {at} is {b} against {a}"),
+            _ => "the times differ".to_owned(),
+        }),
+    }
 }
 
 fn float(number: Number) -> f64 {
@@ -153,13 +183,13 @@ fn float(number: Number) -> f64 {
 /// How two lists of equal length differ, in words.
 fn difference(first: &[Number], other: &[Number]) -> String {
     if first.len() > 1 && first.iter().eq(other.iter().rev()) {
-        return "it runs the other way".to_owned();
+        return RUNS_THE_OTHER_WAY.to_owned();
     }
     let at = first.iter().zip(other).position(|(a, b)| a != b).unwrap_or(0);
     let largest = first.iter().zip(other).map(|(a, b)| (float(*a) - float(*b)).abs()).fold(0.0, f64::max);
     match (first.get(at), other.get(at)) {
         (Some(a), Some(b)) => {
-            format!("element {at} is {} against {}; the largest difference is {largest:e}", float(*b), float(*a))
+            format!("element {at} is {} against {}; {LARGEST_DIFFERENCE} {largest:e}", float(*b), float(*a))
         }
         _ => "the values differ".to_owned(),
     }
@@ -188,33 +218,40 @@ pub(super) fn check_lengths(variables: &[CombinedVariable]) -> Result<(), Combin
     Ok(())
 }
 
-/// Joins values along `axis`: for each run, elements of one holder.
-pub(super) fn join_values(values: &[Arc<Values>], shapes: &[&[u64]], axis: usize, runs: &[Run]) -> Values {
-    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    let Some(shape) = shapes.first() else { return Values::Fixed(bytes::Bytes::new()) };
-    let outer: u64 = shape[..axis].iter().product();
-    let inner = size(shape[axis + 1..].iter().product());
+/// Joins values along `axis`: for each run, elements of one holder. `None` if the holders' shapes differ elsewhere, or
+/// a holder has not all elements of its shape.
+pub(super) fn join_values(values: &[Arc<Values>], shapes: &[&[u64]], axis: usize, runs: &[Run]) -> Option<Values> {
+    let size = |number: u64| usize::try_from(number).ok();
+    let Some(shape) = shapes.first() else { return Some(Values::Fixed(bytes::Bytes::new())) };
+    if shapes.iter().any(|other| !super::lengths::agree_but_for(shape, other, Some(axis))) {
+        return None;
+    }
+    let outer = crate::region::count(shape.get(..axis)?);
+    let inner = size(crate::region::count(shape.get(axis + 1..)?))?;
     let mut texts = Vec::new();
     let mut fixed = Vec::new();
     for row in 0..outer {
         for run in runs {
-            let first = size(row * shapes[run.file][axis] + run.from) * inner;
-            let n_elements = size(run.count) * inner;
-            match values[run.file].as_ref() {
-                Values::Texts(all) => texts.extend_from_slice(&all[first..first + n_elements]),
-                Values::Fixed(all) => {
-                    let n_all: u64 = shapes[run.file].iter().product();
-                    let element = if n_all == 0 { 1 } else { all.len() / size(n_all) };
-                    fixed.extend_from_slice(&all[first * element..(first + n_elements) * element]);
+            let shape = shapes.get(run.file)?;
+            let (first, n_elements) = (size(row * shape.get(axis)? + run.from)? * inner, size(run.count)? * inner);
+            let n_all = size(crate::region::count(shape))?;
+            match values.get(run.file)?.as_ref() {
+                Values::Texts(all) if all.len() == n_all => {
+                    texts.extend_from_slice(all.get(first..first + n_elements)?)
                 }
+                Values::Fixed(all) if all.len().is_multiple_of(n_all.max(1)) => {
+                    let element = all.len().checked_div(n_all).unwrap_or(1);
+                    fixed.extend_from_slice(all.get(first * element..(first + n_elements) * element)?);
+                }
+                _ => return None,
             }
         }
     }
-    if values.iter().any(|one| matches!(one.as_ref(), Values::Texts(_))) {
+    Some(if values.iter().any(|one| matches!(one.as_ref(), Values::Texts(_))) {
         Values::Texts(texts)
     } else {
         Values::Fixed(fixed.into())
-    }
+    })
 }
 
 #[cfg(test)]
@@ -226,7 +263,15 @@ mod tests {
         let values = [Arc::new(Values::Fixed(vec![1, 2, 5, 6].into())), Arc::new(Values::Fixed(vec![3, 7].into()))];
         let run = |file, from, to, count| Run { file, from, to, count };
         let joined = join_values(&values, &[&[2, 2], &[2, 1]], 1, &[run(0, 0, 0, 2), run(1, 0, 2, 1)]);
-        assert_eq!(joined, Values::Fixed(vec![1, 2, 3, 5, 6, 7].into()));
+        assert_eq!(joined, Some(Values::Fixed(vec![1, 2, 3, 5, 6, 7].into())));
+    }
+
+    #[test]
+    fn values_of_other_shapes_are_not_joined() {
+        let values = [Arc::new(Values::Fixed(vec![1, 2, 5, 6].into())), Arc::new(Values::Fixed(vec![3].into()))];
+        let runs = [Run { file: 0, from: 0, to: 0, count: 2 }, Run { file: 1, from: 0, to: 2, count: 1 }];
+        assert_eq!(join_values(&values, &[&[2, 2], &[1, 1]], 1, &runs), None);
+        assert_eq!(join_values(&values, &[&[2, 2], &[2, 1]], 1, &runs), None);
     }
 
     #[test]

@@ -58,7 +58,12 @@ pub(super) fn unify<'a>(
     let coordinate_of = |file: &str| relative(file, Relation::Coordinate);
     let counted: Vec<Counted> = holders.iter().filter_map(|holder| Counted::of(holder, &coordinate_of)).collect();
     let (Some(first), true) = (counted.first(), counted.len() == holders.len()) else { return Ok(None) };
-    if let Some((at, other)) = counted.iter().enumerate().find(|(_, other)| other.calendar != first.calendar) {
+    for (at, other) in counted.iter().enumerate().filter(|(_, other)| other.calendar != first.calendar) {
+        let mut instants = first.instants(&holders[0], holders[0].variable)?;
+        instants.extend(other.instants(&holders[at], holders[at].variable)?);
+        if first.calendar.agrees_with(other.calendar, instants.iter()) {
+            continue;
+        }
         return Err(CombineError::Differs {
             rule: Rule::Calendar,
             variable: holders[0].variable.path.clone(),

@@ -10,7 +10,7 @@ use crate::{
     },
     dtype::{DataType, FloatType, IntType},
     numbers::push_integer,
-    packing::{Factor, Fill, PACKING_ATTRIBUTES, Packing, ValueRule, decoded_type, survives_json},
+    packing::{Factor, Fill, PACKING_ATTRIBUTES, Packing, Signedness, ValueRule, decoded_type, survives_json},
     rule::apply,
 };
 
@@ -57,10 +57,13 @@ pub fn plan(all: &[InFile<'_>], policies: &Policies) -> Result<ValuePlan, Combin
     let numbers = |one: &InFile<'_>| matches!(one.variable.dtype, DataType::Int(_) | DataType::Float(_));
     let only_dtype = other.variable.packing().same_as(&packing);
     if !all.iter().all(numbers) {
-        return Err(differs(first, other));
+        return Err(no_common_type(first, other));
     }
     if only_dtype && policies.differ.dtype == DifferDtype::Promote {
         return widened(all, first, other);
+    }
+    if only_dtype && widened(all, first, other).is_err() {
+        return Err(no_common_type(first, other));
     }
     if !all.iter().any(is_packed) {
         return Err(differs(first, other));
@@ -119,23 +122,87 @@ fn plain_float(dtype: &DataType) -> FloatType {
     }
 }
 
+/// All files in the narrowest type that holds what their numbers mean.
 fn widened(all: &[InFile<'_>], first: &InFile<'_>, other: &InFile<'_>) -> Result<ValuePlan, CombineError> {
+    let survives = |one: &InFile<'_>| survives_json(&one.variable.dtype, &one.variable.packing());
+    if !all.iter().all(survives) {
+        return Ok(decoded(all, "the files differ in dtype, and JSON would make their float32 packing float64"));
+    }
+    let meant = |one: &InFile<'_>| meant_type(&one.variable.dtype, one.variable.packing().unsigned);
     let to = all
         .iter()
-        .map(|one| one.variable.dtype.clone())
-        .try_fold(first.variable.dtype.clone(), |wide, next| wider(&wide, &next))
-        .ok_or_else(|| differs(first, other))?;
+        .map(meant)
+        .try_fold(meant(first), |wide, next| wider(&wide, &next))
+        .ok_or_else(|| no_common_type(first, other))?;
     let rules = all
         .iter()
         .map(|one| {
-            if one.variable.dtype == to {
-                ValueRule::Verbatim
-            } else {
-                ValueRule::Widen { from: one.variable.dtype.clone(), to: to.clone() }
-            }
+            let from = meant(one);
+            if from == to { ValueRule::Verbatim } else { ValueRule::Widen { from, to: to.clone() } }
         })
         .collect();
-    Ok(ValuePlan { note: Some(format!("stored as {to}: the files differ in dtype")), dtype: to, packing: None, rules })
+    let packing = match first.variable.packing().unsigned {
+        None => None,
+        Some(_) => {
+            let fills = |one: &InFile<'_>| meant_fills(one.variable);
+            if all.iter().any(|one| fills(one) != fills(first)) {
+                return Err(no_common_type(first, other));
+            }
+            let factors = ["scale_factor", "add_offset"]
+                .iter()
+                .filter_map(|name| Some(((*name).to_owned(), first.variable.attributes.get(name)?.clone())));
+            let fills = fills(first).into_iter().filter_map(|(name, fill)| Some((name, attribute_of(&to, fill)?)));
+            Some(factors.chain(fills).collect())
+        }
+    };
+    Ok(ValuePlan { note: Some(format!("stored as {to}: the files differ in dtype")), dtype: to, packing, rules })
+}
+
+/// The type that `_Unsigned` makes of stored integers.
+fn meant_type(stored: &DataType, unsigned: Option<Signedness>) -> DataType {
+    use IntType::{I8, I16, I32, I64, U8, U16, U32, U64};
+    let (DataType::Int(int), Some(signedness)) = (stored, unsigned) else { return stored.clone() };
+    DataType::Int(match (int.size_bytes(), signedness) {
+        (1, Signedness::Unsigned) => U8,
+        (1, Signedness::Signed) => I8,
+        (2, Signedness::Unsigned) => U16,
+        (2, Signedness::Signed) => I16,
+        (4, Signedness::Unsigned) => U32,
+        (4, Signedness::Signed) => I32,
+        (_, Signedness::Unsigned) => U64,
+        (_, Signedness::Signed) => I64,
+    })
+}
+
+/// The fill of a variable with `_Unsigned`, read without or with sign as its counts are.
+fn meant_fills(variable: &ViewVariable) -> Vec<(String, i128)> {
+    let DataType::Int(int) = meant_type(&variable.dtype, variable.packing().unsigned) else { return Vec::new() };
+    let (least, most) = int.bounds();
+    let span = most - least + 1;
+    ["_FillValue", "missing_value"]
+        .iter()
+        .filter_map(|name| {
+            let value = *variable.attributes.numbers(name)?.to_integers()?.first()?;
+            Some(((*name).to_owned(), (value - least).rem_euclid(span) + least))
+        })
+        .collect()
+}
+
+fn attribute_of(dtype: &DataType, value: i128) -> Option<AttributeValue> {
+    match dtype {
+        DataType::Int(int) => number_attribute(*int, value),
+        #[allow(clippy::cast_precision_loss)] // the type was chosen to hold it
+        _ => Some(AttributeValue::Numbers(Numbers::F64(vec![value as f64]))),
+    }
+}
+
+fn no_common_type(first: &InFile<'_>, other: &InFile<'_>) -> CombineError {
+    let CombineError::Differs { rule: Rule::Dtype, variable, what, file, value, first_file, first_value } =
+        differs(first, other)
+    else {
+        return differs(first, other);
+    };
+    CombineError::Differs { rule: Rule::NoCommonDtype, variable, what, file, value, first_file, first_value }
 }
 
 /// The narrowest type that holds every value of both.
@@ -397,14 +464,28 @@ fn differs(first: &InFile<'_>, other: &InFile<'_>) -> CombineError {
     };
     for name in PACKING_ATTRIBUTES {
         let (mine, theirs) = (a.attributes.get(name), b.attributes.get(name));
+        // Fill values have the variable's type: that those differ is said of the types.
+        let is_fill = name.starts_with('_') || name.starts_with('m');
         let same = match (mine, theirs) {
-            (Some(mine), Some(theirs)) => mine.same_bits(theirs),
+            (Some(mine), Some(theirs)) => mine.same_bits(theirs) || (is_fill && show(Some(mine)) == show(Some(theirs))),
             (mine, theirs) => mine.is_none() && theirs.is_none(),
         };
         if !same {
-            let rule = if name.ends_with("r") || name.ends_with("t") { Rule::Packing } else { Rule::Fill };
-            return named(rule, name, show(theirs), show(mine));
+            let rule = if is_fill { Rule::Fill } else { Rule::Packing };
+            let (value, first_value) = (show(theirs), show(mine));
+            let typed = |value: &str, attribute: Option<&AttributeValue>| match attribute {
+                Some(AttributeValue::Numbers(numbers)) => format!("{value} ({})", numbers.type_name()),
+                _ => value.to_owned(),
+            };
+            if value == first_value {
+                return named(rule, name, typed(&value, theirs), typed(&first_value, mine));
+            }
+            return named(rule, name, value, first_value);
         }
+    }
+    if a.packing().unsigned != b.packing().unsigned {
+        let (mine, theirs) = (a.attributes.get("_Unsigned"), b.attributes.get("_Unsigned"));
+        return named(Rule::Packing, "_Unsigned", show(theirs), show(mine));
     }
     named(Rule::Dtype, "dtype", b.dtype.to_string(), a.dtype.to_string())
 }

@@ -133,6 +133,19 @@ impl FileView {
     }
 }
 
+impl FileView {
+    /// The group that declares the dimension a variable of `group` calls `dimension`; `None` if the file says nothing.
+    #[must_use]
+    pub fn declaring_group(&self, group: &str, dimension: &str) -> Option<&str> {
+        let is_above = |path: &str| path == "/" || group == path || group.starts_with(&format!("{path}/"));
+        self.groups
+            .iter()
+            .filter(|group| is_above(&group.path) && group.dimensions.iter().any(|one| one.name == dimension))
+            .map(|group| group.path.as_str())
+            .max_by_key(|path| path.len())
+    }
+}
+
 impl ViewVariable {
     /// The variable as it is in the file.
     #[must_use]

@@ -63,6 +63,15 @@ impl Calendar {
         })
     }
 
+    /// Whether all `instants` are the same dates in `other`: it is this calendar, or both are real-world ones and no
+    /// instant lies before the reform of 1582.
+    #[must_use]
+    pub fn agrees_with<'a>(self, other: Self, mut instants: impl Iterator<Item = &'a Instant>) -> bool {
+        let reform = i128::from(GREGORIAN_REFORM) * NS_PER_DAY;
+        self == other
+            || (self.is_real_world() && other.is_real_world() && instants.all(|instant| instant.ns() >= reform))
+    }
+
     /// Whether xarray decodes its times to `datetime64`.
     pub(super) const fn is_real_world(self) -> bool {
         matches!(self, Self::Standard | Self::ProlepticGregorian)

@@ -27,12 +27,17 @@ pub struct Encoded {
 /// A NaN stays a NaN where `dtype` has one.
 ///
 /// # Errors
-/// The first value that is no time or cannot be held exactly; also if the calendars differ.
+/// The first value that is no time or cannot be held exactly; also if the calendars do not agree about the times.
 pub fn reencode(values: &Numbers, from: &TimeUnits, to: &TimeUnits, dtype: &DataType) -> Result<Numbers, TimeError> {
-    if from.calendar() != to.calendar() {
+    let instants = from.instants(values);
+    let are_shared = match &instants {
+        Ok(instants) => from.calendar().agrees_with(to.calendar(), instants.iter().flatten()),
+        Err(_) => from.calendar() == to.calendar(),
+    };
+    if !are_shared {
         return Err(TimeError::Calendars { from: from.calendar(), to: to.calendar() });
     }
-    encode(&from.instants(values)?, to, dtype)
+    encode(&instants?, to, dtype)
 }
 
 /// Units and type that hold all `labels`: those of the first file if they can, else finer ones from the same date.

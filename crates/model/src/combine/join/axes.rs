@@ -4,7 +4,7 @@ use super::Joining;
 use crate::{
     combine::{
         error::{CombineError, Rule},
-        labels::{Axis, Label, join_labels, labels_of},
+        labels::{self, Axis, Label, join_labels, labels_of},
         placing::{Holes, Placed},
         policy::{Alignment, Otherwise},
         view::FileView,
@@ -16,7 +16,7 @@ use crate::{
 impl Joining<'_> {
     /// Puts the labels of all files on one axis.
     pub(super) fn place(&mut self, dimension: &str) -> Result<(), CombineError> {
-        let labels = self
+        let mut labels = self
             .files
             .iter()
             .map(|file| {
@@ -29,10 +29,12 @@ impl Joining<'_> {
                     .ok_or_else(|| CombineError::NoLabels { dimension: dimension.to_owned(), file: file.name.clone() })
             })
             .collect::<Result<Vec<_>, _>>()?;
+        labels::in_one_calendar(&mut labels);
         self.check_calendars(dimension, &labels)?;
         let axis = join_labels(dimension, self.files, &labels)?;
         self.check_steps(dimension, &axis)?;
         self.axis = Some(axis);
+        self.labels = labels;
         Ok(())
     }
 
@@ -66,7 +68,8 @@ impl Joining<'_> {
                     return Err(CombineError::NoLabels { dimension: name, file: file.name.clone() });
                 }
             }
-            let labels: Vec<Vec<Label>> = labels.into_iter().map(Option::unwrap_or_default).collect();
+            let mut labels: Vec<Vec<Label>> = labels.into_iter().map(Option::unwrap_or_default).collect();
+            labels::in_one_calendar(&mut labels);
             self.check_calendars(&name, &labels)?;
             let axis = join_labels(&name, self.files, &labels)?;
             let holes = self.holes(&name);

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Holder, Joining, MOST_INLINE_BYTES, relatives, same_box};
+use super::{Holder, Joining, MOST_INLINE_BYTES, relatives, same_box, settled};
 use crate::{
     combine::{
         CombinedVariable, Content, MustEqual,
@@ -38,7 +38,7 @@ pub(super) fn variable(
     if let Some(note) = &plan.note {
         joining.parts.notes.push((path.to_owned(), note.clone()));
     }
-    let mut attributes = joining.attributes(path, holders, unified.is_some())?;
+    let mut attributes = joining.attributes(path, holders, &settled(unified.is_some(), &plan))?;
     if let Some(packing) = &plan.packing {
         values::replace_packing(&mut attributes, packing);
     }
