@@ -231,7 +231,11 @@ impl Joining<'_> {
             dimensions: first.variable.dimensions.clone(),
             shape,
             fill: fill_after(
-                &first.variable.rule.then(plan.rules.first().unwrap_or(&ValueRule::Verbatim)),
+                &first.variable.rule.then(&match &time {
+                    // Its values were re-encoded already; what is left to bring into their type is the fill.
+                    Some(_) => ValueRule::Widen { from: first.variable.dtype.clone(), to: plan.dtype.clone() },
+                    None => plan.rules.first().cloned().unwrap_or_default(),
+                }),
                 &first.variable.fill,
             ),
             dtype: plan.dtype,
