@@ -238,6 +238,9 @@ fn pieces(shape: &[u64], piece: &[u64], place: ChunkPlace, element_bytes: u64) -
     ChunkRanges::from_rows(rows.collect())
 }
 
+/// Bytes of all texts of a variable that were never written: each is the fill value.
+const MOST_FILL_TEXT_BYTES: usize = 64 << 20;
+
 enum LoadError {
     Format(FormatError),
     Engine(EngineError),
@@ -369,10 +372,22 @@ fn texts(
 ) -> Result<Option<Values>, LoadError> {
     let Some(places) = &source.decoded.manifest.hdf5 else { return Ok(None) };
     let raw = unless_unread(descriptors(source, number, 8 + usize::from(places.offset_bytes)))?;
-    let Some(raw) = raw else { return Ok(None) };
+    let Some(mut raw) = raw else { return Ok(None) };
+    let unwritten = take_unwritten(&mut raw, 8 + usize::from(places.offset_bytes));
+    let fill = String::from_utf8_lossy(&source.variable(number).fill).into_owned();
+    if unwritten.len().saturating_mul(fill.len()) > MOST_FILL_TEXT_BYTES {
+        return Ok(None);
+    }
     for _ in 0..MOST_ROUNDS {
         match hdf5::strings(&raw, places, bytes) {
-            Ok(texts) => return Ok(Some(Values::Texts(texts))),
+            Ok(mut texts) => {
+                for at in unwritten.iter().filter(|_| !fill.is_empty()) {
+                    if let Some(text) = texts.get_mut(*at) {
+                        *text = Some(fill.clone());
+                    }
+                }
+                return Ok(Some(Values::Texts(texts)));
+            }
             Err(frazil_formats::Stop::Bad(_)) => return Ok(None),
             Err(frazil_formats::Stop::Need(wants)) => {
                 for range in bytes.missing(&wants, BLOCK_BYTES) {
@@ -388,6 +403,21 @@ fn texts(
     }))
 }
 
+/// A byte of the descriptors of texts that were never written: no heap has such an address.
+const UNWRITTEN: u8 = 0xff;
+
+/// The numbers of the texts that were never written; their descriptors become those of empty texts.
+fn take_unwritten(raw: &mut [u8], descriptor_bytes: usize) -> Vec<usize> {
+    let mut unwritten = Vec::new();
+    for (number, descriptor) in raw.chunks_exact_mut(descriptor_bytes.max(1)).enumerate() {
+        if descriptor.iter().all(|byte| *byte == UNWRITTEN) {
+            descriptor.fill(0);
+            unwritten.push(number);
+        }
+    }
+    unwritten
+}
+
 /// The descriptors of texts, as an array of `descriptor_bytes` each.
 fn descriptors(source: &Source, number: usize, descriptor_bytes: usize) -> Result<Vec<u8>, EngineError> {
     let damaged = || source.unreadable(number, "its texts are damaged");
@@ -396,7 +426,7 @@ fn descriptors(source: &Source, number: usize, descriptor_bytes: usize) -> Resul
     let variable = decoded.dataset.variables.get_mut(number).ok_or_else(damaged)?;
     let size_bytes = u32::try_from(descriptor_bytes).map_err(|_| damaged())?;
     variable.dtype = DataType::Raw { name: "text".into(), size_bytes };
-    variable.fill = vec![0; descriptor_bytes];
+    variable.fill = vec![UNWRITTEN; descriptor_bytes];
     variable.codecs = CodecChain { byte_order: frazil_model::codec::ByteOrder::Little, ..variable.codecs.clone() };
     plain.decoded = Arc::new(decoded);
     whole(&plain, number, &mut ChunkReader::default())

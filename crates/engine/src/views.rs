@@ -93,8 +93,12 @@ pub(crate) fn views(
             left_out.push(LeftOut { file, path, attribute: None, reason });
         }
     }
-    for view in &mut views {
+    for (source, view) in sources.iter().zip(&mut views) {
         view.variables.retain(|variable| !gone.contains(&variable.path));
+        for group in view.groups.extract_if(.., |group| !can_be_key(&group.path)) {
+            let (file, path) = (source.name.clone(), group.path);
+            left_out.push(LeftOut { file, path, attribute: None, reason: NO_KEY.to_owned() });
+        }
     }
     Ok(views)
 }
@@ -163,8 +167,8 @@ fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
     if let Some(reason) = frazil_formats::codecs::unreadable(&variable.codecs) {
         return Err(source.unreadable(number, &reason));
     }
-    if variable.path.contains(['\\', '\0']) || variable.path.split('/').any(|part| part == "." || part == "..") {
-        return Err(source.unreadable(number, "its name cannot be a key of a Zarr store"));
+    if !can_be_key(&variable.path) {
+        return Err(source.unreadable(number, NO_KEY));
     }
     match &variable.dtype {
         DataType::Unsupported { kind, .. } => {
@@ -180,6 +184,17 @@ fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
     }
 }
 
+const NO_KEY: &str = "its name cannot be a key of a Zarr store";
+
+/// Names of documents in stores of either version, and of frazil's own folder: a node called so would overwrite them.
+const TAKEN: [&str; 6] = ["zarr.json", ".zarray", ".zattrs", ".zgroup", ".zmetadata", ".frazil"];
+
+/// Whether a store can have a node at `path`.
+fn can_be_key(path: &str) -> bool {
+    let is_taken = |part: &str| part == "." || part == ".." || TAKEN.contains(&part);
+    !path.contains(['\\', '\0']) && !path.split('/').any(is_taken)
+}
+
 /// Takes out arrays whose type has no name in the format.
 pub(crate) fn leave_out_untyped(
     request: &Request,
@@ -189,8 +204,12 @@ pub(crate) fn leave_out_untyped(
 ) -> Result<(), EngineError> {
     let mut number = 0;
     while number < targets.len() {
-        match ZarrStore::new(request.layout.format, Vec::new(), &targets[number..=number]).documents() {
-            Ok(_) => number += 1,
+        let store = ZarrStore::new(request.layout.format, Vec::new(), &targets[number..=number]);
+        match store.documents() {
+            Ok(_) => {
+                combined.notes.extend(store.notes());
+                number += 1;
+            }
             Err(EngineError::NoZarrType { variable, reason, .. }) => {
                 let file = request.sources.first().map(|(_, name)| name.clone()).unwrap_or_default();
                 left_out.push(LeftOut { file, path: variable, attribute: None, reason });

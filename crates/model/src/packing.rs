@@ -194,6 +194,15 @@ pub enum ValueRule {
         /// The store's type, at least as wide.
         to: FloatType,
     },
+    /// Integers times an integer, in the arithmetic of the store's type: as in numpy, what does not fit wraps.
+    Scale {
+        /// The file's type.
+        from: IntType,
+        /// The type of the factor, and the store's.
+        to: IntType,
+        /// What they are multiplied with.
+        factor: i128,
+    },
     /// Numbers in another type because the author asked for it: integers exactly, floats rounded to the nearest.
     Cast {
         /// The type before.

@@ -35,7 +35,7 @@ pub fn target_bytes(rule: &ValueRule, source_bytes: usize) -> usize {
         ValueRule::Mask { .. } => source_bytes,
         ValueRule::Chain(rules) => rules.iter().fold(source_bytes, |bytes, rule| target_bytes(rule, bytes)),
         ValueRule::Decode { to, .. } => to.size_bytes() as usize,
-        ValueRule::Repack { to, .. } => to.size_bytes() as usize,
+        ValueRule::Repack { to, .. } | ValueRule::Scale { to, .. } => to.size_bytes() as usize,
     }
 }
 
@@ -58,6 +58,10 @@ pub fn apply(rule: &ValueRule, stored: &[u8], out: &mut Vec<u8>) -> Result<(), R
         ValueRule::Chain(rules) => chain(rules, stored, out),
         ValueRule::Decode { from, packing, compute, to } => {
             decode(from, packing, (*compute, *to), stored, out);
+            Ok(())
+        }
+        ValueRule::Scale { from, to, factor } => {
+            scale(*from, *to, *factor, stored, out);
             Ok(())
         }
         ValueRule::Repack { from, to, numerator, denominator, addend, missing, fill } => {
@@ -230,6 +234,16 @@ fn decode(from: &DataType, packing: &Packing, (compute, to): (FloatType, FloatTy
     }
 }
 
+/// Multiplies as numpy does in integers of type `to`.
+fn scale(from: IntType, to: IntType, factor: i128, stored: &[u8], out: &mut Vec<u8>) {
+    for cell in stored.chunks_exact(from.size_bytes() as usize) {
+        let Some(Number::Integer(count)) = number_of(&DataType::Int(from), cell) else { continue };
+        // Both have at most 64 bits. The lower bytes of a product do not depend on what wraps before.
+        let product = count.wrapping_mul(factor).to_le_bytes();
+        out.extend(product.iter().take(to.size_bytes() as usize));
+    }
+}
+
 /// The integer type under which stored bytes are to be read, as `_Unsigned` says.
 fn signed_as(stored: &DataType, unsigned: Option<Signedness>) -> DataType {
     match (stored, unsigned) {
@@ -320,6 +334,14 @@ mod tests {
         let kelvin: Vec<f32> = out.chunks(4).map(|cell| f32::from_le_bytes(cell.try_into().unwrap())).collect();
         assert_eq!(kelvin[..2], [273.15, 1500.0 * 0.01_f32 + 273.15]);
         assert!(kelvin[2].is_nan());
+    }
+
+    #[test]
+    fn an_integer_times_an_integer_wraps_as_in_numpy() {
+        let rule = ValueRule::Scale { from: IntType::I16, to: IntType::I8, factor: 2 };
+        let mut out = Vec::new();
+        apply(&rule, &bytes(&[3, -4, 100]), &mut out).unwrap();
+        assert_eq!(out, [6, 0xf8, 200]);
     }
 
     #[test]

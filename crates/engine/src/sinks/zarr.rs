@@ -63,6 +63,16 @@ impl ZarrStore {
         }
     }
 
+    /// What arrays say otherwise than the files, by path.
+    #[must_use]
+    pub fn notes(&self) -> Vec<(String, String)> {
+        let note = |layout: &ArrayLayout| match self.format {
+            ZarrFormat::V3 => documents::note_v3(layout),
+            ZarrFormat::V2 => documents::note_v2(layout),
+        };
+        self.arrays.iter().filter_map(|layout| Some((layout.path.clone(), note(layout)?.to_owned()))).collect()
+    }
+
     fn documents_v3(&self) -> Result<Vec<(String, String)>, EngineError> {
         let mut all = Vec::new();
         for layout in &self.arrays {

@@ -278,6 +278,11 @@ pub(crate) fn value(session: &mut Session<'_>, stored: &Stored) -> Result<Attrib
     let is_null = stored.dataspace == Dataspace::Null;
     let texts = match &stored.datatype.class {
         Class::Text { padding } => {
+            let mut cells = stored.bytes.chunks_exact((stored.datatype.size_bytes as usize).max(1));
+            // netCDF's `char` text, of which its library shows all but NULs, wherever they stand.
+            if let Some(cell) = cells.next().filter(|_| is_scalar) {
+                return Ok(AttributeValue::Text(shown(unpadded(cell, Padding::Nul)).replace('\0', "")));
+            }
             let cells = stored.bytes.chunks_exact((stored.datatype.size_bytes as usize).max(1));
             cells.map(|cell| shown(unpadded(cell, *padding))).collect()
         }
@@ -291,8 +296,9 @@ pub(crate) fn value(session: &mut Session<'_>, stored: &Stored) -> Result<Attrib
         }
     };
     let mut texts: Vec<String> = texts;
+    // A list of one text is that text, as all readers of netCDF show it.
     Ok(match texts.pop() {
-        Some(text) if is_scalar => AttributeValue::Text(text),
+        Some(text) if texts.is_empty() => AttributeValue::Text(text),
         None if is_null => AttributeValue::Text(String::new()),
         last => {
             texts.extend(last);

@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{fill, json as documents};
 
 pub(super) const FILL_VALUE: &str = "_FillValue";
+const MISSING_VALUE: &str = "missing_value";
 pub(super) const DIMENSIONS: &str = "_ARRAY_DIMENSIONS";
 
 /// Attributes as an object, without those that could not be read.
@@ -19,23 +20,105 @@ pub(super) fn to_json(attributes: &Attributes) -> Map<String, Value> {
     attributes.0.iter().filter_map(|(name, value)| Some((name.clone(), value_to_json(value)?))).collect()
 }
 
-/// As [`to_json`], with `_FillValue` as xarray writes it for an array of v3: floats in base64.
+/// What becomes of the attribute `_FillValue`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Missing {
+    /// There is none.
+    Unsaid,
+    /// It is said where stock xarray looks for it.
+    Fill(Value),
+    /// xarray cannot read it there; as `missing_value` it masks the same elements.
+    Elsewhere(Value),
+    /// xarray could not open an array that says it.
+    Lost,
+}
+
+/// As [`to_json`], with `_FillValue` as xarray writes it for an array of v3.
 pub(super) fn to_json_v3(attributes: &Attributes, dtype: &DataType) -> Map<String, Value> {
+    with_missing(attributes, missing_v3(attributes, dtype))
+}
+
+/// As [`to_json`], without `_FillValue`, which a v2 array says by its `fill_value`.
+pub(super) fn to_json_v2(attributes: &Attributes, dtype: &DataType) -> Map<String, Value> {
+    let missing = missing_v2(attributes, dtype);
+    with_missing(attributes, if matches!(missing, Missing::Fill(_)) { Missing::Lost } else { missing })
+}
+
+fn with_missing(attributes: &Attributes, missing: Missing) -> Map<String, Value> {
     let mut object = to_json(attributes);
-    if let (Some(value), Some(place)) = (attributes.get(FILL_VALUE), object.get_mut(FILL_VALUE)) {
-        match (dtype, value) {
-            (DataType::Float(_), AttributeValue::Numbers(numbers)) => {
-                if let [value] = numbers.to_f64()[..] {
-                    *place = json!(fill::base64(&value.to_le_bytes()));
-                }
-            }
-            (DataType::Char | DataType::FixedString { .. }, AttributeValue::Text(text)) => {
-                *place = json!(fill::base64(text.as_bytes()));
-            }
-            _ => {}
+    match missing {
+        Missing::Fill(value) => {
+            object.insert(FILL_VALUE.into(), value);
+        }
+        Missing::Elsewhere(value) => {
+            object.shift_remove(FILL_VALUE);
+            object.insert(MISSING_VALUE.into(), value);
+        }
+        Missing::Lost | Missing::Unsaid => {
+            object.shift_remove(FILL_VALUE);
         }
     }
     object
+}
+
+/// How an array of v3 says its `_FillValue`: floats in base64, integers as they are. xarray decodes no other type.
+pub(super) fn missing_v3(attributes: &Attributes, dtype: &DataType) -> Missing {
+    let Some(value) = attributes.get(FILL_VALUE) else { return Missing::Unsaid };
+    match (dtype, value) {
+        (DataType::Float(_), AttributeValue::Numbers(numbers)) => match numbers.to_f64()[..] {
+            [value] => Missing::Fill(json!(fill::base64(&value.to_le_bytes()))),
+            _ => elsewhere(attributes, value),
+        },
+        (DataType::Int(_) | DataType::Bool | DataType::Enum { .. }, AttributeValue::Numbers(numbers)) => {
+            match (numbers.to_integers().as_deref(), &numbers.to_f64()[..]) {
+                (Some([integer]), _) => Missing::Fill(integer_v3(*integer, numbers, attributes, dtype)),
+                (None, [float]) if float.fract() == 0.0 => Missing::Fill(numbers_to_json(numbers)),
+                _ => elsewhere(attributes, value),
+            }
+        }
+        (DataType::String, AttributeValue::Text(_)) => elsewhere(attributes, value),
+        _ => Missing::Lost,
+    }
+}
+
+/// Unsigned numbers that `_Unsigned = "false"` makes signed are masked by a signed number, or xarray cannot read it.
+fn integer_v3(integer: i128, numbers: &Numbers, attributes: &Attributes, dtype: &DataType) -> Value {
+    let signed = match dtype {
+        DataType::Int(int) if attributes.text("_Unsigned") == Some("false") => IntType::of(int.size_bytes(), true),
+        _ => None,
+    };
+    let wrapped = signed.and_then(|int| {
+        let (_, largest) = int.bounds();
+        (integer > largest && integer <= 2 * largest + 1).then_some(integer - 2 * (largest + 1))
+    });
+    match wrapped.and_then(|wrapped| i64::try_from(wrapped).ok()) {
+        Some(wrapped) => json!(wrapped),
+        None => numbers_to_json(numbers),
+    }
+}
+
+/// How an array of v2 says its `_FillValue`: as the `fill_value`, which is one element.
+pub(super) fn missing_v2(attributes: &Attributes, dtype: &DataType) -> Missing {
+    let Some(value) = attributes.get(FILL_VALUE) else { return Missing::Unsaid };
+    match fill_bytes(attributes, dtype).and_then(|bytes| fill::to_json("", dtype, &bytes).ok()) {
+        Some(value) => Missing::Fill(value),
+        None => match (dtype, value) {
+            (DataType::Int(_) | DataType::Float(_), AttributeValue::Numbers(_)) => elsewhere(attributes, value),
+            _ => Missing::Lost,
+        },
+    }
+}
+
+/// As `missing_value`, unless that says something already, or no element can equal it.
+fn elsewhere(attributes: &Attributes, value: &AttributeValue) -> Missing {
+    let is_empty = match value {
+        AttributeValue::Numbers(numbers) => !numbers.to_f64().iter().any(|value| value.is_finite()),
+        _ => false,
+    };
+    match value_to_json(value) {
+        Some(value) if !is_empty && attributes.get(MISSING_VALUE).is_none() => Missing::Elsewhere(value),
+        _ => Missing::Lost,
+    }
 }
 
 fn value_to_json(value: &AttributeValue) -> Option<Value> {
@@ -83,7 +166,8 @@ pub(super) fn from_json_v3(object: Option<&Value>, dtype: &DataType) -> Attribut
             value.and_then(|value| typed(dtype, &fill::from_f64(*float, value)))
         }
         DataType::Int(_) | DataType::Char | DataType::FixedString { .. } => {
-            fill::from_json("", dtype, stored).ok().and_then(|bytes| typed(dtype, &bytes))
+            let wrapped = unwrapped(stored, &attributes, dtype);
+            fill::from_json("", dtype, wrapped.as_ref().unwrap_or(stored)).ok().and_then(|bytes| typed(dtype, &bytes))
         }
         _ => None,
     };
@@ -91,6 +175,16 @@ pub(super) fn from_json_v3(object: Option<&Value>, dtype: &DataType) -> Attribut
         attributes.set(FILL_VALUE, value);
     }
     attributes
+}
+
+/// The unsigned number that [`integer_v3`] wrote as a signed one.
+fn unwrapped(stored: &Value, attributes: &Attributes, dtype: &DataType) -> Option<Value> {
+    let DataType::Int(int) = dtype else { return None };
+    let negative = stored.as_i64().filter(|value| *value < 0)?;
+    if int.is_signed() || attributes.text("_Unsigned") != Some("false") {
+        return None;
+    }
+    u64::try_from(i128::from(negative) + int.bounds().1 + 1).ok().map(|value| json!(value))
 }
 
 /// One value of an array's type.
@@ -120,7 +214,9 @@ pub(super) fn typed(dtype: &DataType, bytes: &[u8]) -> Option<AttributeValue> {
 pub(super) fn fill_bytes(attributes: &Attributes, dtype: &DataType) -> Option<Vec<u8>> {
     match (attributes.get(FILL_VALUE)?, dtype) {
         (AttributeValue::Text(text), DataType::Char | DataType::FixedString { .. } | DataType::String) => {
-            Some(text.as_bytes().to_vec())
+            // A cell never holds a longer text; its beginning would mask others.
+            let fits = dtype.size_bytes().is_none_or(|size_bytes| text.len() <= size_bytes as usize);
+            fits.then(|| text.as_bytes().to_vec())
         }
         (AttributeValue::Numbers(numbers), DataType::Float(float)) => {
             let [value] = numbers.to_f64()[..] else { return None };

@@ -10,7 +10,7 @@ use frazil_model::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    attributes::{self, DIMENSIONS, FILL_VALUE},
+    attributes::{self, DIMENSIONS, Missing},
     codecs, dtypes, fill, json as documents, unsupported,
 };
 use crate::FormatError;
@@ -42,7 +42,7 @@ pub fn root_document_v3(
     groups: &[(String, Attributes)],
     arrays: &[ArrayLayout],
 ) -> Result<String, FormatError> {
-    let mut nodes = Map::new();
+    let mut nodes = Vec::new();
     for (path, attributes) in groups.iter().filter(|(path, _)| path != "/") {
         // Stock zarr-python gives each group an empty list of its own, and finds its members in the root's.
         let group = json!({
@@ -51,17 +51,28 @@ pub fn root_document_v3(
             "consolidated_metadata": consolidated_v3(Map::new()),
             "node_type": "group",
         });
-        nodes.insert(key(path).to_owned(), group);
+        nodes.push((key(path), group));
     }
     for layout in arrays {
-        nodes.insert(key(&layout.path).to_owned(), array_v3(layout)?);
+        nodes.push((key(&layout.path), array_v3(layout)?));
     }
     Ok(documents::to_text(&json!({
         "attributes": attributes::to_json(root),
         "zarr_format": 3,
-        "consolidated_metadata": consolidated_v3(nodes),
+        "consolidated_metadata": consolidated_v3(
+            siblings_together(nodes).into_iter().map(|(key, node)| (key.to_owned(), node)).collect()
+        ),
         "node_type": "group",
     })))
+}
+
+/// Nodes with those of one group side by side, in the order they had.
+///
+/// Stock zarr-python collects the members of a group from neighbours only: a member that stands apart from the others
+/// makes it lose them, or not open the store at all.
+fn siblings_together<T>(mut nodes: Vec<(&str, T)>) -> Vec<(&str, T)> {
+    nodes.sort_by_key(|(key, _)| key.rsplit_once('/').map(|(parent, _)| parent));
+    nodes
 }
 
 fn consolidated_v3(metadata: Map<String, Value>) -> Value {
@@ -76,6 +87,8 @@ fn key(path: &str) -> &str {
 fn array_v3(layout: &ArrayLayout) -> Result<Value, FormatError> {
     let path = layout.path.as_str();
     check_shapes(layout)?;
+    // First of all: without a word for the type there is none for its fill value or its codecs either.
+    let data_type = dtypes::name_v3(path, &layout.dtype)?;
     let mut codecs = codecs::list_v3(path, &layout.dtype, &layout.codecs)?;
     if let Some(shards) = &layout.shards {
         codecs = vec![codecs::sharding_v3(&layout.chunk_shape, shards, codecs)];
@@ -93,7 +106,7 @@ fn array_v3(layout: &ArrayLayout) -> Result<Value, FormatError> {
     };
     Ok(json!({
         "shape": layout.shape,
-        "data_type": dtypes::name_v3(path, &layout.dtype)?,
+        "data_type": data_type,
         "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": layout.object_shape()}},
         "chunk_key_encoding": {"name": name, "configuration": {"separator": text(separator)}},
         "fill_value": fill_value,
@@ -104,6 +117,31 @@ fn array_v3(layout: &ArrayLayout) -> Result<Value, FormatError> {
         "node_type": "array",
         "storage_transformers": [],
     }))
+}
+
+/// What a v3 array says otherwise than the file, or not at all.
+#[must_use]
+pub fn note_v3(layout: &ArrayLayout) -> Option<&'static str> {
+    note(&attributes::missing_v3(&layout.attributes, &layout.dtype))
+}
+
+/// What a v2 array says otherwise than the file, or not at all.
+#[must_use]
+pub fn note_v2(layout: &ArrayLayout) -> Option<&'static str> {
+    note(&attributes::missing_v2(&layout.attributes, &layout.dtype))
+}
+
+const fn note(missing: &Missing) -> Option<&'static str> {
+    match missing {
+        Missing::Unsaid | Missing::Fill(_) => None,
+        Missing::Elsewhere(_) => Some(
+            "its `_FillValue` is written as `missing_value`: readers mask the same, and could not open the store else",
+        ),
+        Missing::Lost => Some(
+            "its `_FillValue` is left out: xarray cannot open a store that says it for this type; such elements are \
+             written as they are",
+        ),
+    }
 }
 
 const fn text(separator: Separator) -> &'static str {
@@ -154,20 +192,22 @@ pub fn consolidated_document_v2(
     let mut nodes = Map::new();
     nodes.insert(".zgroup".into(), json!({"zarr_format": 2}));
     nodes.insert(".zattrs".into(), Value::Object(attributes::to_json(root)));
+    let mut members = Vec::new();
     for (path, attributes) in groups.iter().filter(|(path, _)| path != "/") {
-        nodes.insert(format!("{}/.zgroup", key(path)), json!({"zarr_format": 2}));
-        nodes.insert(format!("{}/.zattrs", key(path)), Value::Object(attributes::to_json(attributes)));
+        members.push((key(path), (".zgroup", json!({"zarr_format": 2}), attributes::to_json(attributes))));
     }
     for layout in arrays {
-        nodes.insert(format!("{}/.zarray", key(&layout.path)), array_v2(layout)?);
-        nodes.insert(format!("{}/.zattrs", key(&layout.path)), Value::Object(attributes_v2(layout)));
+        members.push((key(&layout.path), (".zarray", array_v2(layout)?, attributes_v2(layout))));
+    }
+    for (key, (name, node, attributes)) in siblings_together(members) {
+        nodes.insert(format!("{key}/{name}"), node);
+        nodes.insert(format!("{key}/.zattrs"), Value::Object(attributes));
     }
     Ok(documents::to_text(&json!({"metadata": nodes, "zarr_consolidated_format": 1})))
 }
 
 fn attributes_v2(layout: &ArrayLayout) -> Map<String, Value> {
-    let mut object = attributes::to_json(&layout.attributes);
-    object.shift_remove(FILL_VALUE);
+    let mut object = attributes::to_json_v2(&layout.attributes, &layout.dtype);
     object.shift_remove(DIMENSIONS);
     object.insert(DIMENSIONS.into(), json!(layout.dimensions));
     object
@@ -182,14 +222,9 @@ fn array_v2(layout: &ArrayLayout) -> Result<Value, FormatError> {
     let ChunkKeys::V2(separator) = layout.keys else {
         return Err(unsupported(path, "Zarr v2 has no chunk keys that begin with `c`"));
     };
-    let fill_value = match layout.attributes.get(FILL_VALUE) {
-        None => Value::Null,
-        Some(_) => {
-            let bytes = attributes::fill_bytes(&layout.attributes, &layout.dtype);
-            let bytes =
-                bytes.ok_or_else(|| unsupported(path, format!("its _FillValue is not one {}", layout.dtype)))?;
-            fill::to_json(path, &layout.dtype, &bytes).map(named_nan)?
-        }
+    let fill_value = match attributes::missing_v2(&layout.attributes, &layout.dtype) {
+        Missing::Fill(value) => named_nan(value),
+        Missing::Unsaid | Missing::Elsewhere(_) | Missing::Lost => Value::Null,
     };
     let (filters, compressor) = codecs::filters_v2(path, &layout.dtype, &layout.codecs)?;
     Ok(json!({

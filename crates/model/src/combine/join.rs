@@ -194,12 +194,12 @@ impl Joining<'_> {
             shape[axis] = joined.labels.len() as u64;
         }
         let codecs = &first.variable.codecs;
-        let rule = first.variable.rule.then(plan.rules.first().unwrap_or(&ValueRule::Verbatim));
-        let fill = match (&time, plan.dtype.size_bytes()) {
-            // Times written anew are all here, in a type of their own.
-            (Some(_), Some(n_bytes)) => vec![0; n_bytes as usize],
-            _ => fill_after(&rule, &first.variable.fill),
+        // Times were written anew already; what is left to bring into their type is the fill.
+        let rule = match &time {
+            Some(_) => ValueRule::Widen { from: first.variable.dtype.clone(), to: plan.dtype.clone() },
+            None => plan.rules.first().cloned().unwrap_or_default(),
         };
+        let fill = fill_after(&first.variable.rule.then(&rule), &first.variable.fill);
         Ok(CombinedVariable {
             path: path.to_owned(),
             dimensions: first.variable.dimensions.clone(),

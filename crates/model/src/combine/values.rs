@@ -49,6 +49,14 @@ pub fn plan(all: &[InFile<'_>], policies: &Policies) -> Result<ValuePlan, Combin
     let Some(other) = all.iter().find(|other| !same(other)) else {
         return Ok(uniform(all, first, &packing));
     };
+    if policies.follows_store
+        && let Some(rules) =
+            all.iter().skip(1).map(|one| scaled(one, &first.variable.dtype)).collect::<Option<Vec<_>>>()
+    {
+        let rules = std::iter::once(ValueRule::Verbatim).chain(rules).collect();
+        let (dtype, note) = (first.variable.dtype.clone(), Some(AS_INTEGERS.to_owned()));
+        return Ok(ValuePlan { dtype, packing: Some(Vec::new()), rules, note });
+    }
     let survives = |one: &InFile<'_>| survives_json(&one.variable.dtype, &one.variable.packing());
     if policies.follows_store && all.iter().skip(1).all(|one| !survives(one)) {
         return Ok(decoded(all, "as in the store that is extended"));
@@ -77,6 +85,11 @@ pub fn plan(all: &[InFile<'_>], policies: &Policies) -> Result<ValuePlan, Combin
 
 /// Files of one packing stay packed, unless JSON would change what a reader computes.
 fn uniform(all: &[InFile<'_>], first: &InFile<'_>, packing: &Packing) -> ValuePlan {
+    if let Some(to) = scaled_type(first)
+        && let Some(rules) = all.iter().map(|one| scaled(one, &to)).collect()
+    {
+        return ValuePlan { dtype: to, packing: Some(Vec::new()), rules, note: Some(AS_INTEGERS.to_owned()) };
+    }
     if survives_json(&first.variable.dtype, packing) {
         return ValuePlan {
             dtype: first.variable.dtype.clone(),
@@ -86,6 +99,28 @@ fn uniform(all: &[InFile<'_>], first: &InFile<'_>, packing: &Packing) -> ValuePl
         };
     }
     decoded(all, "its packing attributes are float32, and JSON would make them float64: readers would get other values")
+}
+
+const AS_INTEGERS: &str = "stored as the integers that readers compute: the integer type of its scale_factor decides \
+                           theirs, and JSON would make it int64";
+
+/// The integer type that xarray decodes to where an integer is multiplied with an integer, and JSON cannot say it.
+fn scaled_type(one: &InFile<'_>) -> Option<DataType> {
+    let packing = one.variable.packing();
+    // With a mark for "missing" xarray needs a NaN, which no integer is: it stays as it is.
+    if packing.offset.is_some() || !packing.fills.is_empty() || packing.unsigned.is_some() {
+        return None;
+    }
+    let to = one.variable.attributes.numbers("scale_factor")?.dtype();
+    let is_lost = matches!(to, DataType::Int(int) if int != IntType::I64);
+    (is_lost && matches!(one.variable.dtype, DataType::Int(_))).then_some(to)
+}
+
+/// The rule that gives the integers of `to` which xarray decodes to; `None` if it decodes to another type.
+fn scaled(one: &InFile<'_>, to: &DataType) -> Option<ValueRule> {
+    let (DataType::Int(from), DataType::Int(int)) = (&one.variable.dtype, to) else { return None };
+    let factor = *one.variable.attributes.numbers("scale_factor")?.to_integers()?.first()?;
+    (scaled_type(one).as_ref() == Some(to)).then_some(ValueRule::Scale { from: *from, to: *int, factor })
 }
 
 /// All files by the values that xarray computes for each.
