@@ -300,9 +300,7 @@ pub(crate) fn run_tasks(
     done.iter().filter(|(_, line)| line.bytes.is_some()).for_each(|(key, _)| note_folders(key, &mut touched));
     let journal = Journal::open(folder, journal_name)?;
     // Readers of the old shape see the chunk at the edge, so it is on the disk before its name is.
-    let is_visible =
-        [ZarrFormat::V3, ZarrFormat::V2].iter().any(|format| folder.root().join(root_key(*format)).exists());
-    let syncing = if is_visible { Syncing::Each } else { Syncing::BeforeTheEnd(steady()?) };
+    let syncing = if is_visible(folder) { Syncing::Each } else { Syncing::BeforeTheEnd(steady()?) };
     let grown = Grown::of(folder, store, &prepared.edges)?;
     let grown = grown.as_ref();
     let sink = ZarrSink { store, folder, journal: &journal, touched: Mutex::new(touched), syncing, grown };
@@ -355,9 +353,6 @@ pub(crate) fn show(
     let root = documents.pop().ok_or_else(|| EngineError::Document { reason: "a store without documents".into() })?;
     // Some readers of v2 look no further than here, so it must not come before what it speaks of.
     let consolidated = documents.pop_if(|(key, _)| key == ".zmetadata");
-    for (key, text) in &documents {
-        folder.put(key, text.as_bytes())?;
-    }
     let n_units = (inventory.0.len() - documents.len() - 1) as u64;
     let inventory = inventory.to_text();
     let mut sources = showing.earlier.clone();
@@ -378,16 +373,9 @@ pub(crate) fn show(
         n_units,
         inventory: inventory_digest(&inventory),
     };
-    folder.put(INVENTORY, inventory.as_bytes())?;
-    folder.put(RECEIPT, receipt.to_text()?.as_bytes())?;
-    folder.sync_all()?;
-    let of_documents =
-        documents.iter().filter_map(|(key, _)| key.rsplit_once('/')).map(|(parent, _)| parent.to_owned());
-    for key in touched.iter().cloned().chain(of_documents).collect::<BTreeSet<_>>() {
-        folder.sync(Some(&key))?;
-    }
-    folder.sync(Some(".frazil"))?;
-    folder.sync(None)?;
+    documents.push((INVENTORY.to_owned(), inventory));
+    documents.push((RECEIPT.to_owned(), receipt.to_text()?));
+    settle(folder, &documents, touched)?;
     if let Some((key, text)) = consolidated {
         folder.put(&key, text.as_bytes())?;
         folder.sync(None)?;
@@ -396,6 +384,33 @@ pub(crate) fn show(
     folder.sync(None)?;
     note(showing, folder, &records);
     Ok(())
+}
+
+/// Puts documents that readers do not look at first, and waits until the disk has all of the store but what shows it.
+fn settle(folder: &Folder, documents: &[(String, String)], touched: &BTreeSet<String>) -> Result<(), EngineError> {
+    // Where nobody looks yet, thousands of small files reach the disk together, names and all.
+    let is_together = Folder::SYNCS_ALL_AT_ONCE && !is_visible(folder);
+    for (key, text) in documents {
+        match is_together {
+            true => folder.put_for_later(key, text.as_bytes())?,
+            false => folder.put(key, text.as_bytes())?,
+        }
+    }
+    folder.sync_all()?;
+    if is_together {
+        return Ok(());
+    }
+    let of_documents =
+        documents.iter().filter_map(|(key, _)| key.rsplit_once('/')).map(|(parent, _)| parent.to_owned());
+    for key in touched.iter().cloned().chain(of_documents).collect::<BTreeSet<_>>() {
+        folder.sync(Some(&key))?;
+    }
+    Ok(folder.sync(None)?)
+}
+
+/// Whether readers find a store in the folder.
+fn is_visible(folder: &Folder) -> bool {
+    [ZarrFormat::V3, ZarrFormat::V2].iter().any(|format| folder.root().join(root_key(*format)).exists())
 }
 
 /// Notes what was read of the files, so that they need not be read again while they stay as they are.

@@ -131,6 +131,9 @@ impl Folder {
         sync_folder(&path)
     }
 
+    /// Whether [`Self::sync_all`] sees to the names of files as well as to their bytes (syncfs(2) of Linux).
+    pub const SYNCS_ALL_AT_ONCE: bool = cfg!(target_os = "linux");
+
     /// Makes the bytes of all files that were put for later survive a power cut.
     ///
     /// # Errors
