@@ -168,3 +168,17 @@ def test_a_small_subset_is_at_least_one_object(folder, tmp_path):
 def test_the_plan_is_said_before_the_work(folder, tmp_path):
     answer = convert(folder, tmp_path / "z")
     assert answer.err.startswith("plan: 3 files") and "wrote" in answer.out
+
+
+def test_sources_are_known_by_their_names_from_whichever_folder(folder, tmp_path):
+    more = tmp_path / "more"
+    more.mkdir()
+    build = ["build", recipe(folder, "extend"), "--to", tmp_path / "out/z"]
+    assert frazil(*build).code == 0
+    make(more / "3.nc", days("2001-01-31", 10))
+    (tmp_path / "recipe.yaml").write_text((tmp_path / "recipe.yaml").read_text().replace("data/*", "more/*"))
+    assert frazil(*build).code == 0
+    answer = frazil("verify", tmp_path / "out/z", "--sources", folder, more)
+    assert answer.code == 0 and "all equal" in answer.out, answer
+    answer = frazil("verify", tmp_path / "out/z", "--sources")
+    assert answer.code == 1 and "--sources FOLDER" in answer.err, answer

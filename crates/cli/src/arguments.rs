@@ -388,6 +388,8 @@ where
 fn plain(fault: &frazil_model::recipe::Fault) -> String {
     match fault {
         frazil_model::recipe::Fault::BadValue { reason, .. } => reason.clone(),
+        frazil_model::recipe::Fault::UnknownValue { suggestion: Some(near), .. } => format!("did you mean `{near}`?"),
+        frazil_model::recipe::Fault::UnknownValue { known, .. } => format!("known are {}", known.join(", ")),
         other => other.to_string(),
     }
 }

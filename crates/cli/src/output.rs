@@ -199,7 +199,9 @@ pub fn say_usage(error: &clap::Error, words: &[std::ffi::OsString]) -> ExitCode 
     if words.iter().any(|word| word == "--json") {
         let verb = words.iter().filter_map(|word| word.to_str()).find(|word| VERBS.contains(word));
         let shown = error.render().to_string();
-        let message = shown.lines().next().unwrap_or_default().trim_start_matches("error:").trim().to_owned();
+        // Up to the empty line before the usage: what is missing or possible stands on lines of its own.
+        let lines = shown.lines().take_while(|line| !line.trim().is_empty() && !line.starts_with("Usage"));
+        let message = one_line(lines.map(str::trim).collect::<Vec<_>>().join(" ").trim_start_matches("error:").trim());
         let found = ErrorReport::new("usage", message, Exit::Usage).with_hint("`frazil help` lists every word");
         print_report(&Answer::failed(verb.unwrap_or("frazil"), found).report);
     } else {

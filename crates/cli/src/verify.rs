@@ -36,7 +36,7 @@ const MOST_SHOWN: usize = 20;
 
 pub fn run(words: &Verify, _talk: &Talk, stop: &AtomicBool) -> Result<Answer, EngineError> {
     let Location::File(root) = Location::parse(&words.store)? else {
-        return Err(EngineError::NotWritable { place: words.store.clone() });
+        return Err(EngineError::StoreElsewhere { place: words.store.clone() });
     };
     let root = PathBuf::from(root);
     let amount = words.subset.map_or(Amount::All, |share| Amount::Percent { percent: share.0, seed: words.seed });
@@ -70,14 +70,17 @@ pub fn run(words: &Verify, _talk: &Talk, stop: &AtomicBool) -> Result<Answer, En
     }
     report.items = found.problems.iter().map(|finding| json!(finding)).collect();
     if found.is_unfinished {
-        let message = "work on this store was begun and not finished; readers see it as it was before".to_owned();
+        let message = "work on this store was begun and not finished; type the command that began it again".to_owned();
         report.warn("verify.unfinished", message);
     }
     let text = text(&words.store, &found, n_values);
     if found.n_problems > 0 {
         let message = format!("`{}` is not what was written: it has {}", words.store, problems(found.n_problems));
         let mut error = ErrorReport::new("verify.differs", message, Exit::No);
-        error.hint = Some("make it again with `--overwrite` (`mode: replace` in a recipe)".into());
+        error.hint = Some(match found.is_unfinished {
+            true => "type the command that was interrupted again: it finishes what it began".into(),
+            false => "make it again with `--overwrite` (`mode: replace` in a recipe)".into(),
+        });
         report.fail(error);
     }
     Ok(Answer { report, text })
@@ -102,7 +105,8 @@ fn compare_with(
             .map(|record| Ok((beside(root, &record.name)?, record.name.clone())))
             .collect::<Result<_, EngineError>>()?
     } else {
-        typed(sources, root)?.into_iter().map(|found| (found.location, found.name)).collect()
+        let found = typed(sources, root)?.into_iter();
+        found.map(|found| (found.location.clone(), name_of(&receipt, found.location, found.name))).collect()
     };
     let prepared = prepare(&request(root, &receipt, sources, limits(words)))?;
     compare(root, &prepared, stop, found)
@@ -119,6 +123,21 @@ fn receipt_of(root: &Path) -> Result<Receipt, EngineError> {
     })
 }
 
+/// What the receipt calls a file: runs on other folders gave other names, so the end of its path decides, if it does.
+fn name_of(receipt: &Receipt, location: Location, name: String) -> String {
+    let place = location.to_string();
+    let is_it = |known: &str| known == place || place.ends_with(&format!("/{known}"));
+    let records = || receipt.sources.iter().map(|record| &record.name);
+    if records().any(|known| *known == name) {
+        return name;
+    }
+    let mut ending = records().filter(|known| is_it(known));
+    match (ending.next(), ending.next()) {
+        (Some(one), None) => one.clone(),
+        _ => name,
+    }
+}
+
 /// Where a file that the receipt names may be: beside the store, else as the name says.
 fn beside(root: &Path, name: &str) -> Result<Location, EngineError> {
     let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -126,7 +145,12 @@ fn beside(root: &Path, name: &str) -> Result<Location, EngineError> {
     if !name.contains("://") && path.exists() {
         return Ok(Location::File(path.display().to_string()));
     }
-    Ok(located(name)?)
+    match located(name)? {
+        Location::File(path) if !Path::new(&path).exists() => {
+            Err(EngineError::SourceGone { name: name.to_owned(), store: root.to_owned() })
+        }
+        location => Ok(location),
+    }
 }
 
 fn text(store: &str, found: &Verified, n_values: Option<u64>) -> String {

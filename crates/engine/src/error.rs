@@ -62,6 +62,8 @@ pub enum EngineError {
     NoMatch { pattern: String },
     #[error("a name in `{folder}` is not UTF-8 text: `{name}`")]
     OddName { folder: String, name: String },
+    #[error("`{name}`, of which the store was made, lies neither beside it nor here")]
+    SourceGone { name: String, store: PathBuf },
     #[error("folder `{folder}` holds no data")]
     NoData { folder: String },
     #[error("nothing at `{place}` matches `{pattern}`")]
@@ -88,6 +90,8 @@ pub enum EngineError {
     Extend { file: String, reason: String },
     #[error("`{place}` is no folder of this machine, and frazil writes to those only")]
     NotWritable { place: String },
+    #[error("`{place}` is no folder of this machine, and stores elsewhere cannot be looked at yet")]
+    StoreElsewhere { place: String },
     #[error("the result is not what the recipe expects: {0}")]
     Expect(#[from] Failure),
     #[error("`{}` cannot be compared with files alone: its recipe did more than join them", path.display())]
@@ -126,6 +130,7 @@ impl Problem for EngineError {
             Self::OverwritesExtended { .. } => "target.extended",
             Self::NoMatch { .. } | Self::NoMatchIn { .. } | Self::NoData { .. } => "source.no-match",
             Self::OddName { .. } => "source.odd-name",
+            Self::SourceGone { .. } => "source.gone",
             Self::NoFiles { .. } => "source.no-files",
             Self::TooManyNames { .. } => "source.too-many",
             Self::StoreAsSource { .. } => "source.store",
@@ -137,6 +142,7 @@ impl Problem for EngineError {
             Self::NotExtending { .. } => "extend.not-extending",
             Self::Extend { .. } => "extend.refused",
             Self::NotWritable { .. } => "target.not-writable",
+            Self::StoreElsewhere { .. } => "target.elsewhere",
             Self::Expect(failure) => failure.code(),
             Self::CannotRepeat { .. } => "verify.cannot-repeat",
             Self::OtherRecipe { .. } => "verify.other-recipe",
@@ -197,6 +203,9 @@ impl Problem for EngineError {
             Self::NoMatch { .. } => {
                 "patterns know `*`, `?`, `[…]` and `**`; quote them so that the shell leaves them alone".into()
             }
+            Self::SourceGone { store, .. } => {
+                format!("say where they are: `frazil verify {} --sources FOLDER`", store.display())
+            }
             Self::OddName { .. } => "rename it: it can be neither typed nor reported".into(),
             Self::NoData { .. } => {
                 "netCDF-3, netCDF-4 and HDF5 files and Zarr stores were looked for, in its folders, too".into()
@@ -226,6 +235,7 @@ impl Problem for EngineError {
                 "take the recipe as it was then; for a store of `convert` say `--sources` instead".into()
             }
             Self::Names { problem, .. } => return problem.hint(),
+            Self::StoreElsewhere { .. } => "copy it here first".into(),
             Self::NotWritable { .. } => "write to a local path and copy the store from there".into(),
             Self::Document { .. } | Self::Thread { .. } => return None,
         })

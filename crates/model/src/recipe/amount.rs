@@ -92,7 +92,7 @@ impl FromStr for Interval {
             return if months == 0 { Err(none()) } else { Ok(Self::Months(months)) };
         }
         if unit.is_empty() {
-            return Err(bad(format!("`{}` has no unit; write `{0}d` or `{0}h`", shortened(text))));
+            return Err(bad(format!("`{}` has no unit: ms, s, min, h, d, w, mo or y", shortened(text))));
         }
         let known: Vec<(&str, u64)> = TIME_UNITS.iter().chain(&MONTH_UNITS).copied().collect();
         let factor = unit_of(unit, &known, text)?;
@@ -190,7 +190,7 @@ mod tests {
         time("1mo", Ok(Interval::Months(1)));
         time("2y", Ok(Interval::Months(24)));
         time("0.5mo", Err("`0.5mo`: months and years must be whole"));
-        time("3", Err("`3` has no unit; write `3d` or `3h`"));
+        time("3", Err("`3` has no unit: ms, s, min, h, d, w, mo or y"));
         time("3 days", Err("`3 days` has the unknown unit `days`"));
         time("0d", Err("`0d` is no time at all"));
     }

@@ -181,7 +181,9 @@ fn placeholder(text: &str) -> Option<&str> {
         let inside = inside.trim_start_matches('<');
         let shouts = inside.starts_with(|c: char| c.is_ascii_uppercase())
             && inside.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || " _-".contains(c));
-        let asks = ["insert", "your", "fill"].iter().any(|word| inside.to_ascii_lowercase().starts_with(word));
+        let asks = ["insert", "your", "fill", "path", "name of", "url"]
+            .iter()
+            .any(|word| inside.to_ascii_lowercase().starts_with(word));
         if !is_capture && (shouts || asks) {
             return from.get(..=end);
         }

@@ -234,7 +234,7 @@ fn source(name: &Spanned<String>, node: &Node, problems: &mut Problems) -> Optio
         [kind] => kind_of(kind, fields.get(kind)?, problems)?,
         [] => {
             if !PLANNED.iter().any(|kind| fields.get(kind).is_some()) {
-                fields.need("url", "url: \"https://host/{year}.nc\"` (or `list`, `glob`, `index`) `", problems);
+                fields.need("url", "glob: \"data/*.nc\"` or `url: \"https://host/{year}.nc\"", problems);
             }
             return None;
         }

@@ -187,7 +187,8 @@ fn level_of(given: &[&str], usual: i32, allowed: std::ops::RangeInclusive<i32>, 
     match level.parse() {
         Ok(level) if allowed.contains(&level) => Ok(level),
         _ => Err(bad(format!(
-            "the level of `{}` is a number from {} to {}",
+            "`{}` of `{}` is no level: a number from {} to {}",
+            shortened(level),
             shortened(text),
             allowed.start(),
             allowed.end()
