@@ -57,18 +57,22 @@ def faults(log: str, store: pathlib.Path) -> list[str]:
     def is_synced(path, after: int, before: int) -> bool:
         return any(sync.paths == [str(path)] and sync.start > after and sync.end < before for sync in syncs)
 
+    def is_all_synced(after: int, before: int) -> bool:
+        """Whether a syncfs came between, which writes bytes and names of the whole file system (syncfs(2))."""
+        return any(call.name == "syncfs" and after < call.start and call.end < before for call in all_calls)
+
     for put in puts:
         source, target = put.paths[:2]
         # Objects that nobody sees yet may be made safe all together; the journal's word for them is checked on resuming.
-        later = any(call.name == "syncfs" and put.end < call.start and call.end < shown.start for call in all_calls)
+        later = is_all_synced(put.end, shown.start)
         if not is_synced(source, -1, put.start) and not later:
             wrong.append(f"{target} got its name before its bytes were safe")
-        if put.start < shown.start and not is_synced(pathlib.Path(target).parent, put.end, shown.start):
+        if put.start < shown.start and not later and not is_synced(pathlib.Path(target).parent, put.end, shown.start):
             wrong.append(f"{target}: its name was not safe when the store was shown")
     folders = {parent for put in puts if put.start < shown.start for parent in pathlib.Path(put.paths[1]).parents}
     for call in made:
         path = pathlib.Path(call.paths[0])
-        if path in folders and not is_synced(path.parent, call.end, shown.start):
+        if path in folders and not is_all_synced(call.end, shown.start) and not is_synced(path.parent, call.end, shown.start):
             wrong.append(f"the folder {path} was not safe when the store was shown")
     for root in [*roots, *exchanges]:
         if not is_synced(pathlib.Path(root.paths[1]).parent, root.end, len(log)):

@@ -123,9 +123,11 @@ fn is_this(folder: &Folder, prepared: &Prepared, receipt: &Receipt) -> Result<bo
     Ok(receipt.plan == prepared.hash && !unchanged::differs(prepared, receipt)? && n_damaged(folder, Amount::All)? == 0)
 }
 
-/// Whether the folder beside a store is what an earlier replacement left there: only ours has a place for work in it.
+/// Whether the folder beside a store is what an earlier replacement left there: only ours has a place for work in it,
+/// until at the very end it has nothing.
 pub(crate) fn is_ours_beside(beside: &Path) -> bool {
-    beside.join(".frazil").is_dir()
+    let is_empty = || std::fs::read_dir(beside).is_ok_and(|mut entries| entries.next().is_none());
+    beside.join(".frazil").is_dir() || is_empty()
 }
 
 /// Replacing a store by one that is made of files in it would remove those files.
