@@ -488,3 +488,19 @@ def test_the_message_names_what_really_differs(tmp_path, second, rule, avoid):
     answer = convert(sources, tmp_path / "z")
     assert_refused(answer, tmp_path / "z", "two.nc", "v", rule)
     assert avoid not in answer.report["error"]["message"]
+
+
+@pytest.mark.parametrize("dtype", ["i4", "f4"])
+def test_times_that_need_a_wider_type_are_there(tmp_path, dtype, zarr_format):
+    first = {"time_dtype": dtype, "units": "days since 2000-01-01"}
+    second = {"time_dtype": "f8", "times": days("2000-01-06", 5, 25), "units": "minutes since 1970-01-01"}
+    sources = pair(tmp_path, first, second)
+    assert_equal(convert(sources, tmp_path / "z", zarr_format=zarr_format), sources, tmp_path / "z")
+
+
+def test_files_side_by_side_share_their_labels(tmp_path, zarr_format):
+    sources = pair(tmp_path, {"name": "sst"}, {"name": "sss", "times": days("2000-01-01", 5)})
+    answer = convert(sources, tmp_path / "z", zarr_format=zarr_format)
+    assert answer.code == 0, str(answer)
+    store = xr.open_zarr(tmp_path / "z")
+    assert store.sizes["time"] == 5 and {"sst", "sss"} <= set(store)

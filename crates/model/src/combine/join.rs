@@ -341,11 +341,13 @@ impl Joining<'_> {
         Ok(runs)
     }
 
-    /// Whether two files stand side by side, each with a variable that the other has not. What both have, such as
-    /// the labels, may then be there twice if it is the same.
+    /// Whether two files stand side by side, each with a growing variable that the other has not. What both have, such
+    /// as the labels, may then be there twice if it is the same.
     fn hold_different_variables(&self, a: usize, b: usize) -> bool {
+        let along = self.along.as_deref().unwrap_or_default();
         let brings = |one: &FileView, other: &FileView| {
-            one.variables.iter().any(|variable| other.variable(&variable.path).is_none())
+            let mut growing = one.variables.iter().filter(|variable| variable.axis_of(along).is_some());
+            growing.any(|variable| other.variable(&variable.path).is_none())
         };
         brings(&self.files[a], &self.files[b]) && brings(&self.files[b], &self.files[a])
     }

@@ -236,7 +236,7 @@ pub(super) fn join_values(values: &[Arc<Values>], shapes: &[&[u64]], axis: usize
                     texts.extend_from_slice(all.get(first..first + n_elements)?)
                 }
                 Values::Fixed(all) if all.len().is_multiple_of(n_all.max(1)) => {
-                    let element = if n_all == 0 { 1 } else { all.len() / n_all };
+                    let element = all.len().checked_div(n_all).unwrap_or(1);
                     fixed.extend_from_slice(all.get(first * element..(first + n_elements) * element)?);
                 }
                 _ => return None,
