@@ -128,6 +128,9 @@ fn same(name: &str, a: Option<&AttributeValue>, b: Option<&AttributeValue>) -> b
         (Some(AttributeValue::Numbers(a)), Some(AttributeValue::Numbers(b))) => {
             a.len() == b.len() && a.to_f64().iter().zip(b.to_f64()).all(|(a, b)| a.to_bits() == b.to_bits())
         }
+        // One text is the same text in either of the two ways that files keep it.
+        (Some(AttributeValue::Text(text)), Some(AttributeValue::Texts(texts)))
+        | (Some(AttributeValue::Texts(texts)), Some(AttributeValue::Text(text))) => texts == std::slice::from_ref(text),
         (Some(a), Some(b)) => a.same_bits(b),
         (None, None) => true,
         _ => false,

@@ -236,7 +236,13 @@ impl Joining<'_> {
             self.parts.notes.push((path.to_owned(), note));
         }
         // Times were compared by what they mean.
-        let is_time = time.is_some() || holders.iter().all(|holder| time_units(&holder.variable).is_some());
+        let coordinate_of = relatives(self.files, path);
+        let counts = |holder: &Holder| {
+            // Bounds without units of their own are counted as their coordinate is.
+            let bounded = along.and_then(|_| coordinate_of(&self.files[holder.file].name, Relation::Coordinate));
+            time_units(&holder.variable).or_else(|| time_units(bounded?)).is_some()
+        };
+        let is_time = time.is_some() || holders.iter().all(counts);
         let mut settled = if is_time { vec!["units", "calendar"] } else { Vec::new() };
         if plan.packing.is_some() {
             settled.push("_Unsigned");
