@@ -410,6 +410,19 @@ def test_a_wider_type_keeps_what_counts_mean(tmp_path, scaling, zarr_format):
     assert_equal(answer, sources, tmp_path / "z")
 
 
+def test_counts_in_attributes_are_widened_as_the_values_are(tmp_path):
+    sources = []
+    for i, (dtype, mark) in enumerate((("u1", 200), ("i2", 200))):
+        scaling = {"_Unsigned": "true", "missing_value": np.array(mark, dtype), "flag_values": np.array([3, mark], dtype)}
+        stored = np.array([mark, 5]).reshape(2, 1, 1)
+        sources.append(plain(tmp_path / f"{i}.nc", [2 * i, 2 * i + 1], length=1, dtype=dtype, stored=stored, scaling=scaling))
+    answer = convert(sources, tmp_path / "z", "--differ", "dtype=promote")
+    assert answer.code == 0, str(answer)
+    store = xr.open_zarr(tmp_path / "z").v
+    np.testing.assert_array_equal(store.values.ravel(), [np.nan, 5, np.nan, 5])
+    assert list(store.attrs["flag_values"]) == [3, 200] and "_Unsigned" not in store.attrs
+
+
 def test_an_unsigned_fill_that_means_a_value_elsewhere_is_refused(tmp_path):
     stored = np.array([-1, 5]).reshape(2, 1, 1)
     sources = []
