@@ -410,6 +410,19 @@ def test_a_wider_type_keeps_what_counts_mean(tmp_path, scaling, zarr_format):
     assert_equal(answer, sources, tmp_path / "z")
 
 
+def test_counts_in_attributes_are_widened_as_the_values_are(tmp_path):
+    sources = []
+    for i, (dtype, mark) in enumerate((("u1", 200), ("i2", 200))):
+        scaling = {"_Unsigned": "true", "missing_value": np.array(mark, dtype), "flag_values": np.array([3, mark], dtype)}
+        stored = np.array([mark, 5]).reshape(2, 1, 1)
+        sources.append(plain(tmp_path / f"{i}.nc", [2 * i, 2 * i + 1], length=1, dtype=dtype, stored=stored, scaling=scaling))
+    answer = convert(sources, tmp_path / "z", "--differ", "dtype=promote")
+    assert answer.code == 0, str(answer)
+    store = xr.open_zarr(tmp_path / "z").v
+    np.testing.assert_array_equal(store.values.ravel(), [np.nan, 5, np.nan, 5])
+    assert list(store.attrs["flag_values"]) == [3, 200] and "_Unsigned" not in store.attrs
+
+
 def test_an_unsigned_fill_that_means_a_value_elsewhere_is_refused(tmp_path):
     stored = np.array([-1, 5]).reshape(2, 1, 1)
     sources = []
@@ -488,3 +501,19 @@ def test_the_message_names_what_really_differs(tmp_path, second, rule, avoid):
     answer = convert(sources, tmp_path / "z")
     assert_refused(answer, tmp_path / "z", "two.nc", "v", rule)
     assert avoid not in answer.report["error"]["message"]
+
+
+@pytest.mark.parametrize("dtype", ["i4", "f4"])
+def test_times_that_need_a_wider_type_are_there(tmp_path, dtype, zarr_format):
+    first = {"time_dtype": dtype, "units": "days since 2000-01-01"}
+    second = {"time_dtype": "f8", "times": days("2000-01-06", 5, 25), "units": "minutes since 1970-01-01"}
+    sources = pair(tmp_path, first, second)
+    assert_equal(convert(sources, tmp_path / "z", zarr_format=zarr_format), sources, tmp_path / "z")
+
+
+def test_files_side_by_side_share_their_labels(tmp_path, zarr_format):
+    sources = pair(tmp_path, {"name": "sst"}, {"name": "sss", "times": days("2000-01-01", 5)})
+    answer = convert(sources, tmp_path / "z", zarr_format=zarr_format)
+    assert answer.code == 0, str(answer)
+    store = xr.open_zarr(tmp_path / "z")
+    assert store.sizes["time"] == 5 and {"sst", "sss"} <= set(store)

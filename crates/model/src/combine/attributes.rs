@@ -10,6 +10,7 @@ use crate::{
         policy::Differ,
         policy::DifferAttrs,
         policy::DifferUnits,
+        view::FileView,
     },
     time::Calendar,
 };
@@ -120,6 +121,35 @@ pub fn join(
     Ok(joined)
 }
 
+/// What `coordinates` names in any file, where files differ in it and every name is a variable.
+pub(super) fn all_coordinates(path: &str, all: &[Named<'_>], files: &[FileView]) -> Option<String> {
+    let texts: Vec<Option<&str>> = all.iter().map(|one| one.attributes.text("coordinates")).collect();
+    let is_text =
+        |one: &Named<'_>| one.attributes.get("coordinates").is_none() || one.attributes.text("coordinates").is_some();
+    if texts.windows(2).all(|pair| pair[0] == pair[1]) || !all.iter().all(is_text) {
+        return None;
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for name in texts.iter().flatten().flat_map(|text| text.split_whitespace()) {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    let is_whole = |text: &Option<&str>| {
+        text.is_some_and(|text| names.iter().all(|name| text.split_whitespace().any(|other| other == *name)))
+    };
+    if let (true, Some(first)) = (texts.iter().all(is_whole), texts.first().copied().flatten()) {
+        return Some(first.to_owned());
+    }
+    let exists = |name: &&str| {
+        path.match_indices('/').any(|(at, _)| {
+            let wanted = format!("{}/{}", &path[..at], name.trim_start_matches('/'));
+            files.iter().any(|file| file.variable(&wanted).is_some())
+        })
+    };
+    names.iter().all(exists).then(|| names.join(" "))
+}
+
 fn same(name: &str, a: Option<&AttributeValue>, b: Option<&AttributeValue>) -> bool {
     match (a, b) {
         // `noleap` and `365_day` are one calendar.
@@ -128,6 +158,9 @@ fn same(name: &str, a: Option<&AttributeValue>, b: Option<&AttributeValue>) -> b
         (Some(AttributeValue::Numbers(a)), Some(AttributeValue::Numbers(b))) => {
             a.len() == b.len() && a.to_f64().iter().zip(b.to_f64()).all(|(a, b)| a.to_bits() == b.to_bits())
         }
+        // One text is the same text in either of the two ways that files keep it.
+        (Some(AttributeValue::Text(text)), Some(AttributeValue::Texts(texts)))
+        | (Some(AttributeValue::Texts(texts)), Some(AttributeValue::Text(text))) => texts == std::slice::from_ref(text),
         (Some(a), Some(b)) => a.same_bits(b),
         (None, None) => true,
         _ => false,

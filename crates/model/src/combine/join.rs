@@ -166,7 +166,7 @@ impl Joining<'_> {
             }
             Some(axis) => {
                 let owners = self.owners(path, &holders, axis)?;
-                let times = times::unify(&self.named(&holders), relatives(self.files, path))?;
+                let times = times::unify(&self.named(&holders), times::relatives(self.files, path))?;
                 let plan = match &times {
                     Some(times) => times.plan(holders.len()),
                     None => {
@@ -181,7 +181,13 @@ impl Joining<'_> {
         if let Some(note) = &plan.note {
             self.parts.notes.push((path.to_owned(), note.clone()));
         }
-        let is_time = time.is_some() || holders.iter().all(|holder| time_units(&holder.variable).is_some());
+        let coordinate_of = times::relatives(self.files, path);
+        let counts = |holder: &Holder| {
+            // Bounds without units of their own are counted as their coordinate is.
+            let bounded = along.and_then(|_| coordinate_of(&self.files[holder.file].name, Relation::Coordinate));
+            time_units(&holder.variable).or_else(|| time_units(bounded?)).is_some()
+        };
+        let is_time = time.is_some() || holders.iter().all(counts);
         let mut attributes = self.attributes(path, &holders, &settled(is_time, &plan))?;
         if let Some(packing) = &plan.packing {
             values::replace_packing(&mut attributes, packing);
@@ -282,11 +288,13 @@ impl Joining<'_> {
         Ok(runs)
     }
 
-    /// Whether two files stand side by side, each with a variable that the other has not. What both have, such as
-    /// the labels, may then be there twice if it is the same.
+    /// Whether two files stand side by side, each with a growing variable that the other has not. What both have, such
+    /// as the labels, may then be there twice if it is the same.
     fn hold_different_variables(&self, a: usize, b: usize) -> bool {
+        let along = self.along.as_deref().unwrap_or_default();
         let brings = |one: &FileView, other: &FileView| {
-            one.variables.iter().any(|variable| other.variable(&variable.path).is_none())
+            let mut growing = one.variables.iter().filter(|variable| variable.axis_of(along).is_some());
+            growing.any(|variable| other.variable(&variable.path).is_none())
         };
         brings(&self.files[a], &self.files[b]) && brings(&self.files[b], &self.files[a])
     }
@@ -376,7 +384,7 @@ impl Joining<'_> {
             .map(|holder| Named { file: &self.files[holder.file].name, attributes: &holder.variable.attributes })
             .collect();
         let mut settled = settled.to_vec();
-        let coordinates = self.all_coordinates(path, &named);
+        let coordinates = attributes::all_coordinates(path, &named, self.files);
         if coordinates.is_some() {
             settled.push("coordinates");
         }
@@ -385,36 +393,6 @@ impl Joining<'_> {
             joined.set("coordinates", AttributeValue::Text(names));
         }
         Ok(joined)
-    }
-
-    /// What `coordinates` names in any file, where files differ in it and every name is a variable.
-    fn all_coordinates(&self, path: &str, all: &[Named<'_>]) -> Option<String> {
-        let texts: Vec<Option<&str>> = all.iter().map(|one| one.attributes.text("coordinates")).collect();
-        let is_text = |one: &Named<'_>| {
-            one.attributes.get("coordinates").is_none() || one.attributes.text("coordinates").is_some()
-        };
-        if texts.windows(2).all(|pair| pair[0] == pair[1]) || !all.iter().all(is_text) {
-            return None;
-        }
-        let mut names: Vec<&str> = Vec::new();
-        for name in texts.iter().flatten().flat_map(|text| text.split_whitespace()) {
-            if !names.contains(&name) {
-                names.push(name);
-            }
-        }
-        let is_whole = |text: &Option<&str>| {
-            text.is_some_and(|text| names.iter().all(|name| text.split_whitespace().any(|other| other == *name)))
-        };
-        if let (true, Some(first)) = (texts.iter().all(is_whole), texts.first().copied().flatten()) {
-            return Some(first.to_owned());
-        }
-        let exists = |name: &&str| {
-            path.match_indices('/').any(|(at, _)| {
-                let wanted = format!("{}/{}", &path[..at], name.trim_start_matches('/'));
-                self.files.iter().any(|file| file.variable(&wanted).is_some())
-            })
-        };
-        names.iter().all(exists).then(|| names.join(" "))
     }
 
     fn groups(&mut self) -> Result<Vec<(String, Attributes)>, CombineError> {
@@ -469,26 +447,5 @@ fn same_box((a, from_a): (&ViewVariable, &[u64]), (b, from_b): (&ViewVariable, &
     match (cut(a, from_a), cut(b, from_b)) {
         (Some(x), Some(y)) => a.dtype == b.dtype && x == y && units(a) == units(b),
         _ => false,
-    }
-}
-
-/// The variable that shares its encoding of time with `path`: the coordinate of bounds, or the bounds of a coordinate.
-fn relatives<'a>(files: &'a [FileView], path: &str) -> impl Fn(&str, Relation) -> Option<&'a ViewVariable> {
-    let name = path.rsplit('/').next().unwrap_or(path).to_owned();
-    let path = path.to_owned();
-    let bounds_of = |variable: &ViewVariable| {
-        ["bounds", "climatology"].iter().find_map(|key| variable.attributes.text(key).map(str::to_owned))
-    };
-    move |file, relation| {
-        let file = files.iter().find(|view| view.name == file)?;
-        match relation {
-            Relation::Coordinate => {
-                file.variables.iter().find(|variable| bounds_of(variable).as_deref() == Some(&name))
-            }
-            Relation::Bounds => {
-                let bounds = bounds_of(file.variable(&path)?)?;
-                file.variables.iter().find(|variable| variable.name() == bounds)
-            }
-        }
     }
 }

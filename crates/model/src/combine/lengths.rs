@@ -109,3 +109,65 @@ pub(super) fn widened(variable: &ViewVariable, text_lengths: &BTreeMap<String, u
     }
     variable
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        attribute::Attributes,
+        codec::CodecChain,
+        dataset::{Role, Variable},
+    };
+
+    fn characters(path: &str, dimensions: &[&str], shape: &[u64], bytes: &'static [u8]) -> ViewVariable {
+        let variable = Variable {
+            path: path.into(),
+            role: Role::Variable,
+            dimensions: dimensions.iter().map(|name| (*name).to_owned()).collect(),
+            shape: shape.to_vec(),
+            dtype: DataType::Char,
+            chunk_shape: shape.to_vec(),
+            is_chunked: false,
+            codecs: CodecChain::default(),
+            fill: vec![0],
+            attributes: Attributes::default(),
+        };
+        ViewVariable::of(0, &variable, Some(Arc::new(Values::Fixed(bytes.into()))))
+    }
+
+    fn files(variables: Vec<ViewVariable>) -> Vec<FileView> {
+        let file = |variable| FileView {
+            name: "f.nc".into(),
+            groups: Vec::new(),
+            variables: vec![variable],
+            n_sources: 1,
+            derived: Vec::new(),
+        };
+        variables.into_iter().map(file).collect()
+    }
+
+    #[test]
+    fn shorter_texts_are_padded_to_the_longest() {
+        let short = characters("/name", &["station", "length"], &[2, 2], b"abcd");
+        let long = characters("/name", &["station", "length"], &[1, 3], b"xyz");
+        let longest = of_texts(&files(vec![short.clone(), long]));
+        assert_eq!(longest, BTreeMap::from([("length".to_owned(), 3)]));
+        let padded = widened(&short, &longest);
+        assert_eq!(padded.shape, [2, 3]);
+        assert_eq!(padded.values.as_deref(), Some(&Values::Fixed(b"ab\0cd\0".as_slice().into())));
+    }
+
+    #[test]
+    fn a_dimension_that_is_more_than_a_length_of_texts_is_not_padded() {
+        let short = characters("/name", &["station", "length"], &[2, 2], b"abcd");
+        let turned = characters("/code", &["length", "digit"], &[3, 1], b"123");
+        assert_eq!(of_texts(&files(vec![short, turned])), BTreeMap::new());
+    }
+
+    #[test]
+    fn texts_that_would_fill_memory_are_not_padded() {
+        let many = characters("/name", &["station", "length"], &[1 << 40, 1], b"");
+        let long = characters("/name", &["station", "length"], &[1, 1 << 40], b"");
+        assert_eq!(of_texts(&files(vec![many, long])), BTreeMap::new());
+    }
+}

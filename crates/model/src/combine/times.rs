@@ -11,7 +11,7 @@ use crate::{
         error::{CombineError, Rule},
         labels::time_units,
         values::{InFile, ValuePlan},
-        view::{Values, ViewVariable},
+        view::{FileView, Values, ViewVariable},
     },
     dtype::DataType,
     packing::ValueRule,
@@ -137,6 +137,27 @@ impl Counted {
             .instants(&numbers(holder, variable)?)
             .map(|instants| instants.into_iter().flatten().collect())
             .map_err(|error| inexact(holder, &error))
+    }
+}
+
+/// The variable that shares its encoding of time with `path`: the coordinate of bounds, or the bounds of a coordinate.
+pub(super) fn relatives<'a>(files: &'a [FileView], path: &str) -> impl Fn(&str, Relation) -> Option<&'a ViewVariable> {
+    let name = path.rsplit('/').next().unwrap_or(path).to_owned();
+    let path = path.to_owned();
+    let bounds_of = |variable: &ViewVariable| {
+        ["bounds", "climatology"].iter().find_map(|key| variable.attributes.text(key).map(str::to_owned))
+    };
+    move |file, relation| {
+        let file = files.iter().find(|view| view.name == file)?;
+        match relation {
+            Relation::Coordinate => {
+                file.variables.iter().find(|variable| bounds_of(variable).as_deref() == Some(&name))
+            }
+            Relation::Bounds => {
+                let bounds = bounds_of(file.variable(&path)?)?;
+                file.variables.iter().find(|variable| variable.name() == bounds)
+            }
+        }
     }
 }
 

@@ -179,19 +179,27 @@ fn widened(all: &[InFile<'_>], first: &InFile<'_>, other: &InFile<'_>) -> Result
     let packing = match first.variable.packing().unsigned {
         None => None,
         Some(_) => {
-            let fills = |one: &InFile<'_>| meant_fills(one.variable);
-            if all.iter().any(|one| fills(one) != fills(first)) {
+            let counts = meant_counts(first.variable);
+            if all.iter().any(|one| meant_counts(one.variable) != counts) {
                 return Err(no_common_type(first, other));
             }
             let factors = ["scale_factor", "add_offset"]
                 .iter()
                 .filter_map(|name| Some(((*name).to_owned(), first.variable.attributes.get(name)?.clone())));
-            let fills = fills(first).into_iter().filter_map(|(name, fill)| Some((name, attribute_of(&to, fill)?)));
-            Some(factors.chain(fills).collect())
+            let counts = counts
+                .into_iter()
+                .map(|(name, values)| Some((name, attribute_of(&to, &values)?)))
+                .collect::<Option<Vec<_>>>()
+                .ok_or_else(|| no_common_type(first, other))?;
+            Some(factors.chain(counts).collect())
         }
     };
     Ok(ValuePlan { note: Some(format!("stored as {to}: the files differ in dtype")), dtype: to, packing, rules })
 }
+
+/// Attributes whose numbers are counts of their variable.
+const COUNT_ATTRIBUTES: [&str; 7] =
+    ["_FillValue", "missing_value", "flag_values", "flag_masks", "valid_min", "valid_max", "valid_range"];
 
 /// The type that `_Unsigned` makes of stored integers.
 fn meant_type(stored: &DataType, unsigned: Option<Signedness>) -> DataType {
@@ -209,26 +217,31 @@ fn meant_type(stored: &DataType, unsigned: Option<Signedness>) -> DataType {
     })
 }
 
-/// The fill of a variable with `_Unsigned`, read without or with sign as its counts are.
-fn meant_fills(variable: &ViewVariable) -> Vec<(String, i128)> {
+/// Attributes that are counts, of a variable with `_Unsigned`: read without or with sign as its counts are.
+fn meant_counts(variable: &ViewVariable) -> Vec<(String, Vec<i128>)> {
     let DataType::Int(int) = meant_type(&variable.dtype, variable.packing().unsigned) else { return Vec::new() };
     let (least, most) = int.bounds();
     let span = most - least + 1;
-    ["_FillValue", "missing_value"]
+    // A number that no count has means none of them, whatever the sign.
+    let is_count = |value: i128| (-span / 2..span).contains(&value);
+    let meant = |value: i128| if is_count(value) { (value - least).rem_euclid(span) + least } else { value };
+    COUNT_ATTRIBUTES
         .iter()
         .filter_map(|name| {
-            let value = *variable.attributes.numbers(name)?.to_integers()?.first()?;
-            Some(((*name).to_owned(), (value - least).rem_euclid(span) + least))
+            let values = variable.attributes.numbers(name)?.to_integers()?;
+            Some(((*name).to_owned(), values.into_iter().map(meant).collect()))
         })
         .collect()
 }
 
-fn attribute_of(dtype: &DataType, value: i128) -> Option<AttributeValue> {
-    match dtype {
-        DataType::Int(int) => number_attribute(*int, value),
-        #[allow(clippy::cast_precision_loss)] // the type was chosen to hold it
-        _ => Some(AttributeValue::Numbers(Numbers::F64(vec![value as f64]))),
-    }
+fn attribute_of(dtype: &DataType, values: &[i128]) -> Option<AttributeValue> {
+    let DataType::Int(int) = dtype else {
+        #[allow(clippy::cast_precision_loss)] // the type was chosen to hold them
+        return Some(AttributeValue::Numbers(Numbers::F64(values.iter().map(|value| *value as f64).collect())));
+    };
+    let mut bytes = Vec::new();
+    values.iter().try_for_each(|value| push_integer(*int, *value, &mut bytes))?;
+    Numbers::of(dtype, &bytes).map(AttributeValue::Numbers)
 }
 
 fn no_common_type(first: &InFile<'_>, other: &InFile<'_>) -> CombineError {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Holder, Joining, MOST_INLINE_BYTES, relatives, same_box, settled};
+use super::{Holder, Joining, MOST_INLINE_BYTES, same_box, settled};
 use crate::{
     combine::{
         CombinedVariable, Content, MustEqual,
@@ -30,7 +30,7 @@ pub(super) fn variable(
     let placed: Vec<(usize, Placed)> =
         joining.placed.iter().filter_map(|one| Some((first.variable.axis_of(&one.name)?, one.clone()))).collect();
     let found = filled(joining, path, holders, &placed)?;
-    let unified = times::unify(&joining.named(holders), relatives(joining.files, path))?;
+    let unified = times::unify(&joining.named(holders), times::relatives(joining.files, path))?;
     let plan = match &unified {
         Some(times) => times.plan(holders.len()),
         None => values::plan(&joining.named(holders), joining.policies)?,
