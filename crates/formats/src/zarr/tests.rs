@@ -41,6 +41,38 @@ fn a_fill_value_that_the_type_cannot_hold_is_refused() {
     assert!(fill::from_json("/a", &DataType::Char, &json!("YWI=")).is_err());
 }
 
+fn with_fill(value: AttributeValue) -> frazil_model::attribute::Attributes {
+    frazil_model::attribute::Attributes(vec![("_FillValue".into(), value)])
+}
+
+#[test]
+fn a_fill_value_is_said_where_xarray_can_read_it_or_not_at_all() {
+    use attributes::{Missing, missing_v2, missing_v3};
+    let text = with_fill(AttributeValue::Text(" ".into()));
+    assert_eq!(missing_v3(&text, &DataType::Char), Missing::Lost);
+    assert_eq!(missing_v2(&text, &DataType::Char), Missing::Fill(json!("IA==")));
+    assert_eq!(missing_v3(&text, &DataType::String), Missing::Elsewhere(json!(" ")));
+    assert_eq!(missing_v3(&text, &F32), Missing::Lost);
+    let int = DataType::Int(IntType::I16);
+    let two = with_fill(AttributeValue::Numbers(Numbers::I16(vec![1, 2])));
+    assert_eq!(missing_v3(&two, &int), Missing::Elsewhere(json!([1, 2])));
+    assert_eq!(missing_v2(&two, &int), Missing::Elsewhere(json!([1, 2])));
+    let nan = with_fill(AttributeValue::Numbers(Numbers::F64(vec![f64::NAN])));
+    assert_eq!(missing_v3(&nan, &int), Missing::Lost);
+    assert_eq!(missing_v2(&nan, &int), Missing::Lost);
+}
+
+#[test]
+fn an_unsigned_fill_value_that_is_read_as_signed_survives() {
+    let dtype = DataType::Int(IntType::U8);
+    let mut signed = with_fill(AttributeValue::Numbers(Numbers::U8(vec![255])));
+    assert_eq!(attributes::to_json_v3(&signed, &dtype)["_FillValue"], json!(255));
+    signed.set("_Unsigned", AttributeValue::Text("false".into()));
+    let written = attributes::to_json_v3(&signed, &dtype);
+    assert_eq!(written["_FillValue"], json!(-1));
+    assert_eq!(attributes::from_json_v3(Some(&written.into()), &dtype), signed);
+}
+
 /// A v3 array with one thing changed.
 fn v3(pointer: &str, value: serde_json::Value) -> String {
     let mut document = json!({

@@ -1,5 +1,7 @@
 //! What the store holds for a variable that several files have, and how each file's numbers become that.
 
+use std::collections::BTreeSet;
+
 use crate::{
     attribute::{AttributeValue, Attributes, Numbers},
     combine::{
@@ -44,8 +46,12 @@ pub struct ValuePlan {
 pub fn plan(all: &[InFile<'_>], policies: &Policies) -> Result<ValuePlan, CombineError> {
     let Some(first) = all.first() else { return Err(CombineError::NoFiles) };
     let packing = first.variable.packing();
-    let same =
-        |other: &InFile<'_>| other.variable.dtype == first.variable.dtype && other.variable.packing().same_as(&packing);
+    let same = |other: &InFile<'_>| {
+        other.variable.dtype == first.variable.dtype
+            && other.variable.packing().same_as(&packing)
+            // A store may have no word for a text that means "missing".
+            && (policies.follows_store || missing_texts(other) == missing_texts(first))
+    };
     let Some(other) = all.iter().find(|other| !same(other)) else {
         return Ok(uniform(all, first, &packing));
     };
@@ -81,6 +87,11 @@ pub fn plan(all: &[InFile<'_>], policies: &Policies) -> Result<ValuePlan, Combin
         DifferPacking::Decode => Ok(decoded(all, "the files are packed differently")),
         DifferPacking::Repack => repacked(all),
     }
+}
+
+/// The texts that mean "missing".
+fn missing_texts<'a>(one: &InFile<'a>) -> BTreeSet<&'a str> {
+    ["_FillValue", "missing_value"].iter().filter_map(|name| one.variable.attributes.text(name)).collect()
 }
 
 /// Files of one packing stay packed, unless JSON would change what a reader computes.
