@@ -15,10 +15,11 @@ use serde::Deserialize;
 
 use crate::{
     address::Address,
+    asking::Way,
     error::StoreError,
     profile::{self, Keys, Profile, Style, Surroundings},
     sign::Signer,
-    web::{self, Way},
+    web,
 };
 
 /// What stands in an address as it is (RFC 3986, section 2.3), and slashes.

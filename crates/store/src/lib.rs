@@ -4,6 +4,7 @@
 //! the bytes mean.
 
 pub mod address;
+mod asking;
 pub mod bucket;
 pub mod error;
 pub mod folder;

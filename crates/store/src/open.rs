@@ -15,9 +15,10 @@ use std::{
 use frazil_model::range::ByteRange;
 use ureq::{
     Agent,
-    http::Request,
     tls::{Certificate, RootCerts, TlsConfig},
 };
+
+pub(crate) use ureq::http::{HeaderValue, Request};
 
 use crate::{address::Address, manners::Manners, sign::Signer};
 

@@ -10,11 +10,12 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+use crate::{
+    open::{HeaderValue, Request},
+    profile::Keys,
+};
 use reqsign_aws_v4::{Credential, RequestSigner};
 use reqsign_core::SignRequest;
-use ureq::http::{HeaderValue, Request};
-
-use crate::profile::Keys;
 
 /// What stands in place of a digest of the body: the connection, or the digest of the object, looks after that.
 const UNSIGNED_BODY: HeaderValue = HeaderValue::from_static("UNSIGNED-PAYLOAD");

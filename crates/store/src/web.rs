@@ -5,23 +5,21 @@
 //! not trust a server: HTTP allows the whole body where a part was asked for (RFC 9110, section 14.2), so status,
 //! range and length of every answer are looked at.
 
-use std::{
-    io::Read,
-    sync::{Arc, OnceLock},
-    time::{Duration, Instant},
-};
+use std::{io::Read, sync::OnceLock};
 
 use bytes::Bytes;
 use frazil_model::{location::Location, range::ByteRange};
 
 use crate::{
-    address::{Address, Scheme},
-    bucket,
+    address::Address,
+    asking::{
+        Fault, Way, again, follow, follow_to, is_packed, is_web_page, lasting, packed, read_exactly, refusal, way_to,
+        with_retries,
+    },
     error::StoreError,
-    manners::{Manners, count_received, count_retry, manners_of, turn},
-    open::{Answer, Ask, NoAnswer, send},
+    manners::{Manners, count_received},
+    open::{Answer, Ask},
     read::Fingerprint,
-    sign::Signer,
 };
 
 /// A file up to this size may be fetched whole: one request costs less than many.
@@ -32,42 +30,6 @@ const WHOLE_FROM_SHARE: u64 = 8;
 
 /// A file up to this size is fetched whole in any case.
 const TINY_FILE_BYTES: u64 = 16 << 10;
-
-/// How often one question may be sent elsewhere.
-const MOST_REDIRECTS: usize = 5;
-
-/// The first wait before a question is asked again; each is twice the one before.
-const FIRST_WAIT: Duration = Duration::from_millis(100);
-
-/// The longest wait, also if a server asks for more.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
-
-/// No question is asked again after so much time.
-const MOST_TIME: Duration = Duration::from_secs(15 * 60);
-
-/// The document that explains an error is shorter.
-const MAX_ERROR_BYTES: u64 = 64 << 10;
-
-/// How often a host that is not known is looked for again.
-const NAME_TRIES: u32 = 1;
-
-/// Why one try gave nothing.
-enum Fault {
-    /// Asked again, it may give something, after so much time if the server said when.
-    Again { reason: String, after: Option<Duration> },
-    /// It will not.
-    Final(StoreError),
-}
-
-impl From<StoreError> for Fault {
-    fn from(error: StoreError) -> Self {
-        Self::Final(error)
-    }
-}
-
-fn again(reason: impl Into<String>) -> Fault {
-    Fault::Again { reason: reason.into(), after: None }
-}
 
 /// A file of a web server in one state.
 #[derive(Debug)]
@@ -115,29 +77,6 @@ impl Marks {
         let differ = |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if a != b);
         differ(&self.etag, &other.etag) || differ(&self.modified, &other.modified)
     }
-}
-
-/// Where a file is asked for, and who signs.
-#[derive(Debug, Clone)]
-pub(crate) struct Way {
-    pub address: Address,
-    pub signer: Option<Arc<Signer>>,
-}
-
-/// The way to a location.
-fn way_to(location: &Location) -> Result<Way, StoreError> {
-    match location {
-        Location::File(_) => Err(lasting(location, "this place is not on a web server")),
-        Location::Http(text) => {
-            let address = Address::parse(text).ok_or_else(|| lasting(location, "its address cannot be sent"))?;
-            Ok(Way { address, signer: None })
-        }
-        Location::Object(object) => bucket::way_to(object),
-    }
-}
-
-fn lasting(location: &Location, reason: impl Into<String>) -> StoreError {
-    StoreError::Fetch { location: location.clone(), reason: reason.into(), is_temporary: false }
 }
 
 /// The present state of a file.
@@ -349,153 +288,6 @@ fn fetch_text(location: &Location, way: &Way, limit_bytes: u64) -> Result<Page, 
     })
 }
 
-/// Asks until there is an answer, a lasting refusal, or no more tries.
-fn with_retries<T>(
-    location: &Location,
-    way: &Way,
-    mut once: impl FnMut(&Manners) -> Result<T, Fault>,
-) -> Result<T, StoreError> {
-    let manners = manners_of(way.address.authority());
-    let began = Instant::now();
-    let mut wait = FIRST_WAIT;
-    let mut n_tries: u32 = 0;
-    loop {
-        let (reason, after) = match once(&manners) {
-            Ok(answer) => return Ok(answer),
-            Err(Fault::Final(error)) => return Err(error),
-            Err(Fault::Again { reason, after }) => (reason, after),
-        };
-        n_tries += 1;
-        let pause = after.map_or(wait, |after| after.max(wait));
-        let is_late = pause > LONGEST_WAIT;
-        if is_late || n_tries > manners.retries || began.elapsed() + pause > MOST_TIME {
-            let reason = match n_tries {
-                _ if is_late => format!("{reason}, and to come back in {} s", pause.as_secs()),
-                1 => reason,
-                _ => format!("{reason} (tried {n_tries} times)"),
-            };
-            return Err(StoreError::Fetch { location: location.clone(), reason, is_temporary: true });
-        }
-        count_retry();
-        std::thread::sleep(pause);
-        wait = wait.saturating_mul(2).min(LONGEST_WAIT);
-    }
-}
-
-/// Asks, and asks where the server sends us, if that is safe.
-fn follow(
-    location: &Location,
-    way: &Way,
-    ask: Ask,
-    manners: &Manners,
-) -> Result<(Answer, crate::manners::Turn), Fault> {
-    follow_to(location, &mut way.clone(), ask, manners)
-}
-
-fn follow_to(
-    location: &Location,
-    at: &mut Way,
-    ask: Ask,
-    manners: &Manners,
-) -> Result<(Answer, crate::manners::Turn), Fault> {
-    for _ in 0..=MOST_REDIRECTS {
-        let answer = ask_host(location, at, ask, manners)?;
-        if !matches!(answer.0.status, 301 | 302 | 303 | 307 | 308) {
-            return Ok(answer);
-        }
-        if at.signer.is_some() {
-            return Err(elsewhere(location, &answer.0).into());
-        }
-        let said = answer.0.header("location").unwrap_or_default();
-        let Some(next) = at.address.join(said).filter(|_| !said.is_empty()) else {
-            return Err(lasting(location, "the server sends us to a place that is no web address").into());
-        };
-        if at.address.scheme() == Scheme::Https && next.scheme() == Scheme::Http {
-            let reason = format!("the server sends us from https to {}, which is not safe", next.without_query());
-            return Err(lasting(location, reason).into());
-        }
-        at.address = next;
-    }
-    Err(lasting(location, format!("the server sends us on more than {MOST_REDIRECTS} times")).into())
-}
-
-/// A signature is made for one server: it is not carried on to where that server sends us.
-fn elsewhere(location: &Location, answer: &Answer) -> StoreError {
-    let region = answer.header("x-amz-bucket-region").map(|region| format!(": its bucket is in region {region}"));
-    lasting(location, format!("the server sends signed requests elsewhere{}", region.unwrap_or_default()))
-}
-
-/// One request, within the limits of its host.
-fn ask_host(
-    location: &Location,
-    at: &Way,
-    ask: Ask,
-    manners: &Manners,
-) -> Result<(Answer, crate::manners::Turn), Fault> {
-    for n_tries in 0..=NAME_TRIES {
-        let turn = turn(at.address.authority());
-        match send(&at.address, ask, manners, at.signer.as_deref()) {
-            Ok(answer) => return Ok((answer, turn)),
-            Err(NoAnswer::Passing(reason)) => return Err(again(reason)),
-            Err(NoAnswer::Lasting(reason)) => return Err(lasting(location, reason).into()),
-            Err(NoAnswer::NoHost) if n_tries < NAME_TRIES => {
-                drop(turn);
-                std::thread::sleep(FIRST_WAIT);
-            }
-            Err(NoAnswer::NoHost) => break,
-        }
-    }
-    let reason = format!("there is no host `{}`", at.address.authority());
-    Err(Fault::Final(StoreError::Fetch { location: location.clone(), reason, is_temporary: true }))
-}
-
-/// What a status says that brought no bytes.
-fn refusal(location: &Location, way: &Way, answer: &mut Answer) -> Fault {
-    let code = if matches!(location, Location::Object(_)) { code_of(answer) } else { None };
-    let location = location.clone();
-    match answer.status {
-        status @ (404 | 410) => Fault::Final(StoreError::Absent { location, status, code }),
-        status @ (401 | 403 | 407 | 511) => {
-            let signed_by = way.signer.as_ref().map(|signer| signer.profile.clone());
-            Fault::Final(StoreError::Denied { location, status, code, signed_by })
-        }
-        status @ (408 | 425 | 429 | 500 | 502..=504) => {
-            let after = answer.header("retry-after").and_then(|text| text.parse().ok()).map(Duration::from_secs);
-            Fault::Again { reason: format!("the server answered {status}"), after }
-        }
-        status => {
-            let code = code.map(|code| format!(" {code}")).unwrap_or_default();
-            Fault::Final(lasting(&location, format!("the server answered {status}{code}")))
-        }
-    }
-}
-
-/// The name that S3 gives an error, from the document in its body.
-fn code_of(answer: &mut Answer) -> Option<String> {
-    let mut bytes = Vec::new();
-    let _ = (&mut answer.body).take(MAX_ERROR_BYTES).read_to_end(&mut bytes);
-    let text = String::from_utf8_lossy(&bytes);
-    let (_, rest) = text.split_once("<Code>")?;
-    let (code, _) = rest.split_once("</Code>")?;
-    code.chars().all(|c| c.is_ascii_alphanumeric()).then(|| code.to_owned())
-}
-
-fn is_packed(answer: &Answer) -> bool {
-    answer.header("content-encoding").is_some_and(|name| !name.is_empty() && !name.eq_ignore_ascii_case("identity"))
-}
-
-fn packed(location: &Location, answer: &Answer) -> StoreError {
-    let name = answer.header("content-encoding").unwrap_or_default();
-    lasting(location, format!("the server packs it with `{name}`, though that was not asked for"))
-}
-
-fn is_web_page(answer: &Answer) -> bool {
-    answer.header("content-type").is_some_and(|kind| {
-        let kind = kind.to_ascii_lowercase();
-        kind.starts_with("text/html") || kind.starts_with("application/xhtml")
-    })
-}
-
 /// What a `Content-Range` says.
 struct Part {
     first: u64,
@@ -515,23 +307,6 @@ fn content_range(answer: &Answer) -> Option<Part> {
     let part = Part { first: first.parse().ok()?, last: last.parse().ok()?, total };
     let is_whole = part.first <= part.last && part.total.is_none_or(|total| part.last < total);
     (unit.eq_ignore_ascii_case("bytes") && is_whole).then_some(part)
-}
-
-/// Reads a body that must have exactly `n_bytes`. Room is taken as bytes arrive, not as they are announced.
-fn read_exactly(answer: &mut Answer, n_bytes: u64, buffer: &mut Vec<u8>) -> Result<(), Fault> {
-    buffer.clear();
-    let read = (&mut answer.body).take(n_bytes.saturating_add(1)).read_to_end(buffer);
-    let got = buffer.len() as u64;
-    count_received(got);
-    match read {
-        Ok(_) if got == n_bytes => Ok(()),
-        Ok(_) if got > n_bytes => Err(again(format!("more than the {n_bytes} bytes that were asked for arrived"))),
-        Ok(_) => Err(again(format!("{got} of {n_bytes} bytes arrived"))),
-        Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-            Err(again(format!("the server was silent after {got} of {n_bytes} bytes")))
-        }
-        Err(_) => Err(again(format!("the connection broke off after {got} of {n_bytes} bytes"))),
-    }
 }
 
 #[cfg(test)]
