@@ -353,6 +353,17 @@ def test_texts_kept_as_characters_are_padded(tmp_path, order, zarr_format):
     assert frazil("verify", tmp_path / "z", "--sources", *sources).code == 0
 
 
+def test_a_store_is_not_extended_by_longer_texts(tmp_path):
+    plain(tmp_path / "0.nc", [0, 1], length=4, texts=["Oslo", "Rom"])
+    recipe = feedstock(tmp_path / "f", tmp_path / "*.nc", chunks="auto", mode="extend")
+    assert frazil("build", recipe, "--to", tmp_path / "z", "--json").code == 0
+    plain(tmp_path / "1.nc", [2, 3], length=8, texts=["Helsinki", "Madrid"])
+    answer = frazil("build", recipe, "--to", tmp_path / "z", "--json")
+    assert answer.code == 1, str(answer)
+    assert "`/station`: dimension `y` has length 4 in the store, and would need 8" in str(answer.report["error"])
+    assert xr.open_zarr(tmp_path / "z").station.values.tolist() == [b"Oslo", b"Rom"]
+
+
 @pytest.mark.parametrize("spellings", [
     ("noleap", "365_day"), ("365_day", "NOLEAP"), ("all_leap", "366_day"), ("gregorian", "standard"), ("Standard", "gregorian"),
     ("standard", "proleptic_gregorian"), ("proleptic_gregorian", "standard"),

@@ -190,11 +190,10 @@ fn extension(
         }
         // What the files do not agree on any more is left out, as if all had been joined at once.
         layout.attributes.clone_from(&variable.attributes);
-        let grows =
-            |axis: &usize| layout.shape.get(*axis) != variable.shape.get(*axis) && Some(*axis) != variable.along;
-        if layout.shape.len() != variable.shape.len() || (0..layout.shape.len()).any(|axis| grows(&axis)) {
-            let (ours, theirs) = (&layout.shape, &variable.shape);
-            return Err(refused(format!("its shape is {ours:?} in the store, and would become {theirs:?}")));
+        let lengths = layout.shape.iter().zip(&variable.shape).zip(&variable.dimensions).enumerate();
+        let mut others = lengths.filter(|(axis, ((ours, theirs), _))| ours != theirs && Some(*axis) != variable.along);
+        if let Some((_, ((ours, theirs), name))) = others.next() {
+            return Err(refused(format!("dimension `{name}` has length {ours} in the store, and would need {theirs}")));
         }
         let old_length = variable.along.map(|axis| layout.shape[axis]);
         layout.shape.clone_from(&variable.shape);
