@@ -448,7 +448,12 @@ fn differs(first: &InFile<'_>, other: &InFile<'_>) -> CombineError {
             (mine, theirs) => mine.is_none() && theirs.is_none(),
         };
         if !same {
-            let rule = if name.ends_with("r") || name.ends_with("t") { Rule::Packing } else { Rule::Fill };
+            let rule = match (mine, theirs) {
+                // What numbers need is decoded or repacked; texts have no such way out.
+                (Some(AttributeValue::Text(_)), _) | (_, Some(AttributeValue::Text(_))) => Rule::Meaning,
+                _ if name.ends_with("r") || name.ends_with("t") => Rule::Packing,
+                _ => Rule::Fill,
+            };
             return named(rule, name, show(theirs), show(mine));
         }
     }
