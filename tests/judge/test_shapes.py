@@ -287,3 +287,19 @@ def test_what_has_no_place_in_zarr_is_named_before_anything_is_written(tmp_path,
         assert "cannot be a key" in reasons[f"/taken {name}/{name}"] and "cannot be a key" in reasons[f"/{name}"], reasons
     found = isolated(lambda: open_store(tmp_path / "z").load())
     assert found.x.values.tolist() == [0, 1, 2]
+
+
+def test_texts_that_mean_missing_in_one_file_only_are_refused(tmp_path):
+    def write(number, word):
+        def fill(file):
+            file.createDimension("time", None)
+            time = file.createVariable("time", "i4", ("time",))
+            time.units = "days since 2000-01-01"
+            time[:] = [number]
+            file.createVariable("s", str, ("time",), fill_value=word)[0] = "a"
+
+        return fill
+
+    sources = [made(tmp_path, write(number, word), f"{number}.nc") for number, word in enumerate(["none", "absent"])]
+    answer = stored(tmp_path, 3, sources, code=1)
+    assert answer.report["error"]["code"] == "combine.meaning" and "absent" in answer.report["error"]["message"], str(answer)
