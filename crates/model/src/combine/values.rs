@@ -12,13 +12,12 @@ use crate::{
     },
     dtype::{DataType, FloatType, IntType},
     numbers::push_integer,
-    packing::{Factor, Fill, PACKING_ATTRIBUTES, Packing, Signedness, ValueRule, decoded_type, survives_json},
-    rule::apply,
+    packing::{PACKING_ATTRIBUTES, Packing, Signedness, ValueRule, decoded_type, survives_json},
 };
 
 mod repack;
 
-use repack::{number_attribute, repacked};
+use repack::repacked;
 
 /// A variable of one file, with the file's name.
 #[derive(Clone, Copy)]
@@ -353,17 +352,6 @@ pub fn replace_packing(attributes: &mut Attributes, packing: &[(String, Attribut
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn ratio(value: f64) -> (i128, i128) {
-        Ratio::of(value).map(|ratio| (ratio.numerator, ratio.denominator)).ok().unwrap()
-    }
-
-    #[test]
-    fn a_scale_factor_is_the_decimal_that_was_written() {
-        assert_eq!(ratio(0.01), (1, 100));
-        assert_eq!(ratio(273.15), (5463, 20));
-        assert_eq!(ratio(-2.0), (-2, 1));
-    }
 
     #[test]
     fn the_narrowest_type_that_holds_a_range_is_found() {

@@ -1,8 +1,9 @@
 //! Counts of several packings as counts of one, where every one of them maps to the same value, to the bit.
 
-use super::{InFile, ValuePlan, decoded};
+use super::{InFile, ValuePlan, decoded, holding};
 use crate::{
     attribute::{AttributeValue, Numbers},
+    combine::error::CombineError,
     dtype::{DataType, IntType},
     numbers::push_integer,
     packing::{Factor, Fill, Packing, ValueRule, decoded_type, survives_json},
@@ -163,7 +164,7 @@ fn integer(fill: &Fill) -> Option<i128> {
     }
 }
 
-pub(super) fn number_attribute(int: IntType, value: i128) -> Option<AttributeValue> {
+fn number_attribute(int: IntType, value: i128) -> Option<AttributeValue> {
     Some(AttributeValue::Numbers(match int {
         IntType::I8 => Numbers::I8(vec![value.try_into().ok()?]),
         IntType::I16 => Numbers::I16(vec![value.try_into().ok()?]),
@@ -224,5 +225,21 @@ impl Ratio {
             Self { numerator: sign * self.numerator / divisor, denominator: sign * self.denominator / divisor };
         let limit = 1_i128 << 62;
         (lowest.numerator.abs() < limit && lowest.denominator < limit).then_some(lowest).ok_or(TooManyDigits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ratio(value: f64) -> (i128, i128) {
+        Ratio::of(value).map(|ratio| (ratio.numerator, ratio.denominator)).ok().unwrap()
+    }
+
+    #[test]
+    fn a_scale_factor_is_the_decimal_that_was_written() {
+        assert_eq!(ratio(0.01), (1, 100));
+        assert_eq!(ratio(273.15), (5463, 20));
+        assert_eq!(ratio(-2.0), (-2, 1));
     }
 }
