@@ -267,8 +267,10 @@ impl TimeUnits {
 
     /// How xarray decodes floats that stand for all these instants in one array.
     pub(super) fn decoding_of(&self, instants: &[Option<Instant>]) -> Decoding {
-        let fits = |instant: &Instant| i64::try_from(instant.ns()).is_ok_and(|ns| ns != i64::MIN);
-        if self.reader == Reader::Numpy && fits(&self.epoch) && instants.iter().flatten().all(fits) {
+        let fits = |ns: i128| i64::try_from(ns).is_ok_and(|ns| ns != i64::MIN);
+        // The distance is multiplied out before it is added to the date that is counted from.
+        let is_near = |instant: &Instant| fits(instant.ns()) && fits(instant.ns() - self.epoch.ns());
+        if self.reader == Reader::Numpy && fits(self.epoch.ns()) && instants.iter().flatten().all(is_near) {
             Decoding::Datetime64
         } else {
             Decoding::Cftime
