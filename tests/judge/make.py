@@ -89,3 +89,10 @@ write:
 """
     (folder / "feedstock" / "recipe.yaml").write_text(text, encoding="utf-8")
     return folder
+
+
+def pair(folder, first=None, second=None):
+    """Two files of five days each; the arguments make each one odd."""
+    one = make(folder / "one.nc", **{"times": days("2000-01-01", 5), **(first or {})})
+    two = make(folder / "two.nc", **{"times": days("2000-01-06", 5), **(second or {})})
+    return [one, two]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from make import LAT, days, feedstock
+from make import LAT, days, feedstock, pair
 from verdicts import assert_equal, assert_refused, convert
 from command import frazil
 

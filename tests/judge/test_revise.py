@@ -126,7 +126,7 @@ def test_a_revision_that_was_killed_is_never_taken_for_finished(tmp_path, write,
     sources, dest, words = three(tmp_path / "start", write)
     words = [*words, "--threads", "1"]
     reissued = reissue(tmp_path / "reissued.nc").read_bytes()
-    original, before = sources[1].read_bytes(), tree(dest)
+    original = sources[1].read_bytes()
     sources[1].write_bytes(reissued)
     shutil.copytree(dest, tmp_path / "whole.zarr")
     here = ["build", words[1], "--to", tmp_path / "whole.zarr", *words[4:]]

@@ -5,9 +5,8 @@ Where a lossless rule covers the case the right values are the only pass; elsewh
 
 import numpy as np
 import pytest
-import xarray as xr
 
-from make import LAT, counter, days, feedstock, make
+from make import LAT, counter, days, feedstock, make, pair
 from verdicts import assert_equal, assert_equal_or_refused, assert_refused, convert
 from command import frazil
 
@@ -19,13 +18,6 @@ HALVES = {"scale_factor": 0.5, "add_offset": 100.0}
 @pytest.fixture(params=[3, 2], ids=["v3", "v2"])
 def zarr_format(request):
     return request.param
-
-
-def pair(folder, first=None, second=None):
-    """Two files of five days each; the arguments make each one odd."""
-    one = make(folder / "one.nc", **{"times": days("2000-01-01", 5), **(first or {})})
-    two = make(folder / "two.nc", **{"times": days("2000-01-06", 5), **(second or {})})
-    return [one, two]
 
 
 def packed(packing=None, start=0, **more):

@@ -4,7 +4,7 @@ import pytest
 import xarray as xr
 
 from command import frazil
-from make import counter, days, make
+from make import counter, make
 from same import isolated, open_store
 from verdicts import convert
 
