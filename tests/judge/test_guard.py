@@ -2,11 +2,12 @@
 
 import os
 import pathlib
+import subprocess
 
 import pytest
 import xarray
 
-from command import frazil
+from command import frazil, start
 from make import days, make
 
 
@@ -182,3 +183,10 @@ def test_sources_are_known_by_their_names_from_whichever_folder(folder, tmp_path
     assert answer.code == 0 and "all equal" in answer.out, answer
     answer = frazil("verify", tmp_path / "out/z", "--sources")
     assert answer.code == 1 and "--sources FOLDER" in answer.err, answer
+
+
+def test_an_answer_that_cannot_be_written_is_no_success(folder, tmp_path):
+    with open("/dev/full", "w") as full:
+        process = start(["convert", folder, tmp_path / "z", "--to", "zarr", "--json"], out=full, err=subprocess.PIPE)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and b"could not be written" in err

@@ -127,13 +127,14 @@ impl Talk {
 
     fn say_answer(&self, mut answer: Answer, verb: &str, started: Instant) -> ExitCode {
         answer.report.seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+        let mut printed = Ok(());
         if self.json {
-            print_report(&answer.report);
+            printed = print_report(&answer.report);
         } else {
             if self.verbose {
                 self.say(&format!("{verb} took {:.3} s", answer.report.seconds));
             }
-            print(&answer.text);
+            printed = print(&answer.text).and(printed);
             if !self.quiet {
                 for warning in &answer.report.warnings {
                     self.say(&format!(
@@ -150,7 +151,14 @@ impl Talk {
         {
             self.error(error);
         }
-        ExitCode::from(answer.report.exit_code())
+        match printed {
+            // Whatever was done: whoever reads the answer has not got it.
+            Err(error) if answer.report.error.is_none() => {
+                self.say(&format!("{} the answer could not be written: {error}", self.paint("1;31", "error:")));
+                ExitCode::from(Exit::No.code())
+            }
+            _ => ExitCode::from(answer.report.exit_code()),
+        }
     }
 
     /// A line on stderr.
@@ -176,17 +184,22 @@ impl Talk {
 }
 
 /// Data on stdout.
-fn print(text: &str) {
-    // A reader that has seen enough closes the pipe: no error.
-    let _ = std::io::stdout().lock().write_all(text.as_bytes()).and_then(|()| std::io::stdout().flush());
+fn print(text: &str) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    unless_closed(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
-fn print_report(report: &Report) {
+fn print_report(report: &Report) -> std::io::Result<()> {
     let mut out = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
-    let _ = serde_json::to_writer(&mut out, report).map_err(std::io::Error::from).and_then(|()| {
+    unless_closed(serde_json::to_writer(&mut out, report).map_err(std::io::Error::from).and_then(|()| {
         out.write_all(b"\n")?;
         out.flush()
-    });
+    }))
+}
+
+/// A reader that has seen enough closes the pipe: no error.
+fn unless_closed(printed: std::io::Result<()>) -> std::io::Result<()> {
+    printed.or_else(|error| if error.kind() == std::io::ErrorKind::BrokenPipe { Ok(()) } else { Err(error) })
 }
 
 /// Says what clap found: help on stdout with code 0, or what is wrong with code 2.
@@ -203,7 +216,8 @@ pub fn say_usage(error: &clap::Error, words: &[std::ffi::OsString]) -> ExitCode 
         let lines = shown.lines().take_while(|line| !line.trim().is_empty() && !line.starts_with("Usage"));
         let message = one_line(lines.map(str::trim).collect::<Vec<_>>().join(" ").trim_start_matches("error:").trim());
         let found = ErrorReport::new("usage", message, Exit::Usage).with_hint("`frazil help` lists every word");
-        print_report(&Answer::failed(verb.unwrap_or("frazil"), found).report);
+        // The exit code says the same to whoever cannot be written to.
+        let _ = print_report(&Answer::failed(verb.unwrap_or("frazil"), found).report);
     } else {
         let _ = error.print();
     }
