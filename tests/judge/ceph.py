@@ -18,6 +18,7 @@ import uuid
 PROGRAMS = ["ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin"]
 KEY, SECRET = "testkey", "CANARY0testsecret"
 MAX_START_SECONDS = 60
+MAX_STORE_STARTS = 10
 
 CONFIG = """[global]
 fsid = {fsid}
@@ -93,7 +94,15 @@ def running(folder: pathlib.Path):
         run("ceph-mon", "-i", "a")
         run("ceph", "osd", "new", store)
         run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", store)
-        run("ceph-osd", "-i", "0")
+        # Right after it was made the monitor may not know of it yet; then it ends at once.
+        for n_tries in range(MAX_STORE_STARTS):
+            try:
+                run("ceph-osd", "-i", "0")
+                break
+            except subprocess.CalledProcessError:
+                if n_tries + 1 == MAX_STORE_STARTS:
+                    raise
+                time.sleep(1)
         run("radosgw", "-n", "client.rgw.a", "--keyring", "/dev/null")
         wait_for(address)
         run("radosgw-admin", "-n", "client.rgw.a", "--keyring", "/dev/null", "user", "create", "--uid", "test", "--display-name", "test", "--access-key", KEY, "--secret-key", SECRET)
