@@ -96,9 +96,11 @@ def test_a_power_cut_after_a_resumed_run_finds_all_safe(large, tmp_path):
         pytest.skip("it was done before it could be killed")
     before = {str(path.parent) for path in store.rglob("*") if path.is_file() and ".frazil" not in path.parts}
     log = trace(large, store, power.CALLS)
-    # A syncfs before the store is shown is looked for in `faults`; it covers what the run that was killed had put.
-    synced = {call.paths[0] for call in power.calls(log) if "sync" in call.name}
-    synced |= before if any(call.name == "syncfs" for call in power.calls(log)) else set()
+    calls = power.calls(log)
+    shown = next(call for call in calls if call.name.startswith("rename") and call.paths[1] == str(store / "zarr.json"))
+    synced = {call.paths[0] for call in calls if "sync" in call.name}
+    # What the run that was killed had put is covered by a syncfs too, if it comes before the store is shown.
+    synced |= before if any(call.name == "syncfs" and call.end < shown.start for call in calls) else set()
     lost = [*power.faults(log, store), *(f"{path} was not synced by the run that showed it" for path in before - synced)]
     assert not lost, "\n".join(lost)
 

@@ -278,3 +278,10 @@ def test_a_spoiled_chunk_is_refused_by_name(tmp_path, zarr_format):
     spoil(sources[1])
     answer = convert(sources, tmp_path / "z", zarr_format=zarr_format)
     assert_refused(answer, tmp_path / "z", "two.nc", "sst", "checksum|fletcher|inflate|deflate|zlib|corrupt|decode|chunk")
+
+
+def test_other_time_units_are_refused_where_that_is_asked_for(tmp_path):
+    sources = pair(tmp_path, {}, {"times": list(range(5)), "units": "days since 2000-01-06"})
+    answer = convert(sources, tmp_path / "z", "--differ", "time=error")
+    assert_refused(answer, tmp_path / "z", ["one.nc", "two.nc"], "time", "units")
+    assert_equal(convert(sources, tmp_path / "z"), sources, tmp_path / "z")

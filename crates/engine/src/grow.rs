@@ -19,7 +19,7 @@ use frazil_model::{
     region::{Region, coordinates_of, count, grid_of},
     zarr::ArrayLayout,
 };
-use frazil_store::{StoreError, folder::Folder};
+use frazil_store::{StoreError, folder::Folder, read::open_regular};
 
 use crate::{
     error::EngineError,
@@ -202,8 +202,8 @@ fn reading(path: &Path, error: std::io::Error) -> StoreError {
 }
 
 fn open(path: &Path) -> Result<Option<File>, StoreError> {
-    match File::open(path) {
-        Ok(file) => Ok(Some(file)),
+    match open_regular(path) {
+        Ok((file, _)) => Ok(Some(file)),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(reading(path, error)),
     }

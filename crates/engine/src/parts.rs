@@ -10,6 +10,7 @@ use frazil_store::{folder::Folder, lock::Sharing};
 
 use crate::{
     error::EngineError,
+    journal,
     prepare::{Prepared, Request},
     progress::Progress,
     publish::{
@@ -90,10 +91,10 @@ pub fn part(
     Ok(())
 }
 
-/// Checks that every part was done, does what is missing if nobody else is at it, and shows the store.
+/// Checks that every part was done and every object is what was put, and shows the store.
 ///
 /// # Errors
-/// [`EngineError::Missing`] if a part is not done.
+/// [`EngineError::Missing`] if a part is not done, or what it put is not there any more.
 pub fn finish(request: &Request, prepared: &Prepared) -> Result<Outcome, EngineError> {
     let folder = Folder::new(request.target.clone());
     if let Standing::Published(_) = standing(&folder)? {
@@ -105,7 +106,7 @@ pub fn finish(request: &Request, prepared: &Prepared) -> Result<Outcome, EngineE
     let documents = store.documents()?;
     check_units(&folder)?;
     // Other processes put the units: every folder of theirs is synced here.
-    let touched = crate::journal::done(&folder)?
+    let touched = journal::done(&folder)?
         .keys()
         .flat_map(|key| key.match_indices('/').map(|(at, _)| key[..at].to_owned()).collect::<Vec<_>>())
         .filter(|key| folder.root().join(key).is_dir())
@@ -117,13 +118,9 @@ pub fn finish(request: &Request, prepared: &Prepared) -> Result<Outcome, EngineE
 
 /// Whether every unit that a part put is there as it was put.
 fn check_units(folder: &Folder) -> Result<(), EngineError> {
-    let done = crate::journal::done(folder)?;
-    let n_done = done.len();
-    let whole = crate::journal::trusted(folder)?;
-    match done.into_keys().find(|key| !whole.contains_key(key)) {
-        Some(key) if whole.len() < n_done => Err(EngineError::Missing { key }),
-        _ => Ok(()),
-    }
+    let whole = journal::trusted(folder)?;
+    let lost = journal::done(folder)?.into_keys().find(|key| !whole.contains_key(key));
+    lost.map_or(Ok(()), |key| Err(EngineError::Missing { key }))
 }
 
 /// The plan that lies beside the store, if it is this one and its files are as they were.

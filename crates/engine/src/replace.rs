@@ -48,7 +48,6 @@ pub fn replace(
             sweep(&folder)?;
             return Ok(Outcome::AlreadyThere);
         }
-        Standing::Foreign { what } if !is_some_store(what) => return Err(foreign(&folder, what)),
         Standing::Nothing => return create(request, prepared, progress, stop),
         Standing::Unfinished { plan } if *plan == prepared.hash => return create(request, prepared, progress, stop),
         Standing::Unfinished { .. } => {

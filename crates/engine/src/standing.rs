@@ -50,7 +50,7 @@ pub(crate) const HEADLESS_STORE: &str = "it is a Zarr store that lost the docume
 /// If it cannot be read.
 pub fn standing(folder: &Folder) -> Result<Standing, EngineError> {
     let unreadable = |error| {
-        let place = frazil_model::location::Location::File(folder.root().display().to_string());
+        let place = Location::File(folder.root().display().to_string());
         EngineError::Store(StoreError::reading(&place, error))
     };
     for format in [ZarrFormat::V3, ZarrFormat::V2] {

@@ -166,7 +166,8 @@ impl Joining<'_> {
             }
             Some(axis) => {
                 let owners = self.owners(path, &holders, axis)?;
-                let times = times::unify(&self.named(&holders), times::relatives(self.files, path))?;
+                let times =
+                    times::unify(&self.named(&holders), times::relatives(self.files, path), self.policies.differ.time)?;
                 let plan = match &times {
                     Some(times) => times.plan(holders.len()),
                     None => {

@@ -10,6 +10,7 @@ use crate::{
     combine::{
         error::{CombineError, Rule},
         labels::time_units,
+        policy::DifferTime,
         values::{InFile, ValuePlan},
         view::{FileView, Values, ViewVariable},
     },
@@ -54,6 +55,7 @@ impl Times {
 pub(super) fn unify<'a>(
     holders: &[InFile<'_>],
     relative: impl Fn(&str, Relation) -> Option<&'a ViewVariable>,
+    policy: DifferTime,
 ) -> Result<Option<Times>, CombineError> {
     let coordinate_of = |file: &str| relative(file, Relation::Coordinate);
     let counted: Vec<Counted> = holders.iter().filter_map(|holder| Counted::of(holder, &coordinate_of)).collect();
@@ -75,6 +77,17 @@ pub(super) fn unify<'a>(
         });
     }
     let alike = |other: &Counted| other.units == first.units;
+    if let (DifferTime::Error, Some(at)) = (policy, counted.iter().position(|other| !alike(other))) {
+        return Err(CombineError::Differs {
+            rule: Rule::Units,
+            variable: holders[0].variable.path.clone(),
+            what: "time units".to_owned(),
+            file: holders[at].file.to_owned(),
+            value: counted[at].units.to_string(),
+            first_file: holders[0].file.to_owned(),
+            first_value: first.units.to_string(),
+        });
+    }
     if counted.iter().all(alike) && holders.iter().all(|holder| holder.variable.dtype == holders[0].variable.dtype) {
         return Ok(None);
     }
