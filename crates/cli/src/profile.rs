@@ -4,7 +4,7 @@ use frazil_engine::EngineError;
 use frazil_model::{location::Location, report::Report};
 use frazil_store::{
     bucket::profile_of,
-    profile::{Keys, Known, Profile, Surroundings, known, located},
+    profile::{Keys, Known, Profile, Server, Surroundings, known, located},
 };
 use serde_json::{Value, json};
 
@@ -65,19 +65,16 @@ fn keys(profile: &Profile) -> String {
     }
 }
 
-fn server(profile: &Profile) -> String {
-    profile.endpoint.clone().unwrap_or_else(|| format!("Amazon {}", profile.region))
-}
-
 fn row(profile: &Profile) -> Vec<String> {
     let below = profile.below.as_ref().map_or_else(String::new, |below| format!(" {below}"));
-    vec![profile.name.clone(), format!("{}{below}", server(profile)), keys(profile), profile.origin.to_string()]
+    vec![profile.name.clone(), format!("{}{below}", profile.server.shown()), keys(profile), profile.origin.to_string()]
 }
 
 fn item(profile: &Profile) -> Value {
+    let Server::S3(server) = &profile.server;
     json!({
-        "name": profile.name, "origin": profile.origin.to_string(), "endpoint": profile.endpoint,
-        "region": profile.region, "keys": keys(profile), "below": profile.below,
+        "name": profile.name, "origin": profile.origin.to_string(), "endpoint": server.endpoint,
+        "region": server.region, "keys": keys(profile), "below": profile.below,
         "can_sign": matches!(profile.keys, Keys::Fixed { .. }),
     })
 }

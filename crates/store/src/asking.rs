@@ -17,7 +17,7 @@ use crate::{
     error::StoreError,
     manners::{Manners, Turn, count_received, count_retry, manners_of, turn},
     open::{Answer, Ask, NoAnswer, send},
-    sign::Signer,
+    sign::Sign,
 };
 
 /// How often one question may be sent elsewhere.
@@ -60,7 +60,7 @@ pub(crate) fn again(reason: impl Into<String>) -> Fault {
 #[derive(Debug, Clone)]
 pub(crate) struct Way {
     pub address: Address,
-    pub signer: Option<Arc<Signer>>,
+    pub signer: Option<Arc<dyn Sign>>,
 }
 
 /// The way to a location.
@@ -113,14 +113,14 @@ pub(crate) fn with_retries<T>(
 }
 
 /// Asks, and asks where the server sends us, if that is safe.
-pub(crate) fn follow(location: &Location, way: &Way, ask: Ask, manners: &Manners) -> Result<(Answer, Turn), Fault> {
+pub(crate) fn follow(location: &Location, way: &Way, ask: Ask<'_>, manners: &Manners) -> Result<(Answer, Turn), Fault> {
     follow_to(location, &mut way.clone(), ask, manners)
 }
 
 pub(crate) fn follow_to(
     location: &Location,
     at: &mut Way,
-    ask: Ask,
+    ask: Ask<'_>,
     manners: &Manners,
 ) -> Result<(Answer, Turn), Fault> {
     for _ in 0..=MOST_REDIRECTS {
@@ -151,7 +151,7 @@ fn elsewhere(location: &Location, answer: &Answer) -> StoreError {
 }
 
 /// One request, within the limits of its host.
-fn ask_host(location: &Location, at: &Way, ask: Ask, manners: &Manners) -> Result<(Answer, Turn), Fault> {
+fn ask_host(location: &Location, at: &Way, ask: Ask<'_>, manners: &Manners) -> Result<(Answer, Turn), Fault> {
     for n_tries in 0..=NAME_TRIES {
         let turn = turn(at.address.authority());
         match send(&at.address, ask, manners, at.signer.as_deref()) {
@@ -175,8 +175,11 @@ pub(crate) fn refusal(location: &Location, way: &Way, answer: &mut Answer) -> Fa
     let location = location.clone();
     match answer.status {
         status @ (404 | 410) => Fault::Final(StoreError::Absent { location, status, code }),
+        409 | 412 if code.as_deref().is_some_and(is_passing_conflict) => again("the server was busy with the same key"),
+        412 => Fault::Final(StoreError::Taken { location }),
+        400 if code.as_deref() == Some("RequestTimeout") => again("the server waited too long for the bytes"),
         status @ (401 | 403 | 407 | 511) => {
-            let signed_by = way.signer.as_ref().map(|signer| signer.profile.clone());
+            let signed_by = way.signer.as_ref().map(|signer| signer.profile().to_owned());
             Fault::Final(StoreError::Denied { location, status, code, signed_by })
         }
         status @ (408 | 425 | 429 | 500 | 502..=504) => {
@@ -188,6 +191,11 @@ pub(crate) fn refusal(location: &Location, way: &Way, answer: &mut Answer) -> Fa
             Fault::Final(lasting(&location, format!("the server answered {status}{code}")))
         }
     }
+}
+
+/// Whether two requests met at a key, so that one of them is to be made again.
+fn is_passing_conflict(code: &str) -> bool {
+    ["ConditionalRequestConflict", "OperationAborted", "ConcurrentModification"].contains(&code)
 }
 
 /// The name that S3 gives an error, from the document in its body.

@@ -37,6 +37,12 @@ pub enum StoreError {
     Absent { location: Location, status: u16, code: Option<String> },
     #[error("access to `{location}` was refused: the server answered {status}{}", after_space(code.as_deref()))]
     Denied { location: Location, status: u16, code: Option<String>, signed_by: Option<String> },
+    #[error("`{location}` was not written: what is there is not what was expected there")]
+    Taken { location: Location },
+    #[error("the server of `{location}` has other bytes than were sent: {got} in place of {wanted}")]
+    Damaged { location: Location, wanted: String, got: String },
+    #[error("`{location}` could not be sent: {reason}")]
+    Send { location: Location, reason: String, is_temporary: bool },
     #[error("nobody signs for `{location}`: {why}")]
     Unsigned { location: Location, why: String },
     #[error("`{location}` changed while it was read: {reason}")]
@@ -85,12 +91,25 @@ impl StoreError {
     }
 }
 
+impl StoreError {
+    /// The same for somebody who was writing.
+    pub(crate) fn while_writing(self) -> Self {
+        match self {
+            Self::Fetch { location, reason, is_temporary } => Self::Send { location, reason, is_temporary },
+            other => other,
+        }
+    }
+}
+
 impl Problem for StoreError {
     fn code(&self) -> &'static str {
         match self {
             Self::NotFound { .. } | Self::Absent { .. } => "store.not-found",
             Self::Refused { .. } | Self::Denied { .. } => "store.refused",
             Self::Unsigned { .. } => "store.unsigned",
+            Self::Taken { .. } => "store.taken",
+            Self::Damaged { .. } => "store.damaged",
+            Self::Send { .. } => "store.send",
             Self::Changed { .. } => "store.changed",
             Self::WebPage { .. } => "store.web-page",
             Self::WrongRange { .. } => "store.wrong-range",
@@ -140,14 +159,23 @@ impl Problem for StoreError {
                 "open the address in a browser: it may ask you to sign in, or the file may have moved".into()
             }
             Self::WrongRange { .. } => "download the file first and use the copy".into(),
-            Self::Fetch { is_temporary: true, .. } => "try again later: what is done is kept".into(),
+            Self::Taken { .. } => {
+                "another process may write there: look what is there, then type the command again".into()
+            }
+            Self::Damaged { .. } => "type the same command again: it is sent once more".into(),
+            Self::Fetch { is_temporary: true, .. } | Self::Send { is_temporary: true, .. } => {
+                "try again later: what is done is kept".into()
+            }
             _ => return None,
         })
     }
 
     fn exit(&self) -> Exit {
         match self {
-            Self::Locked { .. } | Self::Fetch { is_temporary: true, .. } => Exit::Later,
+            Self::Locked { .. }
+            | Self::Damaged { .. }
+            | Self::Fetch { is_temporary: true, .. }
+            | Self::Send { is_temporary: true, .. } => Exit::Later,
             Self::Denied { .. } | Self::Unsigned { .. } => Exit::SignIn,
             _ => Exit::No,
         }

@@ -1,11 +1,12 @@
 //! Places to bytes, and back.
 //!
-//! It knows files and web servers: sizes, fingerprints, ranges, listings, safe writes, locks. It does not know what
+//! It knows files, web servers and buckets: sizes, fingerprints, ranges, listings, safe writes, locks. It does not know what
 //! the bytes mean.
 
 pub mod address;
 mod asking;
 pub mod bucket;
+pub mod digest;
 pub mod error;
 pub mod folder;
 pub mod lock;

@@ -130,6 +130,13 @@ pub fn ask_gently(host: &str, manners: Manners) {
     *known = Some(known.map_or(manners, |known| known.and(manners)));
 }
 
+/// Lets `host` be asked so many times at once, unless somebody said how it is to be asked.
+pub(crate) fn expect_many(host: &str, per_host: u32) {
+    let mut hosts = held(&HOSTS);
+    let known = &mut hosts.entry(host.to_owned()).or_default().manners;
+    known.get_or_insert(Manners { per_host, ..Manners::default() });
+}
+
 fn door_of(host: &str) -> (Manners, Arc<Door>) {
     let mut hosts = held(&HOSTS);
     let host = hosts.entry(host.to_owned()).or_default();

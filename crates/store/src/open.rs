@@ -14,29 +14,55 @@ use std::{
 
 use frazil_model::range::ByteRange;
 use ureq::{
-    Agent,
+    Agent, AsSendBody,
     tls::{Certificate, RootCerts, TlsConfig},
 };
 
-pub(crate) use ureq::http::{HeaderValue, Request};
+pub(crate) use ureq::http::{HeaderValue, Method, Request};
 
-use crate::{address::Address, manners::Manners, sign::Signer};
+use crate::{address::Address, manners::Manners, sign::Sign};
 
 /// An answer may come as slowly as this, in bytes a second, on top of the silence that is allowed.
 const LEAST_BYTES_PER_SECOND: u64 = 16 << 10;
 
 /// Connections kept open to one host.
-const MOST_IDLE: usize = 16;
+const MOST_IDLE: usize = 64;
 
 /// What is asked of a server.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Ask {
+pub(crate) enum Ask<'a> {
     /// About the object, not its bytes.
     Head,
     /// This part of it.
     Range(ByteRange),
     /// All of it; it is cut off after so many bytes.
     Whole { limit_bytes: u64 },
+    /// To take something, or to change something.
+    Send(&'a Sending<'a>),
+}
+
+/// What a server is to take.
+#[derive(Debug, Clone)]
+pub(crate) struct Sending<'a> {
+    pub method: Method,
+    pub headers: Vec<(&'static str, String)>,
+    /// For the methods that carry one.
+    pub body: &'a [u8],
+    /// How long the server may think about it: a copy of many gigabytes takes its time.
+    pub answer_within: Duration,
+}
+
+impl<'a> Sending<'a> {
+    /// A request with this body and nothing special about it.
+    pub const fn new(method: Method, body: &'a [u8]) -> Self {
+        Self { method, headers: Vec::new(), body, answer_within: Duration::from_secs(60) }
+    }
+
+    /// The same with a header.
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.headers.push((name, value.into()));
+        self
+    }
 }
 
 /// What a server answered; its body may still be under way.
@@ -72,7 +98,7 @@ static AGENT: LazyLock<Agent> = LazyLock::new(|| {
         .user_agent(concat!("frazil/", env!("CARGO_PKG_VERSION")))
         // A packed answer has no byte ranges of the object.
         .accept_encoding("identity")
-        .max_idle_connections(4 * MOST_IDLE)
+        .max_idle_connections(2 * MOST_IDLE)
         .max_idle_connections_per_host(MOST_IDLE)
         .tls_config(TlsConfig::builder().root_certs(roots()).build())
         .build();
@@ -91,20 +117,27 @@ fn roots() -> RootCerts {
 /// Sends one request, signed if somebody signs.
 pub(crate) fn send(
     address: &Address,
-    ask: Ask,
+    ask: Ask<'_>,
     manners: &Manners,
-    signer: Option<&Signer>,
+    signer: Option<&dyn Sign>,
 ) -> Result<Answer, NoAnswer> {
     let text = address.to_string();
-    let n_bytes = match ask {
-        Ask::Head => 0,
-        Ask::Range(range) => range.n_bytes(),
-        Ask::Whole { limit_bytes } => limit_bytes,
+    let (n_sent, n_received, answer_within) = match ask {
+        Ask::Head => (0, 0, manners.silence_within),
+        Ask::Range(range) => (0, range.n_bytes(), manners.silence_within),
+        Ask::Whole { limit_bytes } => (0, limit_bytes, manners.silence_within),
+        Ask::Send(sending) => (sending.body.len() as u64, 0, manners.silence_within.max(sending.answer_within)),
     };
-    let body_within = manners.silence_within + Duration::from_secs(n_bytes / LEAST_BYTES_PER_SECOND);
+    let slowly = |n_bytes: u64| manners.silence_within + Duration::from_secs(n_bytes / LEAST_BYTES_PER_SECOND);
     let mut request = match ask {
         Ask::Head => Request::head(&text),
         Ask::Range(_) | Ask::Whole { .. } => Request::get(&text),
+        Ask::Send(sending) => sending
+            .headers
+            .iter()
+            .fold(Request::builder().method(&sending.method).uri(&text), |request, (name, value)| {
+                request.header(*name, value)
+            }),
     };
     if let Ask::Range(range) = ask {
         request = request.header("Range", format!("bytes={}-{}", range.offset(), range.end() - 1));
@@ -114,18 +147,37 @@ pub(crate) fn send(
     if let Some(signer) = signer {
         request = signer.sign(request).map_err(NoAnswer::Lasting)?;
     }
+    let (parts, ()) = request.into_parts();
+    let answer = match ask {
+        Ask::Send(sending) if [Method::PUT, Method::POST, Method::PATCH].contains(&sending.method) => {
+            within(Request::from_parts(parts, sending.body), manners, answer_within, slowly(n_sent), slowly(n_received))
+        }
+        _ => within(Request::from_parts(parts, ()), manners, answer_within, slowly(n_sent), slowly(n_received)),
+    };
+    let (parts, body) = answer.map_err(no_answer)?.into_parts();
+    Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: Box::new(body.into_reader()) })
+}
+
+/// Runs a request that ends in time.
+fn within<S: AsSendBody>(
+    request: Request<S>,
+    manners: &Manners,
+    answer_within: Duration,
+    sent_within: Duration,
+    received_within: Duration,
+) -> Result<ureq::http::Response<ureq::Body>, ureq::Error> {
     let request = AGENT
         .configure_request(request)
         .timeout_resolve(Some(manners.connect_within))
         .timeout_connect(Some(manners.connect_within))
-        .timeout_per_read(Some(manners.silence_within))
+        .timeout_per_read(Some(answer_within))
         .timeout_per_write(Some(manners.silence_within))
         .timeout_send_request(Some(manners.silence_within))
-        .timeout_recv_response(Some(manners.silence_within))
-        .timeout_recv_body(Some(body_within))
+        .timeout_send_body(Some(sent_within))
+        .timeout_recv_response(Some(answer_within))
+        .timeout_recv_body(Some(received_within))
         .build();
-    let (parts, body) = AGENT.run(request).map_err(no_answer)?.into_parts();
-    Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: Box::new(body.into_reader()) })
+    AGENT.run(request)
 }
 
 /// No message of the library is repeated where it may hold the address: signed addresses carry their key there.

@@ -60,12 +60,34 @@ fn web_date(text: &str) -> Option<SystemTime> {
     if words.next() != Some("GMT") {
         return None;
     }
+    let days = days_since_1970(year, month, day)?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(((days * 24 + hour) * 60 + minute) * 60 + second))
+}
+
+/// Days from 1970 to a day of the calendar of today; `month` counts from 0.
+fn days_since_1970(year: u64, month: u64, day: u64) -> Option<u64> {
     let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let before: u64 = (1970..year).map(|year| if is_leap(year) { 366 } else { 365 }).sum();
     let days_of_months = [31, if is_leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
     let in_year: u64 = days_of_months.iter().take(usize::try_from(month).ok()?).sum();
-    let days = before + in_year + day - 1;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(((days * 24 + hour) * 60 + minute) * 60 + second))
+    Some(before + in_year + day - 1)
+}
+
+/// Reads `2026-11-20T17:42:17.123Z`, as listings of buckets have it, in seconds since 1970.
+pub(crate) fn seconds_of_rfc3339(text: &str) -> Option<u64> {
+    let (date, clock) = text.trim().strip_suffix('Z')?.split_once('T')?;
+    let mut date = date.split('-').map(|part| part.parse::<u64>().ok());
+    let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+    let is_sane = (1970..10_000).contains(&year) && (1..=12).contains(&month) && (1..=31).contains(&day);
+    let mut clock = clock.split('.').next()?.split(':').map(|part| part.parse::<u64>().ok().filter(|part| *part <= 60));
+    let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
+    let days = is_sane.then(|| days_since_1970(year, month - 1, day))??;
+    Some(((days * 24 + hour) * 60 + minute) * 60 + second)
+}
+
+/// Reads the date of a header, in seconds since 1970.
+pub(crate) fn seconds_of_web_date(text: &str) -> Option<u64> {
+    Some(web_date(text)?.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs())
 }
 
 #[cfg(test)]

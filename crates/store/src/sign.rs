@@ -20,12 +20,23 @@ use reqsign_core::SignRequest;
 /// What stands in place of a digest of the body: the connection, or the digest of the object, looks after that.
 const UNSIGNED_BODY: HeaderValue = HeaderValue::from_static("UNSIGNED-PAYLOAD");
 
+/// Whoever makes a request one that a server takes.
+pub(crate) trait Sign: fmt::Debug + Send + Sync {
+    /// The request with its signature.
+    ///
+    /// # Errors
+    /// What cannot be signed, in words.
+    fn sign(&self, request: Request<()>) -> Result<Request<()>, String>;
+
+    /// The profile whose key it is.
+    fn profile(&self) -> &str;
+}
+
 /// Signs for one region with one key.
 pub(crate) struct Signer {
     credential: Credential,
     signer: RequestSigner,
-    /// The profile whose key it is.
-    pub profile: String,
+    profile: String,
 }
 
 impl fmt::Debug for Signer {
@@ -46,12 +57,14 @@ impl Signer {
         };
         Some(Self { credential, signer: RequestSigner::new("s3", region), profile: profile.to_owned() })
     }
+}
 
-    /// The request with its signature.
-    ///
-    /// # Errors
-    /// What cannot be signed, in words.
-    pub fn sign(&self, request: Request<()>) -> Result<Request<()>, String> {
+impl Sign for Signer {
+    fn profile(&self) -> &str {
+        &self.profile
+    }
+
+    fn sign(&self, request: Request<()>) -> Result<Request<()>, String> {
         let (mut parts, body) = request.into_parts();
         parts.headers.insert("x-amz-content-sha256", UNSIGNED_BODY);
         let context = reqsign_core::Context::new();

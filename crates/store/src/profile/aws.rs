@@ -6,7 +6,7 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use super::{
-    Keys, Origin, Profile, Style, Surroundings,
+    Keys, Origin, Profile, S3Server, Server, Style, Surroundings,
     ini::{Section, sections_of},
 };
 use crate::secret::Secret;
@@ -83,9 +83,11 @@ fn profile(
     Some(Profile {
         name,
         origin: Origin::File { path: path.clone(), line: section.line },
-        style: style(endpoint, both.text("s3.addressing_style")),
-        endpoint: endpoint.map(str::to_owned),
-        region: region_of_environment(surroundings).or(both.text("region")).unwrap_or(USUAL_REGION).to_owned(),
+        server: Server::S3(S3Server {
+            style: style(endpoint, both.text("s3.addressing_style")),
+            endpoint: endpoint.map(str::to_owned),
+            region: region_of_environment(surroundings).or(both.text("region")).unwrap_or(USUAL_REGION).to_owned(),
+        }),
         keys: keys(both),
         below: None,
     })
@@ -153,9 +155,11 @@ pub(super) fn bare(surroundings: &Surroundings) -> Profile {
         Profile {
             name,
             origin: Origin::Environment,
-            style: style(endpoint, None),
-            endpoint: endpoint.map(str::to_owned),
-            region: region_of_environment(surroundings).unwrap_or(USUAL_REGION).to_owned(),
+            server: Server::S3(S3Server {
+                style: style(endpoint, None),
+                endpoint: endpoint.map(str::to_owned),
+                region: region_of_environment(surroundings).unwrap_or(USUAL_REGION).to_owned(),
+            }),
             keys: Keys::Missing { why: "there are none".into() },
             below: None,
         }

@@ -79,12 +79,8 @@ pub struct Profile {
     pub name: String,
     /// Where it was read.
     pub origin: Origin,
-    /// The server; `None` is Amazon's of the region.
-    pub endpoint: Option<String>,
-    /// The region that is signed for.
-    pub region: String,
-    /// Where the name of the bucket stands in an address.
-    pub style: Style,
+    /// The server, and how it is spoken to.
+    pub server: Server,
     /// What is signed with.
     pub keys: Keys,
     /// A place that all of its paths start from: `bucket/folder` of an rclone alias.
@@ -113,6 +109,35 @@ impl fmt::Display for Origin {
             Self::Environment => f.write_str("the environment"),
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Wish => f.write_str("`--anonymous`"),
+        }
+    }
+}
+
+/// A server of buckets, by the dialect that it speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Server {
+    /// The dialect of Amazon S3, which Ceph and others share.
+    S3(S3Server),
+}
+
+/// A server that speaks the dialect of Amazon S3.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Server {
+    /// Its address; `None` is Amazon's of the region.
+    pub endpoint: Option<String>,
+    /// The region that is signed for.
+    pub region: String,
+    /// Where the name of the bucket stands in an address.
+    pub style: Style,
+}
+
+impl Server {
+    /// Its address in words.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::S3(S3Server { endpoint: Some(endpoint), .. }) => endpoint.clone(),
+            Self::S3(S3Server { region, .. }) => format!("Amazon {region}"),
         }
     }
 }

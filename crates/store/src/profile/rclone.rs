@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use super::{
-    Keys, Origin, Profile, Style, Surroundings, aws,
+    Keys, Origin, Profile, S3Server, Server, Style, Surroundings, aws,
     ini::{Section, sections_of},
 };
 
@@ -81,7 +81,10 @@ fn of_s3(section: &Section, surroundings: &Surroundings, aws: &[Profile]) -> Pro
         (None, None, None) => Keys::Missing { why: "it has no keys; rclone would ask without a signature".into() },
         _ => Keys::Missing { why: "it has only one of `access_key_id` and `secret_access_key`".into() },
     };
-    let server = elsewhere.flatten();
+    let server = elsewhere.flatten().map(|profile| {
+        let Server::S3(server) = profile.server;
+        server
+    });
     let endpoint = section.text("endpoint").map(with_scheme).or_else(|| server.as_ref()?.endpoint.clone());
     let region = section.text("region").map(str::to_owned).or_else(|| server.as_ref().map(|from| from.region.clone()));
     let is_path = match section.text("force_path_style") {
@@ -91,9 +94,11 @@ fn of_s3(section: &Section, surroundings: &Surroundings, aws: &[Profile]) -> Pro
     Profile {
         name: section.name.clone(),
         origin: Origin::Environment,
-        endpoint,
-        region: region.unwrap_or_else(|| "us-east-1".into()),
-        style: if is_path { Style::Path } else { Style::Host },
+        server: Server::S3(S3Server {
+            endpoint,
+            region: region.unwrap_or_else(|| "us-east-1".into()),
+            style: if is_path { Style::Path } else { Style::Host },
+        }),
         keys,
         below: None,
     }

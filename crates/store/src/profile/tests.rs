@@ -23,9 +23,10 @@ fn check(name: &str, files: &[(&str, &str)], variables: &[(&str, &str)], chosen:
                 Keys::Anonymous => "anonymous".into(),
                 Keys::Missing { why } => format!("no keys: {why}"),
             };
-            let endpoint = profile.endpoint.as_deref().unwrap_or("amazon");
+            let Server::S3(server) = &profile.server;
+            let endpoint = server.endpoint.as_deref().unwrap_or("amazon");
             let below = profile.below.as_deref().map(|below| format!(" below {below}")).unwrap_or_default();
-            format!("{} {keys} {endpoint} {} {:?}{below}", profile.name, profile.region, profile.style)
+            format!("{} {keys} {endpoint} {} {:?}{below}", profile.name, server.region, server.style)
         }
         Err(why) => why,
     };

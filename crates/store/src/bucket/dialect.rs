@@ -1,0 +1,256 @@
+//! What a server of buckets can do, in whatever dialect it is asked.
+//!
+//! It holds the nouns of buckets and the list of what a dialect must do. It sends nothing.
+
+use std::fmt;
+
+use frazil_model::location::{Location, Object};
+
+use crate::{asking::Way, error::StoreError};
+
+/// An object of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// What the server says of its content.
+    pub state: State,
+    /// When it was written, by the server's clock, in seconds since 1970.
+    pub modified_seconds: Option<u64>,
+}
+
+/// What tells one content of an object from another.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct State {
+    /// What conditions are made of: an `ETag` without quotes, or a generation; empty if the server says none.
+    pub tag: String,
+    /// A digest of its bytes that anybody can make.
+    pub digest: Option<Digest>,
+}
+
+/// A digest that servers keep.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Digest {
+    /// MD5 of all bytes.
+    Md5([u8; 16]),
+    /// MD5 of the MD5s of so many parts, as objects have that were sent in parts.
+    Md5OfParts {
+        /// The digest of digests.
+        digest: [u8; 16],
+        /// How many there were.
+        n_parts: u32,
+    },
+    /// CRC-32C of all bytes.
+    Crc32c(u32),
+}
+
+impl Digest {
+    /// The digest that an `ETag` of Amazon S3 is: `900150983cd24fb0d6963f7d28e17f72`, or `…-3` for three parts.
+    #[must_use]
+    pub fn of_etag(etag: &str) -> Option<Self> {
+        let (hex, n_parts) = etag.split_once('-').map_or((etag, None), |(hex, n_parts)| (hex, Some(n_parts)));
+        let digest = bytes_of_hex(hex)?;
+        match n_parts {
+            None => Some(Self::Md5(digest)),
+            Some(n_parts) => Some(Self::Md5OfParts { digest, n_parts: n_parts.parse().ok()? }),
+        }
+    }
+
+    /// The `ETag` that it is, if it is one.
+    #[must_use]
+    pub fn to_etag(&self) -> Option<String> {
+        match self {
+            Self::Md5(digest) => Some(hex(digest)),
+            Self::Md5OfParts { digest, n_parts } => Some(format!("{}-{n_parts}", hex(digest))),
+            Self::Crc32c(_) => None,
+        }
+    }
+}
+
+fn bytes_of_hex(text: &str) -> Option<[u8; 16]> {
+    let mut bytes = [0; 16];
+    if text.len() != 32 || !text.is_ascii() {
+        return None;
+    }
+    for (byte, pair) in bytes.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// Bytes as lower-case hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A page of a listing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Page {
+    /// Objects, in the order of the server.
+    pub objects: Vec<Listed>,
+    /// What keys go on with up to the next slash, where only one level was asked for; with that slash.
+    pub folders: Vec<String>,
+    /// Where the next page begins; `None` after the last.
+    pub next: Option<String>,
+}
+
+/// How deep a listing goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Depth {
+    /// Every key.
+    All,
+    /// Up to the next slash.
+    One,
+}
+
+/// What a listing is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub prefix: &'a str,
+    pub depth: Depth,
+    /// What the page before said, for the first page nothing.
+    pub next: Option<&'a str>,
+}
+
+/// When a put is to take place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When<'a> {
+    /// Whatever is there.
+    Always,
+    /// If nothing is there.
+    Absent,
+    /// If what is there has this tag.
+    Is(&'a str),
+}
+
+/// Bytes for an object.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sent<'a> {
+    pub bytes: &'a [u8],
+    pub md5: [u8; 16],
+    pub when: When<'a>,
+}
+
+/// An upload in parts that has begun and not ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Upload {
+    /// The key that it will have.
+    pub key: String,
+    /// What the server calls it.
+    pub id: String,
+    /// When it began, in seconds since 1970, by the server's clock, where that is said.
+    pub begun_seconds: Option<u64>,
+}
+
+/// A part of an upload that the server has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    /// Its number, from 1.
+    pub number: u32,
+    /// What the server calls it; in most dialects the MD5 of its bytes.
+    pub tag: String,
+    /// Its size.
+    pub size_bytes: u64,
+}
+
+/// The object that a server is to copy by itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Original<'a> {
+    /// Its bucket, as the server knows it.
+    pub bucket: &'a str,
+    /// Its key there.
+    pub key: &'a str,
+    /// The content that is meant; empty: any.
+    pub tag: &'a str,
+}
+
+/// What requests of a server may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// No part but the last may be smaller.
+    pub part_min_bytes: u64,
+    /// No part may be larger.
+    pub part_max_bytes: u64,
+    /// Parts of one object.
+    pub most_parts: u32,
+    /// The largest object that the server copies in one request.
+    pub copy_max_bytes: u64,
+    /// Keys that one request can delete.
+    pub most_deleted: usize,
+}
+
+/// Where errors say that they happened.
+#[derive(Debug, Clone)]
+pub(crate) struct Naming {
+    pub object: Object,
+    /// What comes before a key in the bucket: an alias leads into one.
+    pub below: String,
+}
+
+impl Naming {
+    /// The place of a key of the bucket.
+    pub fn location(&self, key: &str) -> Location {
+        let key = key.strip_prefix(&self.below).unwrap_or(key);
+        Location::Object(self.object.with_key(key.to_owned()))
+    }
+}
+
+/// What a dialect must do. Keys are those of the bucket.
+pub(crate) trait Dialect: fmt::Debug + Send + Sync {
+    /// How an object is read.
+    fn way_to(&self, key: &str) -> Way;
+
+    /// A page of the objects whose keys begin alike.
+    fn page(&self, asked: &Asked<'_>) -> Result<Page, StoreError>;
+
+    /// What is at a key now; `None` if nothing is.
+    fn about(&self, key: &str) -> Result<Option<Listed>, StoreError>;
+
+    /// Puts an object whole: [`StoreError::Taken`] if the condition does not hold.
+    fn put(&self, key: &str, sent: &Sent<'_>) -> Result<State, StoreError>;
+
+    /// Deletes objects; what is not there is no error. Answers those that are still there, with the reason.
+    fn delete(&self, keys: &[&str]) -> Result<Vec<(String, StoreError)>, StoreError>;
+
+    /// Copies within the server.
+    fn copy(&self, from: &Original<'_>, key: &str) -> Result<State, StoreError>;
+
+    /// Begins an upload in parts.
+    fn begin(&self, key: &str) -> Result<Upload, StoreError>;
+
+    /// Sends a part.
+    fn part(&self, upload: &Upload, number: u32, sent: &Sent<'_>) -> Result<Part, StoreError>;
+
+    /// Lets the server copy bytes `first..=last` of another object into a part.
+    fn copy_part(
+        &self,
+        upload: &Upload,
+        number: u32,
+        from: &Original<'_>,
+        range: std::ops::RangeInclusive<u64>,
+    ) -> Result<Part, StoreError>;
+
+    /// The parts that are there.
+    fn parts(&self, upload: &Upload) -> Result<Vec<Part>, StoreError>;
+
+    /// Makes the parts one object.
+    fn complete(&self, upload: &Upload, parts: &[Part]) -> Result<State, StoreError>;
+
+    /// Gives an upload up; it is no error if there is none.
+    fn abort(&self, upload: &Upload) -> Result<(), StoreError>;
+
+    /// The uploads that have begun, of keys that begin alike.
+    fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, StoreError>;
+
+    /// What requests may hold.
+    fn limits(&self) -> Limits;
+
+    /// What tells this server and who signs there from others: copies within the server need the same.
+    fn server(&self) -> String;
+
+    /// The name that the server knows the bucket by.
+    fn bucket(&self) -> &str;
+}

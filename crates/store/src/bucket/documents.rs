@@ -1,0 +1,258 @@
+//! The XML documents of the S3 dialect.
+//!
+//! Source: the Amazon S3 API reference. No entities are expanded, and what a server adds is passed over.
+
+use std::fmt::Write;
+
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+
+use super::dialect::{Digest, Listed, Page, Part, State, Upload};
+
+/// A page of a listing (`ListObjectsV2`).
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct ListPage {
+    #[serde(default)]
+    contents: Vec<Entry>,
+    #[serde(default)]
+    common_prefixes: Vec<Prefix>,
+    is_truncated: bool,
+    next_continuation_token: Option<String>,
+    encoding_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Entry {
+    key: String,
+    size: u64,
+    #[serde(rename = "ETag")]
+    etag: Option<String>,
+    last_modified: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Prefix {
+    prefix: String,
+}
+
+impl ListPage {
+    /// The page in our nouns.
+    ///
+    /// # Errors
+    /// What makes no sense in it.
+    pub fn read(text: &str, asked_after: Option<&str>) -> Result<Page, String> {
+        let page: Self =
+            quick_xml::de::from_str(text).map_err(|error| format!("the listing makes no sense: {error}"))?;
+        let encoding = page.encoding_type.as_deref();
+        let decoded =
+            |key: String| decoded(key, encoding).ok_or_else(|| "the listing names a key that is no text".to_owned());
+        let mut objects = Vec::with_capacity(page.contents.len());
+        for entry in page.contents {
+            objects.push(Listed {
+                key: decoded(entry.key)?,
+                size_bytes: entry.size,
+                state: state_of(entry.etag.as_deref().unwrap_or_default()),
+                modified_seconds: entry.last_modified.as_deref().and_then(crate::settled::seconds_of_rfc3339),
+            });
+        }
+        let folders = page.common_prefixes.into_iter().map(|entry| decoded(entry.prefix)).collect::<Result<_, _>>()?;
+        let next = match (page.is_truncated, page.next_continuation_token) {
+            (false, _) => None,
+            (true, Some(next)) if asked_after != Some(&next) => Some(next),
+            (true, _) => return Err("the listing was cut short and does not say how it goes on".into()),
+        };
+        Ok(Page { objects, folders, next })
+    }
+}
+
+fn decoded(key: String, encoding: Option<&str>) -> Option<String> {
+    match encoding {
+        Some("url") => {
+            // Some servers write a space as forms do.
+            let plain = key.replace('+', "%20");
+            percent_decode_str(&plain).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+        }
+        _ => Some(key),
+    }
+}
+
+/// What an `ETag` says, with or without its quotes.
+pub(super) fn state_of(etag: &str) -> State {
+    let tag = etag.trim().trim_matches('"').to_owned();
+    State { digest: Digest::of_etag(&tag), tag }
+}
+
+/// The answer to the beginning of an upload.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Begun {
+    pub upload_id: String,
+}
+
+/// The answer to a copy, of an object or a part.
+#[derive(Deserialize)]
+pub(super) struct Copied {
+    #[serde(rename = "ETag", default)]
+    pub etag: String,
+}
+
+/// A page of parts (`ListParts`).
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct PartsPage {
+    #[serde(default)]
+    part: Vec<PartEntry>,
+    #[serde(default)]
+    pub is_truncated: bool,
+    pub next_part_number_marker: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct PartEntry {
+    part_number: u32,
+    #[serde(rename = "ETag")]
+    etag: String,
+    size: u64,
+}
+
+impl PartsPage {
+    pub fn parts(self) -> Vec<Part> {
+        let part = |entry: PartEntry| Part {
+            number: entry.part_number,
+            tag: entry.etag.trim_matches('"').to_owned(),
+            size_bytes: entry.size,
+        };
+        self.part.into_iter().map(part).collect()
+    }
+}
+
+/// A page of uploads (`ListMultipartUploads`).
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct UploadsPage {
+    #[serde(default)]
+    upload: Vec<UploadEntry>,
+    #[serde(default)]
+    pub is_truncated: bool,
+    #[serde(default)]
+    pub next_key_marker: String,
+    #[serde(default)]
+    pub next_upload_id_marker: String,
+    encoding_type: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct UploadEntry {
+    key: String,
+    upload_id: String,
+    initiated: Option<String>,
+}
+
+impl UploadsPage {
+    /// The uploads; `None` if a key is no text.
+    pub fn uploads(self) -> Option<Vec<Upload>> {
+        let encoding = self.encoding_type;
+        let upload = |entry: UploadEntry| {
+            Some(Upload {
+                key: decoded(entry.key, encoding.as_deref())?,
+                id: entry.upload_id,
+                begun_seconds: entry.initiated.as_deref().and_then(crate::settled::seconds_of_rfc3339),
+            })
+        };
+        self.upload.into_iter().map(upload).collect()
+    }
+}
+
+/// The answer to a deletion of many: those that are still there.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Deleted {
+    #[serde(default)]
+    pub error: Vec<DeleteError>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct DeleteError {
+    pub key: String,
+    pub code: String,
+}
+
+/// Whether a key comes through an XML document as it is.
+pub(super) fn is_plain_in_xml(key: &str) -> bool {
+    key.chars().all(|c| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}'))
+}
+
+/// The request to delete `keys`.
+pub(super) fn deletion(keys: &[&str]) -> String {
+    let mut text = String::from("<Delete><Quiet>true</Quiet>");
+    for key in keys {
+        let _ = write!(text, "<Object><Key>{}</Key></Object>", quick_xml::escape::escape(*key));
+    }
+    text.push_str("</Delete>");
+    text
+}
+
+/// The request to make parts one object.
+pub(super) fn completion(parts: &[Part]) -> String {
+    let mut text = String::from("<CompleteMultipartUpload>");
+    for part in parts {
+        let _ = write!(
+            text,
+            "<Part><PartNumber>{}</PartNumber><ETag>\"{}\"</ETag></Part>",
+            part.number,
+            quick_xml::escape::escape(part.tag.as_str())
+        );
+    }
+    text.push_str("</CompleteMultipartUpload>");
+    text
+}
+
+/// The code of an error that came with status 200, as copies and completions have them.
+pub(super) fn code_of_error(text: &str) -> Option<&str> {
+    let (before, rest) = text.split_once("<Code>")?;
+    before.contains("<Error>").then_some(())?;
+    rest.split_once("</Code>").map(|(code, _)| code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_says_what_is_there_and_how_it_goes_on() {
+        let text = "<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>\
+                    <NextContinuationToken>t</NextContinuationToken><Contents><Key>a%20b+c%2F</Key><Size>3</Size>\
+                    <ETag>&quot;900150983cd24fb0d6963f7d28e17f72&quot;</ETag>\
+                    <LastModified>2026-11-20T17:42:17.123Z</LastModified></Contents>\
+                    <CommonPrefixes><Prefix>d/</Prefix></CommonPrefixes></ListBucketResult>";
+        let page = ListPage::read(text, None).unwrap();
+        assert_eq!((page.objects[0].key.as_str(), page.objects[0].size_bytes), ("a b c/", 3));
+        assert!(matches!(page.objects[0].state.digest, Some(Digest::Md5(_))));
+        assert_eq!(page.objects[0].modified_seconds, Some(1_795_196_537));
+        assert_eq!((page.folders, page.next), (vec!["d/".to_owned()], Some("t".to_owned())));
+        assert!(ListPage::read(text, Some("t")).is_err(), "a page that leads to itself");
+        assert!(ListPage::read("<ListBucketResult><IsTruncated>tr", None).is_err());
+    }
+
+    #[test]
+    fn tags_say_how_they_were_made() {
+        let tag = "900150983cd24fb0d6963f7d28e17f72";
+        assert_eq!(Digest::of_etag(tag).and_then(|digest| digest.to_etag()).as_deref(), Some(tag));
+        let parts = format!("{tag}-12");
+        assert_eq!(Digest::of_etag(&parts).and_then(|digest| digest.to_etag()), Some(parts));
+        assert_eq!(Digest::of_etag("0x8D"), None);
+    }
+
+    #[test]
+    fn keys_are_escaped_where_they_stand_in_a_document() {
+        assert!(deletion(&["a<b&c"]).contains("<Key>a&lt;b&amp;c</Key>"));
+        assert_eq!(code_of_error("<?xml?><Error><Code>SlowDown</Code></Error>"), Some("SlowDown"));
+        assert_eq!(code_of_error("<CopyObjectResult/>"), None);
+    }
+}

@@ -1,0 +1,374 @@
+//! Buckets: objects by their keys, and what keys there are.
+//!
+//! It promises that a key is asked for byte for byte, that a listing is whole or an error, never cut short, that what
+//! was put is what was sent, and that nothing is asked without a signature unless that was wished for. What the objects
+//! mean it does not know; how a server is spoken to its dialect knows.
+
+mod dialect;
+mod documents;
+mod s3;
+
+use std::{
+    collections::HashMap,
+    ops::RangeInclusive,
+    sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError},
+};
+
+use frazil_model::location::{Door, Location, Object};
+
+pub use dialect::{Depth, Digest, Limits, Listed, Page, Part, State, Upload, When, hex};
+
+use crate::{
+    address::Address,
+    asking::Way,
+    digest::md5,
+    error::StoreError,
+    manners,
+    profile::{self, Keys, Profile, S3Server, Server, Style, Surroundings},
+    sign::{Sign, Signer},
+};
+use dialect::{Asked, Dialect, Naming, Original, Sent};
+use s3::{Quotes, S3, sent_in_path};
+
+/// Keys of one listing that is held whole.
+const MOST_KEYS: usize = 50_000_000;
+
+/// Requests to one server of buckets at a time: these are made for many.
+const REQUESTS_AT_A_TIME: u32 = 64;
+
+/// Who signs in this process.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Chosen {
+    /// The profile for `s3://`; by itself it is what the AWS tools would take.
+    pub profile: Option<String>,
+    /// Whether nothing is signed.
+    pub signing: Signing,
+}
+
+/// Whether requests are signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Signing {
+    /// All of them, or there is an error.
+    #[default]
+    Always,
+    /// None: the data is public.
+    Never,
+}
+
+static CHOSEN: OnceLock<Chosen> = OnceLock::new();
+
+/// Says who signs, before anything is asked. A second call changes nothing.
+pub fn choose(chosen: Chosen) {
+    let _ = CHOSEN.set(chosen);
+}
+
+/// Buckets by door and name.
+type Opened = HashMap<(Door, String), Bucket>;
+
+static OPENED: LazyLock<Mutex<Opened>> = LazyLock::new(Mutex::default);
+
+/// The profile that signs for a place.
+///
+/// # Errors
+/// If nobody does.
+pub fn profile_of(object: &Object) -> Result<Profile, StoreError> {
+    let chosen = CHOSEN.get().cloned().unwrap_or_default();
+    let name = match &object.door {
+        Door::S3 => chosen.profile.as_deref(),
+        Door::Named(name) => Some(name.as_str()),
+    };
+    let surroundings = Surroundings::of_process();
+    if chosen.signing == Signing::Never {
+        return Ok(profile::unsigned(&surroundings, name));
+    }
+    let unsigned = |why: String| StoreError::Unsigned { location: Location::Object(object.clone()), why };
+    let profile = profile::of_s3(&surroundings, name).map_err(unsigned)?;
+    match &profile.keys {
+        Keys::Missing { why } => Err(unsigned(format!("profile `{}` ({}): {why}", profile.name, profile.origin))),
+        _ => Ok(profile),
+    }
+}
+
+/// A bucket whose server and profile are known. Cheap to clone.
+///
+/// Its keys are those below the place that its door leads to: with an alias into a folder, those below that folder.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    dialect: Arc<dyn Dialect>,
+    naming: Naming,
+}
+
+impl Bucket {
+    /// The bucket of an object. Nothing is asked yet.
+    ///
+    /// # Errors
+    /// If nobody signs for it.
+    pub fn of(object: &Object) -> Result<Self, StoreError> {
+        let mut all = OPENED.lock().unwrap_or_else(PoisonError::into_inner);
+        let name = (object.door.clone(), object.bucket.clone());
+        if let Some(bucket) = all.get(&name) {
+            return Ok(bucket.clone());
+        }
+        let bucket = Self::open(object)?;
+        all.insert(name, bucket.clone());
+        Ok(bucket)
+    }
+
+    fn open(object: &Object) -> Result<Self, StoreError> {
+        let profile = profile_of(object)?;
+        let (bucket, below) = match &profile.below {
+            // The paths of an alias start below a place of its own.
+            Some(below) => {
+                let (bucket, rest) = below.split_once('/').unwrap_or((below, ""));
+                (bucket.to_owned(), if rest.is_empty() { String::new() } else { format!("{rest}/") })
+            }
+            None => (object.bucket.clone(), String::new()),
+        };
+        let naming = Naming { object: object.with_key(String::new()), below };
+        let Server::S3(server) = &profile.server;
+        let dialect: Arc<dyn Dialect> = Arc::new(open_s3(&naming, bucket, &profile, server)?);
+        Ok(Self { dialect, naming })
+    }
+
+    fn key(&self, key: &str) -> String {
+        format!("{}{key}", self.naming.below)
+    }
+
+    fn relative(&self, mut listed: Listed) -> Listed {
+        listed.key = self.relative_key(&listed.key);
+        listed
+    }
+
+    fn relative_key(&self, key: &str) -> String {
+        key.strip_prefix(&self.naming.below).unwrap_or(key).to_owned()
+    }
+
+    /// The place of a key.
+    #[must_use]
+    pub fn location(&self, key: &str) -> Location {
+        Location::Object(self.naming.object.with_key(key.to_owned()))
+    }
+
+    /// Objects whose key begins with `prefix`, page by page, in the order of the server.
+    #[must_use]
+    pub fn pages(&self, prefix: &str, depth: Depth) -> Pages {
+        Pages { bucket: self.clone(), prefix: self.key(prefix), depth, next: None, is_over: false }
+    }
+
+    /// What is at `key` now; `None` if nothing is.
+    ///
+    /// # Errors
+    /// If the server does not say.
+    pub fn about(&self, key: &str) -> Result<Option<Listed>, StoreError> {
+        Ok(self.dialect.about(&self.key(key))?.map(|listed| self.relative(listed)))
+    }
+
+    /// Puts an object whole, if `when` holds.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`] if it does not hold; [`StoreError::Damaged`] if the server has other bytes than these.
+    pub fn put(&self, key: &str, bytes: &[u8], when: When<'_>) -> Result<State, StoreError> {
+        self.dialect.put(&self.key(key), &Sent { bytes, md5: md5(bytes), when })
+    }
+
+    /// Deletes objects; what is not there is no error. Answers those that are still there, with the reason.
+    ///
+    /// # Errors
+    /// If the server does not say which are.
+    pub fn delete(&self, keys: &[&str]) -> Result<Vec<(String, StoreError)>, StoreError> {
+        let keys: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
+        let mut left = Vec::new();
+        for some in keys.chunks(self.dialect.limits().most_deleted.max(1)) {
+            let some: Vec<&str> = some.iter().map(String::as_str).collect();
+            left.extend(self.dialect.delete(&some)?);
+        }
+        Ok(left.into_iter().map(|(key, error)| (self.relative_key(&key), error)).collect())
+    }
+
+    /// Whether the server of `other` can copy from there to here by itself.
+    #[must_use]
+    pub fn shares_server_with(&self, other: &Self) -> bool {
+        self.dialect.server() == other.dialect.server()
+    }
+
+    /// Lets the server copy an object of `from`, which must still have `tag` unless that is empty.
+    ///
+    /// # Errors
+    /// If it does not; objects larger than [`Limits::copy_max_bytes`] must be copied in parts.
+    pub fn copy(&self, from: &Self, from_key: &str, tag: &str, key: &str) -> Result<State, StoreError> {
+        let from_key = from.key(from_key);
+        let original = Original { bucket: from.dialect.bucket(), key: &from_key, tag };
+        self.dialect.copy(&original, &self.key(key))
+    }
+
+    /// Begins an upload in parts. Only [`Self::complete`] makes it seen; [`Self::abort`] gives it up.
+    ///
+    /// # Errors
+    /// If the server takes none.
+    pub fn begin(&self, key: &str) -> Result<Upload, StoreError> {
+        let upload = self.dialect.begin(&self.key(key))?;
+        Ok(Upload { key: key.to_owned(), ..upload })
+    }
+
+    fn upload(&self, upload: &Upload) -> Upload {
+        Upload { key: self.key(&upload.key), ..upload.clone() }
+    }
+
+    /// Sends a part; numbers go from 1.
+    ///
+    /// # Errors
+    /// If the server does not take it, or has other bytes than these.
+    pub fn part(&self, upload: &Upload, number: u32, bytes: &[u8]) -> Result<Part, StoreError> {
+        let sent = Sent { bytes, md5: md5(bytes), when: When::Always };
+        self.dialect.part(&self.upload(upload), number, &sent)
+    }
+
+    /// Lets the server copy a range of an object into a part.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn copy_part(
+        &self,
+        upload: &Upload,
+        number: u32,
+        from: (&Self, &str, &str),
+        range: RangeInclusive<u64>,
+    ) -> Result<Part, StoreError> {
+        let (bucket, key, tag) = from;
+        let key = bucket.key(key);
+        let original = Original { bucket: bucket.dialect.bucket(), key: &key, tag };
+        self.dialect.copy_part(&self.upload(upload), number, &original, range)
+    }
+
+    /// The parts of an upload that the server has.
+    ///
+    /// # Errors
+    /// If it does not say.
+    pub fn parts(&self, upload: &Upload) -> Result<Vec<Part>, StoreError> {
+        self.dialect.parts(&self.upload(upload))
+    }
+
+    /// Makes parts, in the order of their numbers, one object.
+    ///
+    /// # Errors
+    /// If the server does not, or has another object than these parts make.
+    pub fn complete(&self, upload: &Upload, parts: &[Part]) -> Result<State, StoreError> {
+        self.dialect.complete(&self.upload(upload), parts)
+    }
+
+    /// Gives an upload up, with its parts. It is no error if there is none.
+    ///
+    /// # Errors
+    /// If the server still has it.
+    pub fn abort(&self, upload: &Upload) -> Result<(), StoreError> {
+        self.dialect.abort(&self.upload(upload))
+    }
+
+    /// Uploads that have begun and not ended, of keys that begin with `prefix`.
+    ///
+    /// # Errors
+    /// If the server does not say.
+    pub fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, StoreError> {
+        let mut found = self.dialect.uploads(&self.key(prefix))?;
+        for upload in &mut found {
+            upload.key = self.relative_key(&upload.key);
+        }
+        Ok(found)
+    }
+
+    /// What requests to its server may hold.
+    #[must_use]
+    pub fn limits(&self) -> Limits {
+        self.dialect.limits()
+    }
+}
+
+/// The digest that an object has which was made of these parts, if their tags are the MD5s of their bytes.
+pub(crate) fn digest_of_parts(parts: &[Part]) -> Option<Digest> {
+    let mut all = Vec::with_capacity(16 * parts.len());
+    for part in parts {
+        match Digest::of_etag(&part.tag) {
+            Some(Digest::Md5(digest)) => all.extend(digest),
+            _ => return None,
+        }
+    }
+    Some(Digest::Md5OfParts { digest: md5(&all), n_parts: u32::try_from(parts.len()).ok()? })
+}
+
+fn open_s3(naming: &Naming, bucket: String, profile: &Profile, server: &S3Server) -> Result<S3, StoreError> {
+    let sent = sent_in_path(&bucket);
+    let (text, path) = match (&server.endpoint, server.style) {
+        (Some(endpoint), Style::Path) => (endpoint.clone(), format!("/{sent}")),
+        (Some(endpoint), Style::Host) => (endpoint.replacen("://", &format!("://{bucket}."), 1), String::new()),
+        // A name with dots is not in the certificate of the server.
+        (None, style) if style == Style::Path || bucket.contains('.') => {
+            (format!("https://s3.{}.amazonaws.com", server.region), format!("/{sent}"))
+        }
+        (None, _) => (format!("https://{bucket}.s3.{}.amazonaws.com", server.region), String::new()),
+    };
+    let Some(address) = Address::parse(text.trim_end_matches('/')) else {
+        let why = format!("the server of profile `{}` has no address that can be sent", profile.name);
+        return Err(StoreError::Unsigned { location: Location::Object(naming.object.clone()), why });
+    };
+    manners::expect_many(address.authority(), REQUESTS_AT_A_TIME);
+    let path = format!("{}{path}", address.path().trim_end_matches('/'));
+    let signer =
+        Signer::new(&profile.keys, &server.region, &profile.name).map(|signer| Arc::new(signer) as Arc<dyn Sign>);
+    let signed_as = match &profile.keys {
+        Keys::Fixed { access_key_id, .. } => access_key_id.clone(),
+        _ => String::new(),
+    };
+    let quotes = if server.endpoint.is_none() { Quotes::Around } else { Quotes::None };
+    Ok(S3 { naming: naming.clone(), server: address, path, bucket, signer, signed_as, quotes })
+}
+
+/// The way to an object.
+pub(crate) fn way_to(object: &Object) -> Result<Way, StoreError> {
+    let bucket = Bucket::of(object)?;
+    Ok(bucket.dialect.way_to(&bucket.key(&object.key)))
+}
+
+/// A listing under way. After an error it is over: what came before is not all there is.
+#[derive(Debug)]
+pub struct Pages {
+    bucket: Bucket,
+    prefix: String,
+    depth: Depth,
+    next: Option<String>,
+    is_over: bool,
+}
+
+impl Iterator for Pages {
+    type Item = Result<Page, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.is_over {
+            return None;
+        }
+        let asked = Asked { prefix: &self.prefix, depth: self.depth, next: self.next.as_deref() };
+        let page = self.bucket.dialect.page(&asked);
+        self.next = page.as_ref().ok().and_then(|page| page.next.clone());
+        self.is_over = self.next.is_none();
+        Some(page.map(|mut page| {
+            page.objects = page.objects.into_iter().map(|listed| self.bucket.relative(listed)).collect();
+            page.folders = page.folders.iter().map(|key| self.bucket.relative_key(key)).collect();
+            page
+        }))
+    }
+}
+
+/// All objects whose key begins with that of `start`, in the order of the server.
+///
+/// # Errors
+/// If a page of the listing cannot be had or makes no sense: then nothing is known.
+pub fn listing(start: &Object) -> Result<Vec<Listed>, StoreError> {
+    let mut found = Vec::new();
+    for page in Bucket::of(start)?.pages(&start.key, Depth::All) {
+        found.extend(page?.objects);
+        if found.len() > MOST_KEYS {
+            let reason = format!("it names more than {MOST_KEYS} objects");
+            return Err(StoreError::Fetch { location: Location::Object(start.clone()), reason, is_temporary: false });
+        }
+    }
+    Ok(found)
+}
