@@ -24,6 +24,7 @@ use crate::{
     bounds,
     digest::md5,
     error::StoreError,
+    keys::{Again, Provider},
     manners,
     profile::{self, Keys, Profile, S3Server, Server, Style, Surroundings},
     read::Fingerprint,
@@ -347,14 +348,28 @@ fn open_s3(naming: &Naming, bucket: String, profile: &Profile, server: &S3Server
     };
     manners::expect_many(address.authority(), REQUESTS_AT_A_TIME);
     let path = format!("{}{path}", address.path().trim_end_matches('/'));
-    let signer =
-        Signer::new(&profile.keys, &server.region, &profile.name).map(|signer| Arc::new(signer) as Arc<dyn Sign>);
+    let signer = signer(naming, profile, &server.region);
     let signed_as = match &profile.keys {
         Keys::Fixed { access_key_id, .. } => access_key_id.clone(),
+        Keys::Got(_) => profile.name.clone(),
         _ => String::new(),
     };
-    let quotes = if server.endpoint.is_none() { Quotes::Around } else { Quotes::None };
+    let is_amazon = address.host().ends_with(".amazonaws.com");
+    let quotes = if is_amazon { Quotes::Around } else { Quotes::None };
     Ok(S3 { naming: naming.clone(), server: address, path, bucket, signer, signed_as, quotes })
+}
+
+/// Who signs with the keys of a profile; nobody if it signs nothing.
+fn signer(naming: &Naming, profile: &Profile, region: &str) -> Option<Arc<dyn Sign>> {
+    if !matches!(profile.keys, Keys::Fixed { .. } | Keys::Got(_)) {
+        return None;
+    }
+    let chosen = match &naming.object.door {
+        Door::S3 => CHOSEN.get().and_then(|chosen| chosen.profile.clone()),
+        Door::Named(name) => Some(name.clone()),
+    };
+    let again = Again::new(Surroundings::of_process(), chosen, profile.name.clone(), profile.server.clone());
+    Some(Arc::new(Signer::new(Provider::of(profile, Some(again)), region)))
 }
 
 /// The way to an object.
