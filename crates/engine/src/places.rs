@@ -3,11 +3,7 @@
 //! A pattern or a folder becomes the files in it, sorted by name. It promises that a Zarr store is one thing, however
 //! many files it has, and that neither a loop of links nor a strange pattern keeps it from ending.
 
-use std::{
-    io::Read,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::{io::Read, os::unix::fs::MetadataExt, path::Path};
 
 use frazil_model::{
     location::Location,
@@ -15,7 +11,7 @@ use frazil_model::{
 };
 use frazil_store::{StoreError, profile::located, read::open_regular};
 
-use crate::{buckets::objects, error::EngineError};
+use crate::{buckets::places_of, error::EngineError};
 
 /// Folders within folders.
 const MAX_DEPTH: usize = 64;
@@ -25,6 +21,9 @@ const MAX_ENTRIES: usize = 5_000_000;
 
 /// Where an HDF5 file may begin behind a user block, besides byte 0.
 const USER_BLOCKS: [u64; 5] = [512, 1024, 2048, 4096, 8192];
+
+/// What shows that a folder is a Zarr store, or an array or group of one.
+pub(crate) const ZARR_DOCUMENTS: [&str; 4] = ["zarr.json", ".zgroup", ".zarray", ".zmetadata"];
 
 /// Something to read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,10 +35,10 @@ pub enum Place {
         /// How it is named in messages.
         name: String,
     },
-    /// The folder of a Zarr store.
+    /// A Zarr store.
     Zarr {
         /// Where.
-        path: PathBuf,
+        location: Location,
         /// How it is named in messages.
         name: String,
     },
@@ -70,8 +69,7 @@ pub fn places(texts: &[String]) -> Result<Vec<Place>, EngineError> {
                 continue;
             }
             Location::Object(object) => {
-                let named = |location: Location| Place::File { name: location.to_string(), location };
-                all.extend(objects(object)?.into_iter().map(named));
+                all.extend(places_of(object)?);
                 continue;
             }
         };
@@ -91,13 +89,13 @@ fn file(path: String) -> Place {
 }
 
 fn zarr(path: &str) -> Place {
-    Place::Zarr { path: PathBuf::from(path), name: path.to_owned() }
+    Place::Zarr { location: Location::File(path.to_owned()), name: path.to_owned() }
 }
 
 /// Whether the folder at `path` is a Zarr store or an array or group of one.
 #[must_use]
 pub fn is_zarr(path: &Path) -> bool {
-    ["zarr.json", ".zgroup", ".zarray", ".zmetadata"].iter().any(|name| path.join(name).is_file())
+    ZARR_DOCUMENTS.iter().any(|name| path.join(name).is_file())
 }
 
 /// The data files below a folder, told by how they begin; or the store that the folder is.

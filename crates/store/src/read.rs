@@ -114,6 +114,12 @@ impl Reader {
         Err(StoreError::Changed { location: location.clone(), reason })
     }
 
+    /// Where it is.
+    #[must_use]
+    pub const fn location(&self) -> &Location {
+        &self.location
+    }
+
     /// The file's size when it was opened.
     #[must_use]
     pub const fn size_bytes(&self) -> u64 {

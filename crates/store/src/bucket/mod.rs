@@ -7,6 +7,7 @@
 mod dialect;
 mod documents;
 mod s3;
+mod whole;
 
 use std::{
     collections::HashMap,
