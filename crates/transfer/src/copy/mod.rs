@@ -245,6 +245,10 @@ fn places(request: &Request, all: &[Tree]) -> Result<(Place, Vec<String>), Trans
             let above = path.parent().filter(|above| !above.as_os_str().is_empty());
             (Place::Local(above.unwrap_or(std::path::Path::new(".")).to_owned()), dest.place.base_name())
         }
+        // No file can be a bucket.
+        Place::Bucket { key, .. } if key.is_empty() => {
+            return Err(TransferError::ManyToOne { dest: dest.text.clone() });
+        }
         Place::Bucket { bucket, key } => {
             let (above, name) = key.rsplit_once('/').unwrap_or(("", key));
             (Place::Bucket { bucket: bucket.clone(), key: above.to_owned() }, name.to_owned())
