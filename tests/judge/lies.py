@@ -40,6 +40,7 @@ class Asked:
     lie: str | None = None
     deletes: list = dataclasses.field(default_factory=list)
     was_passed_on: bool = False
+    ended: float | None = None
 
 
 def kind_of(method, bucket, key, query, headers) -> str:

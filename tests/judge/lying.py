@@ -54,10 +54,13 @@ class Proxy(http.server.BaseHTTPRequestHandler):
             if len(body) < int(self.headers.get("Content-Length") or 0):
                 # Whoever sent it is gone. What is upstream must not think that this was all.
                 self.reset()
+            if liar.watch is not None:
+                liar.watch(asked, "before")
             if lie is not None:
                 lie.tell(self, asked, body)
             else:
                 self.pass_on(asked, body)
+            asked.ended = time.monotonic()
             return
         self.close_connection = True
 
@@ -69,6 +72,8 @@ class Proxy(http.server.BaseHTTPRequestHandler):
             return self.answer(asked, *self.server.liar.page(self, asked, body))
         answer = self.ask(asked, body)
         asked.status, asked.was_passed_on = answer.status, True
+        if self.server.liar.watch is not None:
+            self.server.liar.watch(asked, "after")
         self.head(answer.status, answer.getheaders(), answer.getheader("Content-Length"))
         while piece := answer.read(PIECE_BYTES):
             self.wfile.write(piece)
@@ -154,6 +159,8 @@ class Liar:
         self.pages: dict[str, lies.Pages] = {}
         self.plan = lies.Plan(fault, random.Random(f"{fault} {seed}")) if fault else None
         self.address = ""
+        # Called with each request "before" it is passed on and "after" the real one has answered.
+        self.watch = None
 
     def note(self, asked):
         with self.lock:
@@ -198,6 +205,17 @@ class Liar:
 
     def sent_bytes(self) -> int:
         return sum(asked.sent_bytes for asked in list(self.asked) if asked.kind in ("put", "part"))
+
+    def most_in_flight(self, *kinds) -> int:
+        """How many requests of these kinds were under way at once."""
+        moments = []
+        for asked in self.of_kind(*kinds):
+            moments += [(asked.when, 1), (asked.ended or float("inf"), -1)]
+        n, most = 0, 0
+        for _, step in sorted(moments):
+            n += step
+            most = max(most, n)
+        return most
 
     def __str__(self):
         lines = [f"{asked.method} {asked.kind} {asked.key} {asked.status} {asked.lie or ''}".rstrip() for asked in list(self.asked)]
