@@ -82,7 +82,7 @@ SYNC = {
     "a folder over what holds it": (["sync", "HERE/tree/sub", "HERE/tree", "--delete", "--yes"], ()),
     "a prefix into itself": (["sync", "s3://BUCKET/folder/", "s3://BUCKET/folder/b", "--delete", "--yes"], ()),
     "a prefix over what holds it": (["sync", "s3://BUCKET/folder/b/", "s3://BUCKET/folder", "--delete", "--yes"], ()),
-    "a file over a folder": (["sync", "HERE/tree/a", "s3://BUCKET/folder/", "--delete", "--yes"], ()),
+    "a file over a folder": (["sync", "HERE/tree/a", "s3://BUCKET/folder/", "--delete", "--yes"], ("folder/a",)),
     "over a part of a store": (["sync", "HERE/tree", "s3://BUCKET/store.zarr/sst", "--delete", "--yes"], ()),
     "over the home": (["sync", "s3://BUCKET/folder/", "HOME", "--delete", "--yes"], ()),
     "over the root": (["sync", "s3://BUCKET/folder/", "/", "--delete", "--yes", "-n"], ()),
