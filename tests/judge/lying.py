@@ -156,7 +156,7 @@ class Liar:
         self.honest_client = honest_client
         self.lock, self.closing = threading.Lock(), threading.Event()
         self.asked: list[Asked] = []
-        self.pages: dict[str, lies.Pages] = {}
+        self.pages: dict[tuple, tuple[lies.Pages, int]] = {}
         self.plan = lies.Plan(fault, random.Random(f"{fault} {seed}")) if fault else None
         self.address = ""
         # Called with each request "before" it is passed on and "after" the real one has answered.
@@ -169,18 +169,18 @@ class Liar:
 
     def page(self, proxy, asked, body):
         """The page that was asked for, of those that the real listing was cut into."""
-        token = asked.query.get("continuation-token", "")
+        token = asked.query.get("continuation-token") or asked.query.get("marker", "")
+        place = (asked.bucket, asked.query.get("prefix", ""), asked.query.get("delimiter", ""))
         with self.lock:
-            pages = self.pages.get(token)
+            pages, start = self.pages.get((*place, token), (None, 0))
         if pages is None:
             status, headers, content = proxy.real(asked, body)
             if status != 200:
                 return status, headers, content
             pages = lies.Pages.of(content, headers, self.page_keys)
             with self.lock:
-                for name in pages.tokens():
-                    self.pages[name] = pages
-        return 200, pages.headers, pages.content(token, is_second_version=asked.query.get("list-type") == "2")
+                self.pages.update({(*place, name): (pages, at) for name, at in pages.starts().items()})
+        return 200, pages.headers, pages.content(token, start, is_second_version=asked.query.get("list-type") == "2")
 
     # What judges ask.
 
@@ -199,7 +199,7 @@ class Liar:
         """How often the same thing was asked for at most."""
         counts = {}
         for asked in list(self.asked):
-            what = (asked.method, asked.kind, asked.key, asked.query.get("partNumber"), asked.query.get("continuation-token"), asked.headers.get("range"))
+            what = (asked.method, asked.bucket, asked.key, frozenset(asked.query.items()), asked.headers.get("range"))
             counts[what] = counts.get(what, 0) + 1
         return max(counts.values(), default=0)
 
