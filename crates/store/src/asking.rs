@@ -15,7 +15,7 @@ use crate::{
     address::{Address, Scheme},
     bucket,
     error::StoreError,
-    manners::{Manners, Turn, count_received, count_retry, manners_of, turn},
+    manners::{Manners, Turn, count_received, count_retry, hold, manners_of, turn},
     open::{Answer, Ask, NoAnswer, send},
     region,
     sign::Sign,
@@ -111,6 +111,10 @@ pub(crate) fn with_retries<T>(
             return Err(StoreError::Fetch { location: location.clone(), reason, is_temporary: true });
         }
         count_retry();
+        if after.is_some() {
+            // A server that asks for patience means everybody who asks it.
+            hold(way.address.authority(), pause);
+        }
         std::thread::sleep(pause);
         wait = wait.saturating_mul(2).min(LONGEST_WAIT);
     }
