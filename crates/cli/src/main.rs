@@ -38,6 +38,7 @@ fn main() -> ExitCode {
         Verb::Verify(words) => talk.answer("verify", &stop, |talk| verify::run(words, talk, &stop)),
         Verb::Feedstock(Feedstock::Lint(words)) => talk.answer("feedstock-lint", &stop, |talk| lint::run(words, talk)),
         Verb::Profile(Profile::List) => talk.answer("profile-list", &stop, |_| Ok(profile::list())),
+        Verb::Profile(Profile::Check(words)) => talk.answer("profile-check", &stop, |talk| profile::check(words, talk)),
         Verb::Profile(Profile::Explain(words)) => talk.answer("profile-explain", &stop, |_| profile::explain(words)),
     }
 }
