@@ -55,7 +55,7 @@ def asked(code: str, *words, env=None, timeout=120):
     return json.loads(answer.stdout)
 
 
-def rclone(*words, config: str, timeout=120, check=True) -> subprocess.CompletedProcess:
+def rclone(*words, config: str, timeout=60, check=True) -> subprocess.CompletedProcess:
     """`rclone WORDS` with `config` as its only configuration."""
     read, write = os.pipe()
     os.write(write, config.encode())

@@ -5,7 +5,10 @@
 
 pub mod address;
 mod asking;
+pub mod beneath;
+pub mod bounds;
 pub mod bucket;
+pub mod cache;
 pub mod digest;
 pub mod error;
 pub mod folder;
