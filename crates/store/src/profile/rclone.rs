@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use super::{
-    Keys, Known, NotFollowed, Origin, Profile, S3Server, Server, Style, Surroundings,
+    Keys, Known, NotFollowed, Origin, Profile, S3Server, Server, Style, Surroundings, WebRemote,
     aws::{self, Files, USUAL_REGION},
     ini::{Section, sections_of},
 };
@@ -99,11 +99,16 @@ pub(super) fn remotes(surroundings: &Surroundings, files: &Files, known: &mut Kn
     let mut found = Vec::new();
     for remote in &all {
         let profile = followed(remote, &all).and_then(|(section, below)| {
+            if section.text("type") == Some("http") {
+                let web = WebRemote::of(section, &remote.section.name, &remote.origin, below.as_deref())?;
+                known.web.push(web);
+                return Ok(None);
+            }
             let profile = of_s3(section, surroundings, files, known)?;
-            Ok(Profile { name: remote.section.name.clone(), origin: remote.origin.clone(), below, ..profile })
+            Ok(Some(Profile { name: remote.section.name.clone(), origin: remote.origin.clone(), below, ..profile }))
         });
         match profile {
-            Ok(profile) => found.push(profile),
+            Ok(profile) => found.extend(profile),
             Err(why) => known.not_followed.push(NotFollowed {
                 name: remote.section.name.clone(),
                 kind: remote.section.text("type").unwrap_or("no").to_owned(),
@@ -131,7 +136,7 @@ fn followed<'a>(remote: &'a Remote, all: &'a [Remote]) -> Result<(&'a Section, O
     let (mut section, mut below) = (&remote.section, String::new());
     for _ in 0..MOST_ALIASES {
         match section.text("type") {
-            Some("s3") => return Ok((section, Some(below).filter(|below| !below.is_empty()))),
+            Some("s3" | "http") => return Ok((section, Some(below).filter(|below| !below.is_empty()))),
             Some("alias") => {
                 let target = section.text("remote").ok_or("it is an alias of nothing")?;
                 let Some((name, path)) = target.split_once(':').filter(|(name, _)| !name.contains('/')) else {
