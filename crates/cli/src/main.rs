@@ -8,6 +8,7 @@ mod convert;
 mod inspect;
 mod lint;
 mod made;
+mod opening;
 mod output;
 mod profile;
 mod progress;
