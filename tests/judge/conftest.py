@@ -7,6 +7,9 @@ import tempfile
 
 import pytest
 
+import ceph
+import clients
+import moves
 from command import CORPUS, binary
 
 
@@ -21,6 +24,8 @@ def pytest_report_header():
 
 
 def pytest_sessionstart(session):
+    # The stand-in for moving starts with an environment of its own, and must still find rclone.
+    os.environ["STAND_IN_CLIENTS"] = str(clients.folder() / "bin")
     # The index of scans lies in the user's cache; the tests keep one of their own.
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="frazil-test-cache-")
     if not (pathlib.Path(binary()[0]).exists() or shutil.which(binary()[0])):
@@ -42,6 +47,30 @@ def corpus():
     if not (CORPUS / "MANIFEST.tsv").exists():
         pytest.skip(f"no corpus at {CORPUS}")
     return CORPUS
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory):
+    """One Ceph for all judges: it takes 12 s to start. Each test has a bucket of its own."""
+    if ceph.missing():
+        pytest.skip(f"a real Ceph: {ceph.missing()}")
+    with ceph.running(pathlib.Path(tmp_path_factory.mktemp("ceph"))) as started:
+        yield started
+
+
+@pytest.fixture
+def bucket(gateway, request):
+    """The name of an empty bucket that this test alone uses. What is in it goes when the test is over: it lies in memory."""
+    name = ceph.fresh_bucket(gateway)
+    yield name
+    ceph.discard(gateway, name)
+
+
+@pytest.fixture
+def mover(gateway, tmp_path):
+    """The command, with a home of its own and keys for the shared Ceph."""
+    (tmp_path / "home").mkdir()
+    return moves.Mover(tmp_path / "home", gateway)
 
 
 def pytest_sessionfinish(session):

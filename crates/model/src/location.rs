@@ -51,6 +51,8 @@ pub enum LocationError {
     NoHost { text: String },
     #[error("`{text}` names no bucket")]
     NoBucket { text: String },
+    #[error("settings of the remote `{remote}` stand in its place, which frazil does not read")]
+    Settings { remote: String },
 }
 
 impl Problem for LocationError {
@@ -61,6 +63,7 @@ impl Problem for LocationError {
             Self::Secret { .. } => "location.secret",
             Self::NoHost { .. } => "location.no-host",
             Self::NoBucket { .. } => "location.no-bucket",
+            Self::Settings { .. } => "location.settings",
         }
     }
 
@@ -71,6 +74,9 @@ impl Problem for LocationError {
             Self::Secret { .. } => Some("take it out of the address: it would show in logs and process lists".into()),
             Self::NoHost { .. } => Some("write `https://host/path`".into()),
             Self::NoBucket { .. } => Some("write `s3://bucket/key`".into()),
+            Self::Settings { .. } => {
+                Some("give the remote a name in rclone.conf: keys on a command line show in process lists".into())
+            }
         }
     }
 

@@ -17,11 +17,15 @@ use crate::{
     error::StoreError,
     manners::{Manners, Turn, count_received, count_retry, manners_of, turn},
     open::{Answer, Ask, NoAnswer, send},
+    region,
     sign::Sign,
 };
 
 /// How often one question may be sent elsewhere.
 const MOST_REDIRECTS: usize = 5;
+
+/// How often one question may be signed anew with another key.
+const MOST_RENEWALS: usize = 3;
 
 /// The first wait before a question is asked again; each is twice the one before.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -123,15 +127,29 @@ pub(crate) fn follow_to(
     ask: Ask<'_>,
     manners: &Manners,
 ) -> Result<(Answer, Turn), Fault> {
-    for _ in 0..=MOST_REDIRECTS {
-        let answer = ask_host(location, at, ask, manners)?;
-        if !matches!(answer.0.status, 301 | 302 | 303 | 307 | 308) {
-            return Ok(answer);
+    region::lead(at);
+    let (mut n_renewals, mut n_redirects) = (0, 0);
+    while n_redirects <= MOST_REDIRECTS {
+        let since = Instant::now();
+        let (mut answer, turn) = ask_host(location, at, ask, manners)?;
+        if n_renewals < MOST_RENEWALS && is_refused_by_key(&mut answer, at, since) {
+            n_renewals += 1;
+            continue;
+        }
+        let is_elsewhere = matches!(answer.status, 301 | 302 | 303 | 307 | 308);
+        if let Some(region) = region::said(at, &answer)
+            && region::lead_to(at, region)
+        {
+            n_redirects += 1;
+            continue;
+        }
+        if !is_elsewhere {
+            return Ok((answer, turn));
         }
         if at.signer.is_some() {
-            return Err(elsewhere(location, &answer.0).into());
+            return Err(elsewhere(location, &answer).into());
         }
-        let said = answer.0.header("location").unwrap_or_default();
+        let said = answer.header("location").unwrap_or_default();
         let Some(next) = at.address.join(said).filter(|_| !said.is_empty()) else {
             return Err(lasting(location, "the server sends us to a place that is no web address").into());
         };
@@ -140,8 +158,21 @@ pub(crate) fn follow_to(
             return Err(lasting(location, reason).into());
         }
         at.address = next;
+        n_redirects += 1;
     }
     Err(lasting(location, format!("the server sends us on more than {MOST_REDIRECTS} times")).into())
+}
+
+/// Whether a server did not take the key that signed, and there is another by now.
+fn is_refused_by_key(answer: &mut Answer, at: &Way, since: Instant) -> bool {
+    let Some(signer) = &at.signer else { return false };
+    if !matches!(answer.status, 400 | 401 | 403) {
+        return false;
+    }
+    let code = code_in(&answer.peek(MAX_ERROR_BYTES));
+    // Amazon has status 400 for tokens that have ended, and for much else.
+    let is_meant = answer.status != 400 || code.as_deref().is_some_and(|code| code.contains("Token"));
+    is_meant && signer.is_renewed(since, code.as_deref())
 }
 
 /// A signature is made for one server: it is not carried on to where that server sends us.
@@ -158,6 +189,9 @@ fn ask_host(location: &Location, at: &Way, ask: Ask<'_>, manners: &Manners) -> R
             Ok(answer) => return Ok((answer, turn)),
             Err(NoAnswer::Passing(reason)) => return Err(again(reason)),
             Err(NoAnswer::Lasting(reason)) => return Err(lasting(location, reason).into()),
+            Err(NoAnswer::Unsigned(why)) => {
+                return Err(StoreError::Unsigned { location: location.clone(), why }.into());
+            }
             Err(NoAnswer::NoHost) if n_tries < NAME_TRIES => {
                 drop(turn);
                 std::thread::sleep(FIRST_WAIT);
@@ -202,7 +236,11 @@ fn is_passing_conflict(code: &str) -> bool {
 fn code_of(answer: &mut Answer) -> Option<String> {
     let mut bytes = Vec::new();
     let _ = (&mut answer.body).take(MAX_ERROR_BYTES).read_to_end(&mut bytes);
-    let text = String::from_utf8_lossy(&bytes);
+    code_in(&bytes)
+}
+
+fn code_in(bytes: &[u8]) -> Option<String> {
+    let text = String::from_utf8_lossy(bytes);
     let (_, rest) = text.split_once("<Code>")?;
     let (code, _) = rest.split_once("</Code>")?;
     code.chars().all(|c| c.is_ascii_alphanumeric()).then(|| code.to_owned())

@@ -47,6 +47,8 @@ pub enum StoreError {
     Damaged { location: Location, wanted: String, got: String },
     #[error("`{location}` could not be sent: {reason}")]
     Send { location: Location, reason: String, is_temporary: bool },
+    #[error("`{location}` must not be written to: only `{allowed}` may")]
+    OutOfBounds { location: Location, allowed: String },
     #[error("nobody signs for `{location}`: {why}")]
     Unsigned { location: Location, why: String },
     #[error("`{location}` changed while it was read: {reason}")]
@@ -117,6 +119,7 @@ impl Problem for StoreError {
             Self::Refused { .. } | Self::Denied { .. } => "store.refused",
             Self::Unsigned { .. } => "store.unsigned",
             Self::Taken { .. } => "store.taken",
+            Self::OutOfBounds { .. } => "store.out-of-bounds",
             Self::Damaged { .. } => "store.damaged",
             Self::Send { .. } => "store.send",
             Self::Changed { .. } => "store.changed",
@@ -174,6 +177,7 @@ impl Problem for StoreError {
             Self::Taken { .. } => {
                 "another process may write there: look what is there, then type the command again".into()
             }
+            Self::OutOfBounds { .. } => "`write_only_under` in your configuration says so".into(),
             Self::Damaged { .. } => "type the same command again: it is sent once more".into(),
             Self::Fetch { is_temporary: true, .. } | Self::Send { is_temporary: true, .. } => {
                 "try again later: what is done is kept".into()

@@ -5,15 +5,20 @@
 
 pub mod address;
 mod asking;
+pub mod beneath;
+pub mod bounds;
 pub mod bucket;
+pub mod cache;
 pub mod digest;
 pub mod error;
 pub mod folder;
+mod keys;
 pub mod lock;
 pub mod manners;
 mod open;
 pub mod profile;
 pub mod read;
+mod region;
 pub mod secret;
 mod settled;
 mod sign;

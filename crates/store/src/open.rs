@@ -3,11 +3,13 @@
 //! The only file that knows the library for HTTP. It follows no redirect, repeats nothing and judges nothing; it
 //! promises that a request ends: there is a time for the connection, for every silence and for the whole.
 //!
-//! Servers are known by the certificates of this machine (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured); where there
+//! Servers are known by the certificates of this machine (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured, and `AWS_CA_BUNDLE` adds); where there
 //! are none, by those that Mozilla trusts. No cookies are ever sent, and credentials only where a signer was given.
 
 use std::{
-    io::Read,
+    fmt,
+    io::{Cursor, Read},
+    path::Path,
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -42,7 +44,7 @@ pub(crate) enum Ask<'a> {
 }
 
 /// What a server is to take.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Sending<'a> {
     pub method: Method,
     pub headers: Vec<(&'static str, String)>,
@@ -50,6 +52,13 @@ pub(crate) struct Sending<'a> {
     pub body: &'a [u8],
     /// How long the server may think about it: a copy of many gigabytes takes its time.
     pub answer_within: Duration,
+}
+
+/// Headers and bodies may hold tokens.
+impl fmt::Debug for Sending<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sending({} with {} bytes)", self.method, self.body.len())
+    }
 }
 
 impl<'a> Sending<'a> {
@@ -77,6 +86,21 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok().map(str::trim)
     }
+
+    /// The texts of a header that may come more than once.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
+    }
+
+    /// The first bytes of the body, which stay to be read.
+    pub fn peek(&mut self, limit_bytes: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // What broke off shows again to whoever reads on.
+        let _ = (&mut self.body).take(limit_bytes).read_to_end(&mut bytes);
+        let rest = std::mem::replace(&mut self.body, Box::new(std::io::empty()));
+        self.body = Box::new(Cursor::new(bytes.clone()).chain(rest));
+        bytes
+    }
 }
 
 /// Why there is no answer.
@@ -86,6 +110,8 @@ pub(crate) enum NoAnswer {
     Passing(String),
     /// Trying again once may help: a name that was not found.
     NoHost,
+    /// Nobody signs, and trying again does not help.
+    Unsigned(String),
     /// Trying again does not help.
     Lasting(String),
 }
@@ -106,7 +132,11 @@ static AGENT: LazyLock<Agent> = LazyLock::new(|| {
 });
 
 fn roots() -> RootCerts {
-    let found = rustls_native_certs::load_native_certs().certs;
+    let mut found = rustls_native_certs::load_native_certs().certs;
+    // The AWS tools have a variable of their own; web servers besides Amazon's are asked too, so it only adds.
+    if let Some(path) = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
+        found.extend(rustls_native_certs::load_certs_from_paths(Some(Path::new(&path)), None).certs);
+    }
     if found.is_empty() {
         return RootCerts::WebPki;
     }
@@ -145,7 +175,7 @@ pub(crate) fn send(
     let unsendable = || NoAnswer::Lasting("its address cannot be sent".into());
     let mut request = request.body(()).map_err(|_| unsendable())?;
     if let Some(signer) = signer {
-        request = signer.sign(request).map_err(NoAnswer::Lasting)?;
+        request = signer.sign(request).map_err(NoAnswer::Unsigned)?;
     }
     let (parts, ()) = request.into_parts();
     let answer = match ask {

@@ -40,7 +40,9 @@ pub fn fingerprint(location: &Location) -> Result<Fingerprint, StoreError> {
     Ok(fingerprint_of(&about))
 }
 
-fn fingerprint_of(about: &Metadata) -> Fingerprint {
+/// The fingerprint of a file on this machine that was looked at.
+#[must_use]
+pub fn fingerprint_of(about: &Metadata) -> Fingerprint {
     // The change time moves even when a program sets the modification time back.
     let state = format!(
         "{}.{:09}/{}.{:09}/{}",

@@ -22,11 +22,15 @@ pub use dialect::{Depth, Digest, Limits, Listed, Page, Part, State, Upload, When
 use crate::{
     address::Address,
     asking::Way,
+    bounds,
     digest::md5,
     error::StoreError,
+    keys::{Again, Provider},
     manners,
     profile::{self, Keys, Profile, S3Server, Server, Style, Surroundings},
+    read::Fingerprint,
     sign::{Sign, Signer},
+    web,
 };
 use dialect::{Asked, Dialect, Naming, Original, Sent};
 use s3::{Quotes, S3, sent_in_path};
@@ -164,11 +168,29 @@ impl Bucket {
         Ok(self.dialect.about(&self.key(key))?.map(|listed| self.relative(listed)))
     }
 
+    /// How an object of a listing is recognised when it is read.
+    #[must_use]
+    pub fn mark(&self, listed: &Listed) -> Fingerprint {
+        Fingerprint { size_bytes: listed.size_bytes, state: self.dialect.mark(&listed.state) }
+    }
+
+    /// A small object of text; `None` if there is none.
+    ///
+    /// # Errors
+    /// If it is larger than `limit_bytes` or cannot be read.
+    pub fn text(&self, key: &str, limit_bytes: u64) -> Result<Option<String>, StoreError> {
+        match web::text(&self.location(key), &self.dialect.way_to(&self.key(key)), limit_bytes) {
+            Err(StoreError::Absent { .. }) => Ok(None),
+            text => text.map(Some),
+        }
+    }
+
     /// Puts an object whole, if `when` holds.
     ///
     /// # Errors
     /// [`StoreError::Taken`] if it does not hold; [`StoreError::Damaged`] if the server has other bytes than these.
     pub fn put(&self, key: &str, bytes: &[u8], when: When<'_>) -> Result<State, StoreError> {
+        bounds::check(&self.location(key))?;
         self.dialect.put(&self.key(key), &Sent { bytes, md5: md5(bytes), when })
     }
 
@@ -177,6 +199,9 @@ impl Bucket {
     /// # Errors
     /// If the server does not say which are.
     pub fn delete(&self, keys: &[&str]) -> Result<Vec<(String, StoreError)>, StoreError> {
+        for key in keys {
+            bounds::check(&self.location(key))?;
+        }
         let keys: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
         let mut left = Vec::new();
         for some in keys.chunks(self.dialect.limits().most_deleted.max(1)) {
@@ -192,11 +217,18 @@ impl Bucket {
         self.dialect.server() == other.dialect.server()
     }
 
+    /// Whether `other` is the same bucket, by whatever name.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.dialect.bucket() == other.dialect.bucket() && self.naming.below == other.naming.below
+    }
+
     /// Lets the server copy an object of `from`, which must still have `tag` unless that is empty.
     ///
     /// # Errors
     /// If it does not; objects larger than [`Limits::copy_max_bytes`] must be copied in parts.
     pub fn copy(&self, from: &Self, from_key: &str, tag: &str, key: &str) -> Result<State, StoreError> {
+        bounds::check(&self.location(key))?;
         let from_key = from.key(from_key);
         let original = Original { bucket: from.dialect.bucket(), key: &from_key, tag };
         self.dialect.copy(&original, &self.key(key))
@@ -207,6 +239,7 @@ impl Bucket {
     /// # Errors
     /// If the server takes none.
     pub fn begin(&self, key: &str) -> Result<Upload, StoreError> {
+        bounds::check(&self.location(key))?;
         let upload = self.dialect.begin(&self.key(key))?;
         Ok(Upload { key: key.to_owned(), ..upload })
     }
@@ -285,7 +318,8 @@ impl Bucket {
 }
 
 /// The digest that an object has which was made of these parts, if their tags are the MD5s of their bytes.
-pub(crate) fn digest_of_parts(parts: &[Part]) -> Option<Digest> {
+#[must_use]
+pub fn digest_of_parts(parts: &[Part]) -> Option<Digest> {
     let mut all = Vec::with_capacity(16 * parts.len());
     for part in parts {
         match Digest::of_etag(&part.tag) {
@@ -299,6 +333,9 @@ pub(crate) fn digest_of_parts(parts: &[Part]) -> Option<Digest> {
 fn open_s3(naming: &Naming, bucket: String, profile: &Profile, server: &S3Server) -> Result<S3, StoreError> {
     let sent = sent_in_path(&bucket);
     let (text, path) = match (&server.endpoint, server.style) {
+        // All buckets of the server.
+        (Some(endpoint), _) if bucket.is_empty() => (endpoint.clone(), String::new()),
+        (None, _) if bucket.is_empty() => (format!("https://s3.{}.amazonaws.com", server.region), String::new()),
         (Some(endpoint), Style::Path) => (endpoint.clone(), format!("/{sent}")),
         (Some(endpoint), Style::Host) => (endpoint.replacen("://", &format!("://{bucket}."), 1), String::new()),
         // A name with dots is not in the certificate of the server.
@@ -313,14 +350,28 @@ fn open_s3(naming: &Naming, bucket: String, profile: &Profile, server: &S3Server
     };
     manners::expect_many(address.authority(), REQUESTS_AT_A_TIME);
     let path = format!("{}{path}", address.path().trim_end_matches('/'));
-    let signer =
-        Signer::new(&profile.keys, &server.region, &profile.name).map(|signer| Arc::new(signer) as Arc<dyn Sign>);
+    let signer = signer(naming, profile, &server.region);
     let signed_as = match &profile.keys {
         Keys::Fixed { access_key_id, .. } => access_key_id.clone(),
+        Keys::Got(_) => profile.name.clone(),
         _ => String::new(),
     };
-    let quotes = if server.endpoint.is_none() { Quotes::Around } else { Quotes::None };
+    let is_amazon = address.host().ends_with(".amazonaws.com");
+    let quotes = if is_amazon { Quotes::Around } else { Quotes::None };
     Ok(S3 { naming: naming.clone(), server: address, path, bucket, signer, signed_as, quotes })
+}
+
+/// Who signs with the keys of a profile; nobody if it signs nothing.
+fn signer(naming: &Naming, profile: &Profile, region: &str) -> Option<Arc<dyn Sign>> {
+    if !matches!(profile.keys, Keys::Fixed { .. } | Keys::Got(_)) {
+        return None;
+    }
+    let chosen = match &naming.object.door {
+        Door::S3 => CHOSEN.get().and_then(|chosen| chosen.profile.clone()),
+        Door::Named(name) => Some(name.clone()),
+    };
+    let again = Again::new(Surroundings::of_process(), chosen, profile.name.clone(), profile.server.clone());
+    Some(Arc::new(Signer::new(Provider::of(profile, Some(again)), region)))
 }
 
 /// The way to an object.
@@ -356,6 +407,15 @@ impl Iterator for Pages {
             page
         }))
     }
+}
+
+/// The names of all buckets that a door leads to.
+///
+/// # Errors
+/// If the server does not say.
+pub fn buckets(door: &Door) -> Result<Vec<String>, StoreError> {
+    let object = Object { door: door.clone(), bucket: String::new(), key: String::new() };
+    Bucket::of(&object)?.dialect.buckets()
 }
 
 /// All objects whose key begins with that of `start`, in the order of the server.
