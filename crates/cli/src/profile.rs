@@ -33,7 +33,7 @@ pub fn list() -> Answer {
     }
     report.total("n_profiles", profiles.len());
     let text = if rows.is_empty() {
-        "no AWS profile and no rclone remote of type s3 was found\n".into()
+        "no AWS profile, no rclone remote of buckets and no keys of Google or Azure were found\n".into()
     } else {
         table(&rows)
     };
@@ -60,6 +60,9 @@ fn keys(profile: &Profile) -> String {
     match &profile.keys {
         Keys::Fixed { access_key_id, token: None, .. } => format!("key {access_key_id}"),
         Keys::Fixed { access_key_id, token: Some(_), .. } => format!("temporary key {access_key_id}"),
+        Keys::Token(grant) => grant.shown(),
+        Keys::AccountKey(_) => "account key".into(),
+        Keys::SharedAccess(_) => "shared access signature".into(),
         Keys::Anonymous => "no signature".into(),
         Keys::Missing { why } => format!("cannot sign: {why}"),
     }
@@ -71,10 +74,20 @@ fn row(profile: &Profile) -> Vec<String> {
 }
 
 fn item(profile: &Profile) -> Value {
-    let Server::S3(server) = &profile.server;
-    json!({
-        "name": profile.name, "origin": profile.origin.to_string(), "endpoint": server.endpoint,
-        "region": server.region, "keys": keys(profile), "below": profile.below,
-        "can_sign": matches!(profile.keys, Keys::Fixed { .. }),
-    })
+    let (kind, endpoint) = match &profile.server {
+        Server::S3(server) => ("s3", &server.endpoint),
+        Server::Google(server) => ("google", &server.endpoint),
+        Server::Azure(server) => ("azure", &server.endpoint),
+    };
+    let mut item = json!({
+        "name": profile.name, "origin": profile.origin.to_string(), "kind": kind, "endpoint": endpoint,
+        "keys": keys(profile), "below": profile.below,
+        "can_sign": !matches!(profile.keys, Keys::Missing { .. } | Keys::Anonymous),
+    });
+    match &profile.server {
+        Server::S3(server) => item["region"] = json!(server.region),
+        Server::Google(server) => item["project"] = json!(server.project),
+        Server::Azure(server) => item["account"] = json!(server.account),
+    }
+    item
 }

@@ -108,6 +108,16 @@ impl Address {
         &self.authority
     }
 
+    /// Whether its server is this machine.
+    #[must_use]
+    pub(crate) fn is_on_this_machine(&self) -> bool {
+        let host = match self.authority.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or_default(),
+            None => self.authority.split(':').next().unwrap_or_default(),
+        };
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    }
+
     /// How its server is spoken to.
     #[must_use]
     pub const fn scheme(&self) -> Scheme {

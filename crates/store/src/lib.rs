@@ -5,6 +5,7 @@
 
 pub mod address;
 mod asking;
+mod bearer;
 pub mod bucket;
 pub mod digest;
 pub mod error;
@@ -16,8 +17,10 @@ pub mod profile;
 pub mod read;
 pub mod secret;
 mod settled;
+mod shared_key;
 mod sign;
 pub mod steady;
+mod token;
 pub mod web;
 
 pub use error::StoreError;

@@ -7,6 +7,7 @@
 //! are none, by those that Mozilla trusts. No cookies are ever sent, and credentials only where a signer was given.
 
 use std::{
+    borrow::Cow,
     io::Read,
     sync::{Arc, LazyLock},
     time::Duration,
@@ -18,7 +19,7 @@ use ureq::{
     tls::{Certificate, RootCerts, TlsConfig},
 };
 
-pub(crate) use ureq::http::{HeaderValue, Method, Request};
+pub(crate) use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 
 use crate::{address::Address, manners::Manners, sign::Sign};
 
@@ -45,7 +46,7 @@ pub(crate) enum Ask<'a> {
 #[derive(Debug, Clone)]
 pub(crate) struct Sending<'a> {
     pub method: Method,
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// For the methods that carry one.
     pub body: &'a [u8],
     /// How long the server may think about it: a copy of many gigabytes takes its time.
@@ -59,8 +60,8 @@ impl<'a> Sending<'a> {
     }
 
     /// The same with a header.
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+    pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
         self
     }
 }
@@ -68,7 +69,7 @@ impl<'a> Sending<'a> {
 /// What a server answered; its body may still be under way.
 pub(crate) struct Answer {
     pub status: u16,
-    headers: ureq::http::HeaderMap,
+    headers: HeaderMap,
     pub body: Box<dyn Read + Send>,
 }
 
@@ -88,6 +89,13 @@ pub(crate) enum NoAnswer {
     NoHost,
     /// Trying again does not help.
     Lasting(String),
+    /// Nobody signs: there is no token, or none now.
+    NoToken {
+        /// Why there is none.
+        why: String,
+        /// Whether there may be one later.
+        is_temporary: bool,
+    },
 }
 
 static AGENT: LazyLock<Agent> = LazyLock::new(|| {
@@ -136,7 +144,7 @@ pub(crate) fn send(
             .headers
             .iter()
             .fold(Request::builder().method(&sending.method).uri(&text), |request, (name, value)| {
-                request.header(*name, value)
+                request.header(name.as_ref(), value)
             }),
     };
     if let Ask::Range(range) = ask {
@@ -145,7 +153,7 @@ pub(crate) fn send(
     let unsendable = || NoAnswer::Lasting("its address cannot be sent".into());
     let mut request = request.body(()).map_err(|_| unsendable())?;
     if let Some(signer) = signer {
-        request = signer.sign(request).map_err(NoAnswer::Lasting)?;
+        request = signer.sign(request)?;
     }
     let (parts, ()) = request.into_parts();
     let answer = match ask {

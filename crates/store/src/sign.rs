@@ -8,10 +8,11 @@ use std::{
     future::Future,
     pin::pin,
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use crate::{
-    open::{HeaderValue, Request},
+    open::{HeaderValue, NoAnswer, Request},
     profile::Keys,
 };
 use reqsign_aws_v4::{Credential, RequestSigner};
@@ -25,8 +26,14 @@ pub(crate) trait Sign: fmt::Debug + Send + Sync {
     /// The request with its signature.
     ///
     /// # Errors
-    /// What cannot be signed, in words.
-    fn sign(&self, request: Request<()>) -> Result<Request<()>, String>;
+    /// Why it has none.
+    fn sign(&self, request: Request<()>) -> Result<Request<()>, NoAnswer>;
+
+    /// Tells that a server did not know who signed a request that was asked at this moment. Whether asking once more
+    /// may help, because it will be signed otherwise.
+    fn is_signed_anew_after(&self, _asked: Instant) -> bool {
+        false
+    }
 
     /// The profile whose key it is.
     fn profile(&self) -> &str;
@@ -64,14 +71,14 @@ impl Sign for Signer {
         &self.profile
     }
 
-    fn sign(&self, request: Request<()>) -> Result<Request<()>, String> {
+    fn sign(&self, request: Request<()>) -> Result<Request<()>, NoAnswer> {
         let (mut parts, body) = request.into_parts();
         parts.headers.insert("x-amz-content-sha256", UNSIGNED_BODY);
         let context = reqsign_core::Context::new();
         let signing = self.signer.sign_request(&context, &mut parts, Some(&self.credential), None);
         match now(signing) {
             Some(Ok(())) => Ok(Request::from_parts(parts, body)),
-            _ => Err("the request cannot be signed".to_owned()),
+            _ => Err(NoAnswer::Lasting("the request cannot be signed".to_owned())),
         }
     }
 }

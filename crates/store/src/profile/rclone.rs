@@ -1,4 +1,4 @@
-//! Remotes of rclone: `rclone.conf`, of type `s3` and `alias`.
+//! Remotes of rclone: `rclone.conf`, of type `s3`, `google cloud storage`, `azureblob` and `alias`.
 //!
 //! Source: the rclone documentation, "Amazon S3 Storage Providers" and "Alias". Keys of `s3` remotes stand there as they
 //! are.
@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use super::{
-    Keys, Origin, Profile, S3Server, Server, Style, Surroundings, aws,
+    Keys, Origin, Profile, S3Server, Server, Style, Surroundings, aws, azure, google,
     ini::{Section, sections_of},
 };
 
@@ -27,7 +27,11 @@ pub(super) fn remotes(
     let remote = |section: &Section| {
         let origin = Origin::File { path: path.clone(), line: section.line };
         let (server, below) = followed(section, &sections)?;
-        let profile = of_s3(server, surroundings, aws);
+        let profile = match server.text("type") {
+            Some("google cloud storage") => google::of_remote(server, surroundings),
+            Some("azureblob") => azure::of_remote(server, surroundings),
+            _ => of_s3(server, surroundings, aws),
+        };
         Some(Profile { name: section.name.clone(), origin, below, ..profile })
     };
     sections.iter().filter_map(remote).collect()
@@ -44,12 +48,14 @@ fn file(surroundings: &Surroundings) -> Option<PathBuf> {
     Some(old.filter(|old| !usual.exists() && old.exists()).unwrap_or(usual))
 }
 
-/// The `s3` remote that a section is or leads to, and the place there that its paths start from.
+/// The remote of buckets that a section is or leads to, and the place there that its paths start from.
 fn followed<'a>(section: &'a Section, all: &'a [Section]) -> Option<(&'a Section, Option<String>)> {
     let (mut section, mut below) = (section, String::new());
     for _ in 0..MOST_ALIASES {
         match section.text("type") {
-            Some("s3") => return Some((section, Some(below).filter(|below| !below.is_empty()))),
+            Some("s3" | "google cloud storage" | "azureblob") => {
+                return Some((section, Some(below).filter(|below| !below.is_empty())));
+            }
             Some("alias") => {
                 let (name, path) = section.text("remote")?.split_once(':')?;
                 let parts = [path.trim_matches('/'), &below];
@@ -81,9 +87,9 @@ fn of_s3(section: &Section, surroundings: &Surroundings, aws: &[Profile]) -> Pro
         (None, None, None) => Keys::Missing { why: "it has no keys; rclone would ask without a signature".into() },
         _ => Keys::Missing { why: "it has only one of `access_key_id` and `secret_access_key`".into() },
     };
-    let server = elsewhere.flatten().map(|profile| {
-        let Server::S3(server) = profile.server;
-        server
+    let server = elsewhere.flatten().and_then(|profile| match profile.server {
+        Server::S3(server) => Some(server),
+        _ => None,
     });
     let endpoint = section.text("endpoint").map(with_scheme).or_else(|| server.as_ref()?.endpoint.clone());
     let region = section.text("region").map(str::to_owned).or_else(|| server.as_ref().map(|from| from.region.clone()));
@@ -105,6 +111,6 @@ fn of_s3(section: &Section, surroundings: &Surroundings, aws: &[Profile]) -> Pro
 }
 
 /// rclone takes a server without a scheme for one that speaks TLS.
-fn with_scheme(endpoint: &str) -> String {
+pub(super) fn with_scheme(endpoint: &str) -> String {
     if endpoint.contains("://") { endpoint.to_owned() } else { format!("https://{endpoint}") }
 }
