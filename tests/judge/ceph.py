@@ -1,9 +1,12 @@
 """A real Ceph on this machine: one monitor, one store in memory and its S3 gateway, on loopback only.
 
-It promises to end what it started, by process number. It knows one user; what is put there the tests know.
+It promises to end what it started, by process number. It knows one user and who acts for him; what is put there the
+tests know. The gateway answers over http and, with a certificate of its own authority, over https; it hands out
+temporary keys.
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import shutil
@@ -14,6 +17,8 @@ import time
 import urllib.error
 import urllib.request
 import uuid
+
+import tls
 
 PROGRAMS = ["ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-admin"]
 KEY, SECRET = "testkey", "CANARY0testsecret"
@@ -51,14 +56,77 @@ mon data = {folder}/mon
 osd data = {folder}/osd
 osd objectstore = memstore
 osd class update on start = false
-memstore device bytes = 2147483648
+memstore device bytes = {device_bytes}
 osd class load list = *
 osd class default list = *
 [client.rgw.a]
-rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
+rgw frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1{tls}
 rgw data = {folder}/rgw
 rgw dns name = localhost
+rgw s3 auth use sts = true
+rgw sts key = abcdefghijklmnop
+rgw lc debug interval = {day_seconds}
+rgw gc obj min wait = 5
+rgw gc processor period = 5
+rgw gc processor max time = 5
 """
+
+
+class Gateway(str):
+    """The address of the gateway, which is all that most tests need; the rest hangs on it.
+
+    `https` is its address with a certificate, `authority` the file that vouches for it (for `SSL_CERT_FILE`).
+    """
+
+    https: str | None
+    authority: pathlib.Path | None
+    folder: pathlib.Path
+
+    def client(self, service="s3", **options):
+        """A client of boto3 for the one user, or for who is named by `options`. It leaves out what Ceph does not know."""
+        import boto3
+        import botocore.config
+
+        checksums = {"request_checksum_calculation": "when_required", "response_checksum_validation": "when_required"}
+        return boto3.client(service, **{
+            "endpoint_url": str(self), "aws_access_key_id": KEY, "aws_secret_access_key": SECRET, "region_name": "us-east-1",
+            "config": botocore.config.Config(max_pool_connections=32, s3={"addressing_style": "path"}, **checksums), **options,
+        })
+
+    def admin(self, *words):
+        """`radosgw-admin WORDS`; answers what it prints."""
+        environment = {**os.environ, "CEPH_CONF": str(self.folder / "ceph.conf")}
+        command = ["radosgw-admin", "-n", "client.rgw.a", "--keyring", "/dev/null", *words]
+        return subprocess.run(command, check=True, env=environment, capture_output=True, text=True, timeout=MAX_START_SECONDS).stdout
+
+    def assumed(self, role: str, *statements: dict, seconds=3600) -> dict:
+        """Temporary keys of a role, made when there is none of that name, that may do what the `statements` of its policy
+        say. Answers `AccessKeyId`, `SecretAccessKey`, `SessionToken` and `Expiration`.
+        """
+        anyone = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": ["arn:aws:iam:::user/test"]}, "Action": ["sts:AssumeRole"]}]}
+        iam = self.client("iam")
+        try:
+            iam.create_role(RoleName=role, AssumeRolePolicyDocument=compact(anyone))
+        except iam.exceptions.ClientError as error:
+            # boto3 does not find the code of an error where Ceph 16 puts it.
+            if "EntityAlreadyExists" not in (error.response.get("Code"), error.response["Error"].get("Code")):
+                raise
+        iam.put_role_policy(RoleName=role, PolicyName="may", PolicyDocument=compact({"Version": "2012-10-17", "Statement": list(statements)}))
+        answer = self.client("sts").assume_role(RoleArn=f"arn:aws:iam:::role/{role}", RoleSessionName="judge", DurationSeconds=seconds)
+        return answer["Credentials"]
+
+
+def compact(policy: dict) -> str:
+    """JSON without a space: Ceph 16 takes one, which a form spells `+`, for a plus."""
+    return json.dumps(policy, separators=(",", ":"))
+
+
+def may_use(bucket: str, prefix: str) -> list[dict]:
+    """The statements of a policy that lets its holder read, write and list below `prefix` of `bucket`, and nothing else."""
+    return [
+        {"Effect": "Allow", "Action": ["s3:GetObject", "s3:PutObject", "s3:DeleteObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"], "Resource": [f"arn:aws:s3:::{bucket}/{prefix}*"]},
+        {"Effect": "Allow", "Action": ["s3:ListBucket"], "Resource": [f"arn:aws:s3:::{bucket}"], "Condition": {"StringLike": {"s3:prefix": [f"{prefix}*"]}}},
+    ]
 
 
 def missing() -> str | None:
@@ -74,20 +142,31 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(folder: pathlib.Path):
-    """Starts it below `folder`; yields the address of its gateway."""
+def running(folder: pathlib.Path, *, device_bytes=2 << 30, day_seconds=-1):
+    """Starts it below `folder`, whose path must be short, for the names of its sockets; yields its `Gateway`.
+
+    It holds at most `device_bytes`. With `day_seconds` a day of its lifecycle rules is that long.
+    """
     for name in ("mon", "osd", "run", "log", "rgw"):
         (folder / name).mkdir(parents=True)
-    monitor, port = free_port(), free_port()
+    monitor, port, tls_port = free_port(), free_port(), free_port()
     fsid, store = str(uuid.uuid4()), str(uuid.uuid4())
     config = folder / "ceph.conf"
-    config.write_text(CONFIG.format(folder=folder, monitor=monitor, port=port, fsid=fsid))
+    address, tls_words = Gateway(f"http://127.0.0.1:{port}"), ""
+    address.https, address.authority, address.folder = None, None, folder
+    if tls.missing() is None:
+        address.authority = tls.authority(folder / "tls")
+        certificate, key = tls.certificate(folder / "tls", "gateway")
+        tls_words = f" ssl_endpoint=127.0.0.1:{tls_port} ssl_certificate={certificate} ssl_private_key={key}"
+        address.https = f"https://127.0.0.1:{tls_port}"
+    config.write_text(CONFIG.format(
+        folder=folder, monitor=monitor, port=port, fsid=fsid, tls=tls_words, device_bytes=device_bytes, day_seconds=day_seconds,
+    ))
     environment = {**os.environ, "CEPH_CONF": str(config)}
 
     def run(*words, **options):
         subprocess.run(words, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=MAX_START_SECONDS, **options)
 
-    address = f"http://127.0.0.1:{port}"
     try:
         run("monmaptool", "--create", "--fsid", fsid, "--addv", "a", f"[v1:127.0.0.1:{monitor}]", folder / "monmap")
         run("ceph-mon", "-i", "a", "--mkfs", "--monmap", folder / "monmap", "--keyring", "/dev/null")
@@ -105,12 +184,43 @@ def running(folder: pathlib.Path):
                 time.sleep(1)
         run("radosgw", "-n", "client.rgw.a", "--keyring", "/dev/null")
         wait_for(address)
-        run("radosgw-admin", "-n", "client.rgw.a", "--keyring", "/dev/null", "user", "create", "--uid", "test", "--display-name", "test", "--access-key", KEY, "--secret-key", SECRET)
+        run("radosgw-admin", "-n", "client.rgw.a", "--keyring", "/dev/null", "user", "create", "--uid", "test", "--display-name", "test", "--access-key", KEY, "--secret-key", SECRET, "--caps", "roles=*;user-policy=*")
         yield address
     finally:
-        # The gateway first: it hangs when the store is gone.
+        # The gateway first: it hangs when the store is gone. The store is killed: it would save its memory to the disk.
         for name in ("client.rgw.a", "osd.0", "mon.a"):
-            stop(folder / "run" / f"{name}.pid")
+            stop(folder / "run" / f"{name}.pid", gently=name != "osd.0")
+
+
+def fresh_bucket(gateway: Gateway) -> str:
+    """A new bucket with a name that nobody else has."""
+    name = f"judge-{uuid.uuid4().hex[:16]}"
+    gateway.client().create_bucket(Bucket=name)
+    return name
+
+
+def objects(gateway: Gateway, bucket: str, prefix="") -> dict[str, tuple[int, str]]:
+    """Every key below `prefix`, with its length and entity tag, as boto3 sees them."""
+    pages = gateway.client().get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix)
+    return {item["Key"]: (item["Size"], item["ETag"].strip('"')) for page in pages for item in page.get("Contents", [])}
+
+
+def open_uploads(gateway: Gateway, bucket: str) -> list[tuple[str, str]]:
+    """Keys and names of the uploads in parts that nobody finished."""
+    return [(upload["Key"], upload["UploadId"]) for upload in gateway.client().list_multipart_uploads(Bucket=bucket).get("Uploads", [])]
+
+
+def discard(gateway: Gateway, bucket: str):
+    """Removes the bucket and all that is in it."""
+    client = gateway.client()
+    for key, name in open_uploads(gateway, bucket):
+        client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=name)
+    keys = [{"Key": key} for key in objects(gateway, bucket)]
+    for start in range(0, len(keys), 1000):
+        answer = client.delete_objects(Bucket=bucket, Delete={"Objects": keys[start : start + 1000], "Quiet": True})
+        for error in answer.get("Errors", []):
+            client.delete_object(Bucket=bucket, Key=error["Key"])
+    client.delete_bucket(Bucket=bucket)
 
 
 def wait_for(address):
@@ -127,11 +237,13 @@ def wait_for(address):
             time.sleep(0.1)
 
 
-def stop(pid_file):
+def stop(pid_file, *, gently):
     if not pid_file.exists():
         return
     pid = int(pid_file.read_text())
-    for signal_number, n_times in ((signal.SIGTERM, 50), (signal.SIGKILL, 10)):
+    for signal_number, n_times in ((signal.SIGTERM, 50 * gently), (signal.SIGKILL, 10)):
+        if n_times == 0:
+            continue
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal_number)
         for _ in range(n_times):

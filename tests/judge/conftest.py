@@ -7,6 +7,8 @@ import tempfile
 
 import pytest
 
+import ceph
+import clients  # noqa: F401  (it must see the user's cache before the tests get one of their own)
 from command import CORPUS, binary
 
 
@@ -42,6 +44,23 @@ def corpus():
     if not (CORPUS / "MANIFEST.tsv").exists():
         pytest.skip(f"no corpus at {CORPUS}")
     return CORPUS
+
+
+@pytest.fixture(scope="session")
+def gateway(tmp_path_factory):
+    """One Ceph for all judges: it takes 12 s to start. Each test has a bucket of its own."""
+    if ceph.missing():
+        pytest.skip(f"a real Ceph: {ceph.missing()}")
+    with ceph.running(pathlib.Path(tmp_path_factory.mktemp("ceph"))) as started:
+        yield started
+
+
+@pytest.fixture
+def bucket(gateway, request):
+    """The name of an empty bucket that this test alone uses. What is in it goes when the test is over: it lies in memory."""
+    name = ceph.fresh_bucket(gateway)
+    yield name
+    ceph.discard(gateway, name)
 
 
 def pytest_sessionfinish(session):

@@ -4,9 +4,6 @@ It promises that no secret shows in anything that is said, and that nothing is a
 wished for.
 """
 
-import pathlib
-
-import boto3
 import pytest
 import xarray
 
@@ -18,19 +15,17 @@ ODD_PREFIXES = ["a//b/", "./x/", "x/../y/", "ü +%41&=?#/", "/lead/"]
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    if ceph.missing():
-        pytest.skip(f"a real Ceph: {ceph.missing()}")
-    # The names of its sockets must be short.
-    with ceph.running(pathlib.Path(tmp_path_factory.mktemp("ceph"))) as address:
-        client = boto3.client("s3", endpoint_url=address, aws_access_key_id=ceph.KEY, aws_secret_access_key=ceph.SECRET, region_name="us-east-1")
-        client.create_bucket(Bucket="data")
-        for prefix in ["sst/", *ODD_PREFIXES]:
-            for path in SOURCES:
-                client.put_object(Bucket="data", Key=prefix + path.name, Body=path.read_bytes())
-        client.create_bucket(Bucket="open", ACL="public-read")
-        client.put_object(Bucket="open", Key="one.nc", Body=SOURCES[0].read_bytes(), ACL="public-read")
-        yield address
+def server(gateway):
+    client = gateway.client()
+    client.create_bucket(Bucket="data")
+    for prefix in ["sst/", *ODD_PREFIXES]:
+        for path in SOURCES:
+            client.put_object(Bucket="data", Key=prefix + path.name, Body=path.read_bytes())
+    client.create_bucket(Bucket="open", ACL="public-read")
+    client.put_object(Bucket="open", Key="one.nc", Body=SOURCES[0].read_bytes(), ACL="public-read")
+    yield gateway
+    for name in ("data", "open"):
+        ceph.discard(gateway, name)
 
 
 @pytest.fixture
