@@ -30,6 +30,7 @@ use crate::{
     digest::{base64, bytes_of_base64},
     error::StoreError,
     open::{Method, Sending},
+    read::Fingerprint,
     settled::seconds_of_web_date,
     sign::Sign,
 };
@@ -189,6 +190,16 @@ fn keeps_its_name(key: &str) -> Result<(), StoreError> {
 impl Dialect for Azure {
     fn way_to(&self, key: &str) -> Way {
         self.way(key, None)
+    }
+
+    fn fingerprint(&self, key: &str) -> Result<Option<Fingerprint>, StoreError> {
+        let absent = || StoreError::Absent { location: self.location(key), status: 404, code: None };
+        let reply = self.head(key)?.ok_or_else(absent)?;
+        let size_bytes = reply.header("content-length").parse();
+        let size_bytes = size_bytes.map_err(|_| self.nonsense(key, "it does not say how large it is"))?;
+        // As an answer to a question for a range says it.
+        let state = format!("etag {}\nmodified {}", reply.header("etag"), reply.header("last-modified"));
+        Ok(Some(Fingerprint { size_bytes, state }))
     }
 
     fn page(&self, asked: &Asked<'_>) -> Result<Page, StoreError> {

@@ -43,6 +43,9 @@ const COPIED_WITHIN: Duration = Duration::from_secs(5 * 60);
 /// The largest object.
 const MAX_OBJECT_BYTES: u64 = 5 << 40;
 
+/// The tag and the CRC-32C of each part, by its number.
+type DigestsOfParts = HashMap<u32, (String, u32)>;
+
 /// A bucket of Google.
 #[derive(Debug)]
 pub(super) struct Google {
@@ -56,7 +59,7 @@ pub(super) struct Google {
     /// For uploads in parts.
     xml: S3,
     /// The digest of each part that this process sent, by upload and number: the server keeps one of the whole only.
-    digests: Mutex<HashMap<String, HashMap<u32, (String, u32)>>>,
+    digests: Mutex<HashMap<String, DigestsOfParts>>,
 }
 
 impl Google {
