@@ -8,7 +8,8 @@ import tempfile
 import pytest
 
 import ceph
-import clients  # noqa: F401  (it must see the user's cache before the tests get one of their own)
+import clients
+import moves
 from command import CORPUS, binary
 
 
@@ -23,6 +24,8 @@ def pytest_report_header():
 
 
 def pytest_sessionstart(session):
+    # The stand-in for moving starts with an environment of its own, and must still find rclone.
+    os.environ["STAND_IN_CLIENTS"] = str(clients.folder() / "bin")
     # The index of scans lies in the user's cache; the tests keep one of their own.
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="frazil-test-cache-")
     if not (pathlib.Path(binary()[0]).exists() or shutil.which(binary()[0])):
@@ -61,6 +64,13 @@ def bucket(gateway, request):
     name = ceph.fresh_bucket(gateway)
     yield name
     ceph.discard(gateway, name)
+
+
+@pytest.fixture
+def mover(gateway, tmp_path):
+    """The command, with a home of its own and keys for the shared Ceph."""
+    (tmp_path / "home").mkdir()
+    return moves.Mover(tmp_path / "home", gateway)
 
 
 def pytest_sessionfinish(session):

@@ -16,7 +16,10 @@ use values::{align, differ, duplicates, read, shards, threads, zarr_format};
 
 use crate::output;
 
+mod storage;
 mod values;
+
+pub use storage::{Confirmed, Cp, Filters, Ls, Rm, Sync};
 
 /// Turns netCDF and HDF5 files into verified, analysis-ready Zarr stores.
 #[derive(Debug, Parser)]
@@ -60,6 +63,9 @@ pub struct Global {
     /// Ask for public data of buckets without a signature
     #[arg(long, global = true)]
     pub anonymous: bool,
+    /// The configuration; by itself frazil/config.toml in your folder of configurations
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -71,6 +77,10 @@ pub enum Color {
 
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    Ls(Ls),
+    Cp(Cp),
+    Sync(Sync),
+    Rm(Rm),
     Inspect(Inspect),
     Convert(Convert),
     Build(Build),

@@ -16,7 +16,6 @@ use frazil_engine::{
     progress::Progress,
 };
 use frazil_model::{
-    location::Location,
     plan::Limits,
     problem::{Exit, Problem},
     recipe::{
@@ -75,14 +74,9 @@ fn one(
     talk: &Talk,
     stop: &AtomicBool,
 ) -> Result<Answer, EngineError> {
-    let to = words.to.as_deref();
-    let place = target(to, &recipe.id.value, n_recipes);
-    let Location::File(place) = Location::parse(&place.to_string_lossy())? else {
-        return Err(EngineError::NotWritable { place: place.display().to_string() });
-    };
     let running = Running {
         folder: folder_of(path),
-        target: place.into(),
+        target: target(words.to.as_deref(), &recipe.id.value, n_recipes)?,
         selection: words.select.clone(),
         pick: words.prune.map_or(Pick::All, |first| Pick::Ends { first, last: 0 }),
         limits: Limits { memory_bytes: words.limits.memory.0, n_threads: words.limits.n_threads() },

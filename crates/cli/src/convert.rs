@@ -1,6 +1,6 @@
 //! `frazil convert`.
 
-use std::{path::Path, sync::atomic::AtomicBool};
+use std::sync::atomic::AtomicBool;
 
 use frazil_engine::{
     EngineError,
@@ -13,11 +13,11 @@ use frazil_engine::{
 use frazil_model::{
     combine::{policy::Policies, steps::selection},
     layout::{Growth, LayoutRequest},
-    location::Location,
     plan::Limits,
     recipe::{Spanned, each::Step},
     report::Report,
 };
+use frazil_store::profile::located;
 use serde_json::json;
 
 use crate::{
@@ -45,10 +45,8 @@ pub fn run(words: &Convert, talk: &Talk, stop: &AtomicBool) -> Result<Answer, En
 /// What the words ask for.
 fn request(words: &Convert) -> Result<Request, EngineError> {
     let (sources, store) = words.sources_and_store();
-    let Location::File(target) = Location::parse(store)? else {
-        return Err(EngineError::NotWritable { place: store.to_owned() });
-    };
-    let found = typed(sources, Path::new(&target))?;
+    let target = located(store)?;
+    let found = typed(sources, &target)?;
     let mut steps = Vec::new();
     if !words.vars.is_empty() {
         steps.push(Spanned::unplaced(Step::Keep(words.vars.iter().cloned().map(Spanned::unplaced).collect())));
@@ -85,7 +83,7 @@ fn request(words: &Convert) -> Result<Request, EngineError> {
             codec: words.codec.clone().unwrap_or_default(),
             grows: Growth::Never,
         },
-        target: target.into(),
+        target,
         limits: Limits { memory_bytes: words.limits.memory.0, n_threads: words.limits.n_threads() },
         recipe: recipe.to_string(),
         index: if words.no_index { IndexUse::Bypass } else { IndexUse::Use },

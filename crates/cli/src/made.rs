@@ -9,16 +9,19 @@ use crate::output::{Talk, bytes};
 /// Adds the command to go on with to an interruption.
 pub fn with_resume_command(error: EngineError) -> EngineError {
     match error {
-        EngineError::Interrupted { .. } => {
-            let quoted = |word: String| {
-                let is_plain = word.chars().all(|c| c.is_alphanumeric() || "-_./=:,@%+".contains(c));
-                if is_plain && !word.is_empty() { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
-            };
-            let words: Vec<String> = std::env::args().skip(1).map(quoted).collect();
-            EngineError::Interrupted { resume: Some(format!("frazil {}", words.join(" "))) }
-        }
+        EngineError::Interrupted { .. } => EngineError::Interrupted { resume: Some(this_command()) },
         other => other,
     }
+}
+
+/// The command that was typed, to be typed again.
+pub fn this_command() -> String {
+    let quoted = |word: String| {
+        let is_plain = word.chars().all(|c| c.is_alphanumeric() || "-_./=:,@%+".contains(c));
+        if is_plain && !word.is_empty() { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    };
+    let words: Vec<String> = std::env::args().skip(1).map(quoted).collect();
+    format!("frazil {}", words.join(" "))
 }
 
 /// A Report of a store in words.

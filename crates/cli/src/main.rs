@@ -4,13 +4,18 @@
 
 mod arguments;
 mod build;
+mod config;
+mod confirm;
 mod convert;
+mod copy;
 mod inspect;
 mod lint;
+mod ls;
 mod made;
 mod output;
 mod profile;
 mod progress;
+mod remove;
 mod verify;
 
 use std::process::ExitCode;
@@ -31,13 +36,22 @@ fn main() -> ExitCode {
         profile: arguments.global.profile.clone(),
         signing: if arguments.global.anonymous { Signing::Never } else { Signing::Always },
     });
+    if let Err(error) = config::read(arguments.global.config.as_deref()) {
+        return talk.answer("frazil", &stop, |_| Err(error));
+    }
     match &arguments.verb {
+        Verb::Ls(words) => talk.answer("ls", &stop, |talk| ls::run(words, talk)),
+        Verb::Cp(words) => talk.answer("cp", &stop, |talk| copy::cp(words, talk, &stop)),
+        Verb::Sync(words) => talk.answer("sync", &stop, |talk| copy::sync(words, talk, &stop)),
+        Verb::Rm(words) => talk.answer("rm", &stop, |talk| remove::run_verb(words, talk, &stop)),
         Verb::Inspect(words) => talk.answer("inspect", &stop, |talk| inspect::run(words, talk, &stop)),
         Verb::Convert(words) => talk.answer("convert", &stop, |talk| convert::run(words, talk, &stop)),
         Verb::Build(words) => talk.answer("build", &stop, |talk| build::run(words, talk, &stop)),
         Verb::Verify(words) => talk.answer("verify", &stop, |talk| verify::run(words, talk, &stop)),
         Verb::Feedstock(Feedstock::Lint(words)) => talk.answer("feedstock-lint", &stop, |talk| lint::run(words, talk)),
-        Verb::Profile(Profile::List) => talk.answer("profile-list", &stop, |_| Ok(profile::list())),
+        Verb::Profile(Profile::List) => {
+            talk.answer("profile-list", &stop, |_| Ok::<_, frazil_engine::EngineError>(profile::list()))
+        }
         Verb::Profile(Profile::Explain(words)) => talk.answer("profile-explain", &stop, |_| profile::explain(words)),
     }
 }

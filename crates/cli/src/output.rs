@@ -16,7 +16,7 @@ use std::{
 
 use frazil_engine::EngineError;
 use frazil_model::{
-    problem::Exit,
+    problem::{Exit, Problem},
     report::{ErrorReport, Report, one_line},
 };
 
@@ -25,7 +25,7 @@ use crate::{
     made,
 };
 
-const VERBS: [&str; 6] = ["inspect", "convert", "build", "verify", "feedstock", "profile"];
+const VERBS: [&str; 10] = ["ls", "cp", "sync", "rm", "inspect", "convert", "build", "verify", "feedstock", "profile"];
 
 /// How long a verb may take to stop by itself. Then it ends as it stands, whatever it waits for: what is done is kept as
 /// after a kill.
@@ -83,11 +83,11 @@ impl Talk {
     }
 
     /// Runs a verb and says what it answers; soon after `stop` is set, that it was interrupted.
-    pub fn answer(
+    pub fn answer<E: Problem>(
         &self,
         verb: &'static str,
         stop: &Arc<AtomicBool>,
-        run: impl FnOnce(&Self) -> Result<Answer, EngineError>,
+        run: impl FnOnce(&Self) -> Result<Answer, E>,
     ) -> ExitCode {
         let started = Instant::now();
         self.end_soon_after(stop, verb, started);
@@ -183,8 +183,8 @@ impl Talk {
     }
 }
 
-/// Data on stdout.
-fn print(text: &str) -> std::io::Result<()> {
+/// Data on stdout, at once: for answers that are too long to be held.
+pub fn print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     unless_closed(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
@@ -280,6 +280,22 @@ pub fn bytes(n_bytes: u64) -> String {
     if value < 9.95 { format!("{value:.1} {}", UNITS[unit]) } else { format!("{value:.0} {}", UNITS[unit]) }
 }
 
+/// A moment of UTC: `2026-11-20T17:42:17Z`, from seconds since 1970.
+pub fn rfc3339(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    // Days to a date by eras of 400 years that begin in March (Howard Hinnant, "chrono-compatible low-level date
+    // algorithms").
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
+}
+
 /// Rows as columns that stand below one another. Columns of numbers are for the caller to pad.
 pub fn table(rows: &[Vec<String>]) -> String {
     let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -315,6 +331,17 @@ mod tests {
             (u64::MAX, "18 EB"),
         ] {
             assert_eq!(bytes(n_bytes), shown);
+        }
+    }
+
+    #[test]
+    fn moments_are_shown_in_the_calendar_of_today() {
+        for (seconds, shown) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_795_196_537, "2026-11-20T17:42:17Z"),
+        ] {
+            assert_eq!(rfc3339(seconds), shown);
         }
     }
 

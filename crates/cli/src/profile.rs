@@ -15,7 +15,7 @@ use crate::{
 
 /// Every profile with the file it stands in, and what shadows it.
 pub fn list() -> Answer {
-    let Known { profiles, unread } = known(&Surroundings::of_process());
+    let Known { profiles, unread, not_followed, .. } = known(&Surroundings::of_process());
     let mut report = Report::of("profile-list");
     let mut rows = Vec::new();
     for (number, profile) in profiles.iter().enumerate() {
@@ -27,6 +27,13 @@ pub fn list() -> Answer {
         }
         report.items.push(item);
         rows.push(row);
+    }
+    for not in &not_followed {
+        let why = format!("not followed: {}", not.why);
+        rows.push(vec![not.name.clone(), format!("rclone {}", not.kind), why, not.origin.to_string()]);
+        report.items.push(json!({
+            "name": not.name, "kind": not.kind, "origin": not.origin.to_string(), "keys": not.why, "can_sign": false,
+        }));
     }
     for (path, reason) in &unread {
         report.warn("profile.unread", format!("{} could not be read: {reason}", path.display()));
@@ -63,6 +70,7 @@ fn keys(profile: &Profile) -> String {
         Keys::Token(grant) => grant.shown(),
         Keys::AccountKey(_) => "account key".into(),
         Keys::SharedAccess(_) => "shared access signature".into(),
+        Keys::Got(source) => source.shown(),
         Keys::Anonymous => "no signature".into(),
         Keys::Missing { why } => format!("cannot sign: {why}"),
     }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use frazil_engine::progress::{Progress, Snapshot};
+use frazil_transfer::progress as transfer;
 
 use crate::output::{Talk, bytes};
 
@@ -21,6 +22,18 @@ const SLOW_AFTER: Duration = Duration::from_secs(10);
 
 /// Runs `work` and shows `progress` meanwhile.
 pub fn shown<T>(talk: &Talk, progress: &Progress, work: impl FnOnce() -> T) -> T {
+    let mut line = Line::new();
+    renewed(talk, move |at| line.text(progress.now(), at), work)
+}
+
+/// The same for a transfer.
+pub fn moving<T>(talk: &Talk, progress: &transfer::Progress, work: impl FnOnce() -> T) -> T {
+    let started = Instant::now();
+    renewed(talk, move |at| moving_text(progress.now(), at.duration_since(started)), work)
+}
+
+/// Runs `work` and shows a line about it meanwhile.
+fn renewed<T>(talk: &Talk, mut text: impl FnMut(Instant) -> String + Send, work: impl FnOnce() -> T) -> T {
     if !talk.progress || talk.json {
         return work();
     }
@@ -28,10 +41,9 @@ pub fn shown<T>(talk: &Talk, progress: &Progress, work: impl FnOnce() -> T) -> T
     let (done, until_done) = channel::<()>();
     std::thread::scope(|scope| {
         scope.spawn(move || {
-            let mut line = Line::new();
             let every = if is_terminal { RENEWED_EVERY } else { WRITTEN_EVERY };
             while until_done.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-                let text = line.text(progress.now(), Instant::now());
+                let text = text(Instant::now());
                 let mut out = std::io::stderr().lock();
                 // Nobody may be listening; that is their choice.
                 let _ = if is_terminal { write!(out, "\r\u{1b}[K{text}") } else { writeln!(out, "{text}") };
@@ -45,6 +57,34 @@ pub fn shown<T>(talk: &Talk, progress: &Progress, work: impl FnOnce() -> T) -> T
         drop(done);
         result
     })
+}
+
+/// How far a transfer is: files, bytes, rate, what is left, and what is slow.
+fn moving_text(now: transfer::Snapshot, taken: Duration) -> String {
+    let seconds = taken.as_secs_f64().max(0.001);
+    if now.n_files == 0 {
+        return format!("looking what is there · {seconds:.0} s");
+    }
+    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let rate = (now.n_bytes_done as f64 / seconds) as u64;
+    let mut text = format!(
+        "{} of {} files · {} of {} ({}/s)",
+        now.n_files_done,
+        now.n_files,
+        bytes(now.n_bytes_done),
+        bytes(now.n_bytes),
+        bytes(rate)
+    );
+    if now.n_bytes_done > 0 && now.n_bytes_done < now.n_bytes {
+        #[allow(clippy::cast_precision_loss)]
+        let left = seconds / now.n_bytes_done as f64 * (now.n_bytes - now.n_bytes_done) as f64;
+        text.push_str(&format!(" · {} left", span(left)));
+    }
+    let busy = (now.waited + now.local).as_secs_f64();
+    if busy > 0.0 {
+        text.push_str(&format!(" · waiting for the server {:.0} %", 100.0 * now.waited.as_secs_f64() / busy));
+    }
+    text
 }
 
 /// What is remembered between two lines.

@@ -1,10 +1,6 @@
 //! `frazil verify`.
 
-use std::{
-    fmt::Write,
-    path::{Path, PathBuf},
-    sync::atomic::AtomicBool,
-};
+use std::{fmt::Write, path::Path, sync::atomic::AtomicBool};
 
 use frazil_engine::{
     EngineError,
@@ -21,7 +17,7 @@ use frazil_model::{
     problem::Exit,
     report::{ErrorReport, Report},
 };
-use frazil_store::profile::located;
+use frazil_store::{folder::Folder, profile::located};
 use serde_json::json;
 
 use crate::{
@@ -35,10 +31,7 @@ use crate::{
 const MOST_SHOWN: usize = 20;
 
 pub fn run(words: &Verify, _talk: &Talk, stop: &AtomicBool) -> Result<Answer, EngineError> {
-    let Location::File(root) = Location::parse(&words.store)? else {
-        return Err(EngineError::StoreElsewhere { place: words.store.clone() });
-    };
-    let root = PathBuf::from(root);
+    let root = Folder::at(&located(&words.store)?)?;
     let amount = words.subset.map_or(Amount::All, |share| Amount::Percent { percent: share.0, seed: words.seed });
     let mut found = verify(&root, amount, words.limits.n_threads(), stop)?;
     let mut report = Report::of("verify");
@@ -89,14 +82,14 @@ pub fn run(words: &Verify, _talk: &Talk, stop: &AtomicBool) -> Result<Answer, En
 /// Joins the sources anew and compares every value. Answers how many.
 fn compare_with(
     words: &Verify,
-    root: &Path,
+    root: &Folder,
     sources: &[String],
     stop: &AtomicBool,
     found: &mut Verified,
 ) -> Result<u64, EngineError> {
     let receipt = receipt_of(root)?;
     if needs_recipe(&receipt) {
-        return Err(EngineError::CannotRepeat { path: root.to_owned() });
+        return Err(EngineError::CannotRepeat { place: root.location() });
     }
     let sources = if sources.is_empty() {
         receipt
@@ -105,10 +98,10 @@ fn compare_with(
             .map(|record| Ok((beside(root, &record.name)?, record.name.clone())))
             .collect::<Result<_, EngineError>>()?
     } else {
-        let found = typed(sources, root)?.into_iter();
+        let found = typed(sources, &root.location())?.into_iter();
         found.map(|found| (found.location.clone(), name_of(&receipt, found.location, found.name))).collect()
     };
-    let prepared = prepare(&request(root, &receipt, sources, limits(words)))?;
+    let prepared = prepare(&request(root, &receipt, sources, limits(words))?)?;
     compare(root, &prepared, stop, found)
 }
 
@@ -116,10 +109,10 @@ fn limits(words: &Verify) -> Limits {
     Limits { memory_bytes: words.limits.memory.0, n_threads: words.limits.n_threads() }
 }
 
-fn receipt_of(root: &Path) -> Result<Receipt, EngineError> {
-    Receipt::at(root)?.ok_or_else(|| {
+fn receipt_of(root: &Folder) -> Result<Receipt, EngineError> {
+    Receipt::of(root)?.ok_or_else(|| {
         let reason = "it has no receipt, so nothing says of what it was made".to_owned();
-        EngineError::NotOurs { path: root.to_owned(), reason }
+        EngineError::NotOurs { place: root.location(), reason }
     })
 }
 
@@ -139,15 +132,17 @@ fn name_of(receipt: &Receipt, location: Location, name: String) -> String {
 }
 
 /// Where a file that the receipt names may be: beside the store, else as the name says.
-fn beside(root: &Path, name: &str) -> Result<Location, EngineError> {
-    let parent = root.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let path = parent.join(name);
-    if !name.contains("://") && path.exists() {
-        return Ok(Location::File(path.display().to_string()));
+fn beside(root: &Folder, name: &str) -> Result<Location, EngineError> {
+    if let Some(path) = root.path() {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let path = parent.join(name);
+        if !name.contains("://") && path.exists() {
+            return Ok(Location::File(path.display().to_string()));
+        }
     }
     match located(name)? {
         Location::File(path) if !Path::new(&path).exists() => {
-            Err(EngineError::SourceGone { name: name.to_owned(), store: root.to_owned() })
+            Err(EngineError::SourceGone { name: name.to_owned(), store: root.location() })
         }
         location => Ok(location),
     }

@@ -1,11 +1,12 @@
 //! From a recipe to the request that makes its store.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use frazil_model::{
     combine::{absent::Absent, error::CombineError, policy::Policies, steps::selection},
     dataset::Role,
     layout::{Growth, LayoutRequest},
+    location::Location,
     plan::Limits,
     recipe::{
         self, Recipe, Spanned,
@@ -16,6 +17,8 @@ use frazil_model::{
         write::{Mode, Write},
     },
 };
+
+use frazil_store::profile::located;
 
 use crate::{
     error::EngineError,
@@ -32,7 +35,7 @@ pub struct Running {
     /// The folder that relative paths of the recipe lie in.
     pub folder: PathBuf,
     /// Where the store is written.
-    pub target: PathBuf,
+    pub target: Location,
     /// Which files are taken.
     pub pick: Pick,
     /// What is taken of the files besides.
@@ -141,14 +144,17 @@ fn expectations(recipe: &Recipe, pick: Pick) -> Vec<Spanned<Expectation>> {
 }
 
 /// Where the store of recipe `id` goes. `TO/` and several recipes mean a folder of stores, `TO` the store itself.
-#[must_use]
-pub fn target(to: Option<&str>, id: &str, n_recipes: usize) -> PathBuf {
+///
+/// # Errors
+/// If `to` is no place.
+pub fn target(to: Option<&str>, id: &str, n_recipes: usize) -> Result<Location, EngineError> {
     let file = format!("{id}.zarr");
-    match to {
-        None => PathBuf::from(file),
-        Some(to) if to.ends_with('/') || n_recipes > 1 => Path::new(to).join(file),
-        Some(to) => PathBuf::from(to),
-    }
+    Ok(located(&match to {
+        None => file,
+        Some(to) if to.ends_with('/') || to.ends_with(':') => format!("{to}{file}"),
+        Some(to) if n_recipes > 1 => format!("{to}/{file}"),
+        Some(to) => to.to_owned(),
+    })?)
 }
 
 #[cfg(test)]
@@ -157,9 +163,15 @@ mod tests {
 
     #[test]
     fn a_slash_at_the_end_means_inside() {
-        assert_eq!(target(Some("out"), "sst", 1), Path::new("out"));
-        assert_eq!(target(Some("out/"), "sst", 1), Path::new("out/sst.zarr"));
-        assert_eq!(target(Some("out"), "sst", 2), Path::new("out/sst.zarr"));
-        assert_eq!(target(None, "sst", 1), Path::new("sst.zarr"));
+        let check = |to, n_recipes, expected: &str| {
+            assert_eq!(target(to, "sst", n_recipes).unwrap().to_string(), expected);
+        };
+        check(Some("out"), 1, "out");
+        check(Some("out/"), 1, "out/sst.zarr");
+        check(Some("out"), 2, "out/sst.zarr");
+        check(None, 1, "sst.zarr");
+        check(Some("s3://bucket/"), 1, "s3://bucket/sst.zarr");
+        check(Some("s3://bucket/out"), 1, "s3://bucket/out");
+        check(Some("s3://bucket/out"), 2, "s3://bucket/out/sst.zarr");
     }
 }

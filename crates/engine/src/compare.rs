@@ -6,7 +6,6 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -49,9 +48,14 @@ const MOST_OF_AN_ARRAY: u64 = 20;
 ///
 /// # Errors
 /// If the store or a source cannot be read; [`EngineError::Interrupted`] once `stop` is set.
-pub fn compare(root: &Path, prepared: &Prepared, stop: &AtomicBool, found: &mut Verified) -> Result<u64, EngineError> {
+pub fn compare(
+    root: &Folder,
+    prepared: &Prepared,
+    stop: &AtomicBool,
+    found: &mut Verified,
+) -> Result<u64, EngineError> {
     compare_sources(root, prepared, found)?;
-    let name = root.display().to_string();
+    let name = root.to_string();
     let store = StoreBoxes::open(root, &name, CHUNK_LIMIT_BYTES)?;
     let numbers = matching_arrays(&store, prepared, found);
     let comparison = Comparison {
@@ -83,9 +87,9 @@ pub fn compare(root: &Path, prepared: &Prepared, stop: &AtomicBool, found: &mut 
 }
 
 /// Names each source that is not what the receipt says.
-fn compare_sources(root: &Path, prepared: &Prepared, found: &mut Verified) -> Result<(), EngineError> {
+fn compare_sources(root: &Folder, prepared: &Prepared, found: &mut Verified) -> Result<(), EngineError> {
     // A receipt that is damaged or lost was named already.
-    let receipt = match Receipt::of(&Folder::new(root.to_owned())) {
+    let receipt = match Receipt::of(root) {
         Ok(Some(receipt)) => receipt,
         Ok(None) | Err(EngineError::NotOurs { .. }) => return Ok(()),
         Err(error) => return Err(error),

@@ -1,12 +1,10 @@
 //! Why a verb could not do its work.
 
-use std::path::PathBuf;
-
 use frazil_formats::FormatError;
 use frazil_model::{
     combine::{error::CombineError, expect::Failure, steps::StepError},
     layout::LayoutError,
-    location::LocationError,
+    location::{Location, LocationError},
     plan::PlanError,
     problem::{Exit, Problem},
     recipe::RecipeError,
@@ -44,18 +42,18 @@ pub enum EngineError {
     NoZarrType { variable: String, dtype: String, reason: String },
     #[error("interrupted")]
     Interrupted { resume: Option<String> },
-    #[error("`{}` is there already", path.display())]
-    Exists { path: PathBuf, what: String },
-    #[error("`{}` is in the way: {what}", path.display())]
-    NotAStore { path: PathBuf, what: String },
+    #[error("`{place}` is there already")]
+    Exists { place: Location, what: String },
+    #[error("`{place}` is in the way: {what}")]
+    NotAStore { place: Location, what: String },
     #[error("recipe `{id}` extends its store, and `--overwrite` would leave only what its sources hold now")]
     OverwritesExtended { id: String },
     #[error("`{file}` is not what it was when the plan was saved")]
     ChangedSincePlan { file: String },
-    #[error("`{}` holds unfinished work of another plan", path.display())]
-    OtherPlan { path: PathBuf },
-    #[error("`{}` is not a store that frazil wrote: {reason}", path.display())]
-    NotOurs { path: PathBuf, reason: String },
+    #[error("`{place}` holds unfinished work of another plan")]
+    OtherPlan { place: Location },
+    #[error("`{place}` is not a store that frazil wrote: {reason}")]
+    NotOurs { place: Location, reason: String },
     #[error("`{file}` changed while it was read: {reason}")]
     Changed { file: String, reason: String },
     #[error("`{pattern}` matches no file")]
@@ -63,7 +61,7 @@ pub enum EngineError {
     #[error("a name in `{folder}` is not UTF-8 text: `{name}`")]
     OddName { folder: String, name: String },
     #[error("`{name}`, of which the store was made, lies neither beside it nor here")]
-    SourceGone { name: String, store: PathBuf },
+    SourceGone { name: String, store: Location },
     #[error("folder `{folder}` holds no data")]
     NoData { folder: String },
     #[error("nothing at `{place}` matches `{pattern}`")]
@@ -72,32 +70,28 @@ pub enum EngineError {
     NoFiles { source_name: String },
     #[error("`{place}` names more than {limit} files")]
     TooManyNames { place: String, limit: u64 },
-    #[error("`{}` is a Zarr store, which cannot be a source yet", path.display())]
-    StoreAsSource { path: PathBuf },
+    #[error("`{place}` is a Zarr store, which cannot be a source yet")]
+    StoreAsSource { place: Location },
     #[error(transparent)]
     Recipe(#[from] RecipeError),
     #[error("the result could not be put into words: {reason}")]
     Document { reason: String },
-    #[error("`{}` has no plan of which a part could be done: {reason}", path.display())]
-    NoPlan { path: PathBuf, reason: String },
+    #[error("`{place}` has no plan of which a part could be done: {reason}")]
+    NoPlan { place: Location, reason: String },
     #[error("`{key}` of the store is not what was written: {reason}")]
     Damaged { key: String, reason: String },
-    #[error("`{}` holds a revision that is not finished, of {files}", path.display())]
-    HalfRevised { path: PathBuf, files: String },
+    #[error("`{place}` holds a revision that is not finished, of {files}")]
+    HalfRevised { place: Location, files: String },
     #[error("recipe `{recipe}` does not extend a store, so nothing can be revised")]
     NotExtending { recipe: String },
     #[error("`{file}` cannot extend the store: {reason}")]
     Extend { file: String, reason: String },
-    #[error("`{place}` is no folder of this machine, and frazil writes to those only")]
-    NotWritable { place: String },
-    #[error("`{place}` is no folder of this machine, and stores elsewhere cannot be looked at yet")]
-    StoreElsewhere { place: String },
     #[error("the result is not what the recipe expects: {0}")]
     Expect(#[from] Failure),
-    #[error("`{}` cannot be compared with files alone: its recipe did more than join them", path.display())]
-    CannotRepeat { path: PathBuf },
-    #[error("`{}` cannot be compared with what this recipe makes: {what}", path.display())]
-    OtherRecipe { path: PathBuf, what: String },
+    #[error("`{place}` cannot be compared with files alone: its recipe did more than join them")]
+    CannotRepeat { place: Location },
+    #[error("`{place}` cannot be compared with what this recipe makes: {what}")]
+    OtherRecipe { place: Location, what: String },
     #[error("{problem} (looked up in `{file}`)")]
     Names { problem: RecipeError, file: String },
     #[error("`{key}` is not written yet")]
@@ -141,8 +135,6 @@ impl Problem for EngineError {
             Self::HalfRevised { .. } => "extend.half-revised",
             Self::NotExtending { .. } => "extend.not-extending",
             Self::Extend { .. } => "extend.refused",
-            Self::NotWritable { .. } => "target.not-writable",
-            Self::StoreElsewhere { .. } => "target.elsewhere",
             Self::Expect(failure) => failure.code(),
             Self::CannotRepeat { .. } => "verify.cannot-repeat",
             Self::OtherRecipe { .. } => "verify.other-recipe",
@@ -187,9 +179,8 @@ impl Problem for EngineError {
             Self::NotAStore { .. } => {
                 "frazil removes nothing but Zarr stores; name another place, or move away what is there".into()
             }
-            Self::OtherPlan { path } => format!(
-                "finish it with the command that began it, or discard it with `--overwrite` or by removing {}",
-                path.display()
+            Self::OtherPlan { place } => format!(
+                "finish it with the command that began it, or discard it with `--overwrite` or by removing {place}"
             ),
             Self::NotOurs { .. } => "name a store that `frazil build` or `frazil convert` finished".into(),
             Self::OverwritesExtended { .. } => {
@@ -204,7 +195,7 @@ impl Problem for EngineError {
                 "patterns know `*`, `?`, `[…]` and `**`; quote them so that the shell leaves them alone".into()
             }
             Self::SourceGone { store, .. } => {
-                format!("say where they are: `frazil verify {} --sources FOLDER`", store.display())
+                format!("say where they are: `frazil verify {store} --sources FOLDER`")
             }
             Self::OddName { .. } => "rename it: it can be neither typed nor reported".into(),
             Self::NoData { .. } => {
@@ -235,8 +226,6 @@ impl Problem for EngineError {
                 "take the recipe as it was then; for a store of `convert` say `--sources` instead".into()
             }
             Self::Names { problem, .. } => return problem.hint(),
-            Self::StoreElsewhere { .. } => "copy it here first".into(),
-            Self::NotWritable { .. } => "write to a local path and copy the store from there".into(),
             Self::Document { .. } | Self::Thread { .. } => return None,
         })
     }

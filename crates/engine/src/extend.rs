@@ -31,7 +31,8 @@ use crate::{
     prepare::{Prepared, Reissued, Request, prepare, scanned},
     progress::Progress,
     publish::{
-        self, Outcome, PLAN, SavedPlan, Showing, Standing, lock, run_tasks, save_plan, show, standing, states, tidy,
+        self, Outcome, SavedPlan, Showing, Standing, has_leftovers, lock, run_tasks, save_plan, show, standing, states,
+        tidy,
     },
     receipt::{INVENTORY, Inventory, Receipt},
     revise,
@@ -66,7 +67,7 @@ pub enum Ready {
 /// # Errors
 /// If a file cannot follow what is there.
 pub fn prepare_extension(request: &Request) -> Result<Ready, EngineError> {
-    let folder = Folder::new(request.target.clone());
+    let folder = Folder::at(&request.target)?;
     let mut request = request.clone();
     request.layout.grows = Growth::Extended;
     // Before anything else of the store is looked at: whoever holds the lock later sees whether it is still this one.
@@ -74,12 +75,12 @@ pub fn prepare_extension(request: &Request) -> Result<Ready, EngineError> {
     let receipt = match standing(&folder)? {
         Standing::Published(receipt) => *receipt,
         Standing::Foreign { what } => {
-            return Err(EngineError::Exists { path: folder.root().to_owned(), what: what.to_owned() });
+            return Err(EngineError::Exists { place: folder.location(), what: what.to_owned() });
         }
         Standing::Nothing | Standing::Unfinished { .. } => return Ok(Ready::Create(Box::new(prepare(&request)?))),
     };
     let began = SystemTime::now();
-    let (old, layouts) = store_source::open(folder.root())?;
+    let (old, layouts) = store_source::open(&folder)?;
     let mut files = scanned(&request)?;
     let mut left_out = Vec::new();
     let file_views = views(&mut files, &request, &mut left_out)?;
@@ -88,7 +89,7 @@ pub fn prepare_extension(request: &Request) -> Result<Ready, EngineError> {
     let half_revised = revise::unfinished(&folder, &receipt)?.unwrap_or_default();
     let is_given = |name: &String| files.iter().any(|file| file.name == *name);
     if !half_revised.is_empty() && (request.reissued == Reissued::Refused || !half_revised.iter().all(is_given)) {
-        return Err(EngineError::HalfRevised { path: folder.root().to_owned(), files: half_revised.join(", ") });
+        return Err(EngineError::HalfRevised { place: folder.location(), files: half_revised.join(", ") });
     }
     let sorted = held::sort((&request, began), &along, &old_view, &file_views, &files, (&receipt, &half_revised))?;
     // What was re-issued comes first and alone; what is new follows.
@@ -213,7 +214,7 @@ fn extension(
             reason: "it is in the store and in none of the new files".into(),
         });
     }
-    let format = if layouts_are_v3(folder) { StoreFormat::V3 } else { StoreFormat::V2 };
+    let format = if layouts_are_v3(folder)? { StoreFormat::V3 } else { StoreFormat::V2 };
     let arrays: Vec<TargetArray> = targets.iter().map(|(target, _)| target.clone()).collect();
     let mut planned = plan(&sources, &combined, &arrays, request.limits)?;
     let mut tasks: Vec<Task> = Vec::new();
@@ -270,8 +271,8 @@ fn root_digest(folder: &Folder) -> Result<String, EngineError> {
     Ok(digest(format!("{documents:?}").as_bytes()))
 }
 
-fn layouts_are_v3(folder: &Folder) -> bool {
-    folder.root().join(root_key(StoreFormat::V3)).exists()
+fn layouts_are_v3(folder: &Folder) -> Result<bool, EngineError> {
+    Ok(folder.exists(root_key(StoreFormat::V3))?)
 }
 
 fn target_of(layout: &ArrayLayout, fill: Vec<u8>) -> TargetArray {
@@ -334,7 +335,7 @@ pub fn extend(
     progress: &Progress,
     stop: &AtomicBool,
 ) -> Result<Outcome, EngineError> {
-    let folder = Folder::new(request.target.clone());
+    let folder = Folder::at(&request.target)?;
     let extension = match ready {
         Ready::Create(prepared) => return publish::create(request, prepared, progress, stop),
         Ready::NothingNew => {
@@ -351,7 +352,7 @@ pub fn extend(
         lock.remove()?;
         return extend(request, &prepare_extension(request)?, progress, stop);
     }
-    if let Some(saved) = saved(&folder)?
+    if let Some(saved) = SavedPlan::in_folder(&folder)?
         && (saved.plan != prepared.hash || saved.sources != states(prepared))
     {
         discard(&folder)?;
@@ -359,7 +360,7 @@ pub fn extend(
     folder.remove(STAGING)?;
     save_plan(&folder, prepared)?;
     let journal_name = if prepared.revised.is_empty() { "extension" } else { "revision" };
-    let touched = run_tasks(prepared, &extension.store, &folder, &prepared.tasks, journal_name, progress, stop)?;
+    let ran = run_tasks(prepared, &extension.store, &folder, &prepared.tasks, journal_name, progress, stop)?;
     unchanged::check(&prepared.sources)?;
     let inventory =
         folder.get(INVENTORY)?.and_then(|bytes| Inventory::parse(&String::from_utf8_lossy(&bytes))).unwrap_or_default();
@@ -374,7 +375,7 @@ pub fn extend(
         store: &extension.store,
         noting: (prepared.began, prepared.index),
     };
-    show(&showing, &folder, documents, &touched)?;
+    show(&showing, &folder, documents, &ran)?;
     tidy(&folder, lock)?;
     Ok(Outcome::Written)
 }
@@ -382,9 +383,9 @@ pub fn extend(
 /// Takes away what an extension began that is not gone on with: its sources are others now. Nobody has seen any of it.
 fn discard(folder: &Folder) -> Result<(), EngineError> {
     let inventory = inventory(folder)?;
-    for key in journal::done(folder)?.keys().filter(|key| !inventory.0.contains_key(*key)) {
-        folder.remove(key)?;
-    }
+    let done = journal::done(folder)?;
+    let begun: Vec<&str> = done.keys().filter(|key| !inventory.0.contains_key(*key)).map(String::as_str).collect();
+    folder.remove_all(&begun)?;
     // The plan stays until the next one takes its place: it says if chunks that readers see were being revised.
     folder.remove(journal::FOLDER)?;
     Ok(())
@@ -395,14 +396,9 @@ fn inventory(folder: &Folder) -> Result<Inventory, EngineError> {
     Ok(Inventory::parse(&String::from_utf8_lossy(&text)).unwrap_or_default())
 }
 
-pub(crate) fn saved(folder: &Folder) -> Result<Option<SavedPlan>, EngineError> {
-    Ok(folder.get(PLAN)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
-}
-
 /// A kill after the last document leaves only what is to be taken away.
 fn finish_tidying(folder: &Folder) -> Result<(), EngineError> {
-    let leftovers = ["journal", "plan.json", "staging", "lock"];
-    if leftovers.iter().any(|name| folder.root().join(".frazil").join(name).exists()) {
+    if has_leftovers(folder)? {
         let lock = lock(folder, Sharing::Alone)?;
         tidy(folder, lock)?;
     }

@@ -5,21 +5,16 @@
 //! often it was begun, since the inventory says how long the old one was; and that a shard which is not what was
 //! written is refused. What the old index and a chunk that was not full took stays in the object, unused.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::{ErrorKind, Read},
-    ops::Range,
-    os::unix::fs::FileExt,
-    path::Path,
-};
+use std::{collections::BTreeMap, ops::Range};
 
 use frazil_model::{
-    location::Location,
     region::{Region, coordinates_of, count, grid_of},
     zarr::ArrayLayout,
 };
-use frazil_store::{StoreError, folder::Folder, read::open_regular};
+use frazil_store::{
+    StoreError,
+    folder::{Folder, Tag},
+};
 
 use crate::{
     error::EngineError,
@@ -38,7 +33,7 @@ const ENTRY_BYTES: usize = 16;
 const CHECKSUM_BYTES: usize = 4;
 
 /// Bytes that are copied at a time.
-const BLOCK_BYTES: usize = 1 << 20;
+const BLOCK_BYTES: u64 = 4 << 20;
 
 /// Where an array in shards ended before, and which of its elements become others.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -131,14 +126,13 @@ impl<'a> Grown<'a> {
         let damaged = |reason: &str| EngineError::Damaged { key: key.clone(), reason: reason.to_owned() };
         let grid = grid_of(layout.object_shape(), &layout.chunk_shape);
         let n_chunks = usize::try_from(count(&grid)).map_err(|_| damaged("it has more chunks than memory"))?;
-        let path = self.folder.path_of(&key)?;
-        let mut bytes = vec![0; n_chunks.saturating_mul(ENTRY_BYTES).saturating_add(CHECKSUM_BYTES)];
-        let begin =
-            stored.length.checked_sub(bytes.len() as u64).ok_or_else(|| damaged("it is shorter than its index"))?;
-        let file = open(&path)?.ok_or_else(|| damaged("it is missing"))?;
-        match file.read_exact_at(&mut bytes, begin) {
-            Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(damaged("it is cut short")),
-            read => read.map_err(|error| reading(&path, error))?,
+        let index_bytes = n_chunks.saturating_mul(ENTRY_BYTES).saturating_add(CHECKSUM_BYTES) as u64;
+        let begin = stored.length.checked_sub(index_bytes).ok_or_else(|| damaged("it is shorter than its index"))?;
+        let file = self.folder.open(&key)?.ok_or_else(|| damaged("it is missing"))?;
+        let mut bytes = Vec::new();
+        match file.read(begin, index_bytes, &mut bytes) {
+            Err(StoreError::Short { .. }) => return Err(damaged("it is cut short")),
+            read => read?,
         }
         let (table, checksum) = bytes.split_at(bytes.len() - CHECKSUM_BYTES);
         if crc32c::crc32c(table).to_le_bytes() != checksum {
@@ -168,44 +162,31 @@ impl<'a> Grown<'a> {
     ///
     /// # Errors
     /// If it is not what was written, or the new object cannot be written.
-    pub fn put(&self, key: &str, old: &Stored, more: &[u8]) -> Result<Stored, EngineError> {
+    pub fn put(&self, key: &str, old: &Stored, more: &[u8]) -> Result<(Stored, Tag), EngineError> {
         let damaged = |reason: &str| EngineError::Damaged { key: key.to_owned(), reason: reason.to_owned() };
-        let path = self.folder.path_of(key)?;
-        let mut file = open(&path)?.ok_or_else(|| damaged("it is missing"))?;
+        let file = self.folder.open(key)?.ok_or_else(|| damaged("it is missing"))?;
         let mut staged = self.folder.stage(key, old.length.saturating_add(more.len() as u64))?;
         let mut hasher = blake3::Hasher::new();
-        let mut block = vec![0; BLOCK_BYTES];
-        let mut left = old.length;
-        while left > 0 {
-            let n_bytes = usize::try_from(left).map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES));
-            let part = block.get_mut(..n_bytes).unwrap_or_default();
-            match file.read_exact(part) {
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Err(damaged("it is cut short")),
-                read => read.map_err(|error| reading(&path, error))?,
+        let mut block = Vec::new();
+        let mut done = 0;
+        while done < old.length {
+            let n_bytes = (old.length - done).min(BLOCK_BYTES);
+            match file.read(done, n_bytes, &mut block) {
+                Err(StoreError::Short { .. }) => return Err(damaged("it is cut short")),
+                read => read?,
             }
-            hasher.update(part);
-            staged.write(part)?;
-            left -= n_bytes as u64;
+            hasher.update(&block);
+            staged.write(&block)?;
+            done += n_bytes;
         }
         if hasher.finalize().to_hex().as_str() != old.blake3 {
             return Err(damaged("its bytes are others"));
         }
         hasher.update(more);
         staged.write(more)?;
-        staged.publish()?;
-        Ok(Stored { length: old.length + more.len() as u64, blake3: hasher.finalize().to_hex().to_string() })
-    }
-}
-
-fn reading(path: &Path, error: std::io::Error) -> StoreError {
-    StoreError::reading(&Location::File(path.display().to_string()), error)
-}
-
-fn open(path: &Path) -> Result<Option<File>, StoreError> {
-    match open_regular(path) {
-        Ok((file, _)) => Ok(Some(file)),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(None),
-        Err(error) => Err(reading(path, error)),
+        let tag = staged.publish()?;
+        let now = Stored { length: old.length + more.len() as u64, blake3: hasher.finalize().to_hex().to_string() };
+        Ok((now, tag))
     }
 }
 
@@ -270,7 +251,7 @@ mod tests {
             OldShard { n_bytes: old.len() as u64, index: vec![(0, 2), (2, 2), gone, gone], has_others: true };
         for more in [&b"efg and an index"[..], b"others"] {
             assert_eq!(grown.old(0, &[0]).unwrap().as_ref(), Some(&expected));
-            let now = grown.put("v/c/0", &stored, more).unwrap();
+            let (now, _) = grown.put("v/c/0", &stored, more).unwrap();
             let whole = [&old, more].concat();
             assert_eq!((folder.get("v/c/0").unwrap(), now), (Some(whole.clone()), Stored::of(&whole)));
         }

@@ -18,11 +18,13 @@ use std::{
 use bytes::Bytes;
 use frazil_formats::Decoded;
 use frazil_model::{combine::view::Values, dataset::Dataset, location::Location, manifest::ChunkManifest};
-use frazil_store::read::Fingerprint;
+use frazil_store::{
+    cache::{self, Magic},
+    read::Fingerprint,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cache::{self, Magic},
     error::EngineError,
     places::Place,
     scan::{Load, is_loaded, load_more, scan, scan_as},

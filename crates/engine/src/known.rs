@@ -12,15 +12,13 @@ use std::{
 };
 
 use frazil_model::location::Location;
-use frazil_store::read::Fingerprint;
+use frazil_store::{
+    cache::{self, Magic},
+    read::Fingerprint,
+};
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    cache::{self, Magic},
-    index::IndexUse,
-    receipt::SourceRecord,
-    source::Source,
-};
+use crate::{index::IndexUse, receipt::SourceRecord, source::Source};
 
 /// Begins every record.
 const MAGIC: &Magic = b"frazil known 01\n";

@@ -6,7 +6,6 @@
 pub mod boxes;
 mod buckets;
 pub mod build;
-mod cache;
 pub mod compare;
 pub mod derived;
 pub mod elsewhere;

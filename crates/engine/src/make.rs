@@ -70,7 +70,7 @@ pub fn make(
     watch: Watch<'_>,
 ) -> Result<Report, EngineError> {
     let mut report = Report::of(verb);
-    report.more.insert("store".into(), json!(request.target.display().to_string()));
+    report.more.insert("store".into(), json!(request.target.to_string()));
     if how == How::Extend && matches!(stage, Stage::All | Stage::DryRun) {
         return extended(report, request, stage, watch);
     }
@@ -162,13 +162,13 @@ fn extended(mut report: Report, request: &Request, stage: Stage, watch: Watch<'_
 
 /// Whether a store of this very plan is there: then nothing will be written, or its changed sources are refused.
 fn is_made(request: &Request, prepared: &Prepared) -> Result<bool, EngineError> {
-    let found = standing(&Folder::new(request.target.clone()))?;
+    let found = standing(&Folder::at(&request.target)?)?;
     Ok(matches!(found, Standing::Published(receipt) if receipt.plan == prepared.hash))
 }
 
 /// What a run would come to, or what would stand in its way.
 fn look(request: &Request, prepared: &Prepared, how: How) -> Result<Outcome, EngineError> {
-    let folder = Folder::new(request.target.clone());
+    let folder = Folder::at(&request.target)?;
     match how {
         How::Replace => publish::check_replaceable(request)?,
         _ if publish::is_made(prepared, &folder)? => return Ok(Outcome::AlreadyThere),
@@ -190,7 +190,7 @@ fn compare_sample(
     let step = (1.0 / fraction.clamp(1e-6, 1.0)) as usize;
     prepared.tasks = std::mem::take(&mut prepared.tasks).into_iter().step_by(step.max(1)).collect();
     let mut found = Verified::default();
-    let n_values = compare(&request.target, prepared, stop, &mut found)?;
+    let n_values = compare(&Folder::at(&request.target)?, prepared, stop, &mut found)?;
     report.total("values_compared", n_values);
     if let Some(first) = found.problems.first() {
         let place =

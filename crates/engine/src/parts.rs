@@ -14,7 +14,8 @@ use crate::{
     prepare::{Prepared, Request},
     progress::Progress,
     publish::{
-        self, Outcome, PLAN, SavedPlan, Showing, Standing, lock, run_tasks, save_plan, show, standing, store_of, tidy,
+        self, Outcome, PLAN, Ran, SavedPlan, Showing, Standing, lock, run_tasks, save_plan, show, standing, store_of,
+        tidy,
     },
 };
 
@@ -41,14 +42,12 @@ impl Part {
 /// # Errors
 /// If another thing is there, or it cannot be written.
 pub fn plan_only(request: &Request, prepared: &Prepared) -> Result<Outcome, EngineError> {
-    let folder = Folder::new(request.target.clone());
+    let folder = Folder::at(&request.target)?;
     match standing(&folder)? {
         Standing::Published(_) => publish::create(request, prepared, &Progress::default(), &AtomicBool::new(false)),
-        Standing::Foreign { what } => {
-            Err(EngineError::Exists { path: folder.root().to_owned(), what: what.to_owned() })
-        }
+        Standing::Foreign { what } => Err(EngineError::Exists { place: folder.location(), what: what.to_owned() }),
         Standing::Unfinished { plan } if plan != prepared.hash => {
-            Err(EngineError::OtherPlan { path: folder.root().to_owned() })
+            Err(EngineError::OtherPlan { place: folder.location() })
         }
         Standing::Unfinished { .. } => {
             // What was done from files that are others now is done again.
@@ -80,7 +79,7 @@ pub fn part(
     progress: &Progress,
     stop: &AtomicBool,
 ) -> Result<(), EngineError> {
-    let folder = Folder::new(request.target.clone());
+    let folder = Folder::at(&request.target)?;
     let saved = saved(&folder, prepared)?;
     let _lock = lock(&folder, Sharing::Plan(&prepared.hash))?;
     let store = store_of(request, prepared);
@@ -96,7 +95,7 @@ pub fn part(
 /// # Errors
 /// [`EngineError::Missing`] if a part is not done, or what it put is not there any more.
 pub fn finish(request: &Request, prepared: &Prepared) -> Result<Outcome, EngineError> {
-    let folder = Folder::new(request.target.clone());
+    let folder = Folder::at(&request.target)?;
     if let Standing::Published(_) = standing(&folder)? {
         return publish::create(request, prepared, &Progress::default(), &AtomicBool::new(false));
     }
@@ -109,9 +108,10 @@ pub fn finish(request: &Request, prepared: &Prepared) -> Result<Outcome, EngineE
     let touched = journal::done(&folder)?
         .keys()
         .flat_map(|key| key.match_indices('/').map(|(at, _)| key[..at].to_owned()).collect::<Vec<_>>())
-        .filter(|key| folder.root().join(key).is_dir())
+        .filter(|key| folder.path().is_some_and(|root| root.join(key).is_dir()))
         .collect();
-    show(&Showing::whole(request, prepared, &store), &folder, documents, &touched)?;
+    let ran = Ran { touched, read_all: false };
+    show(&Showing::whole(request, prepared, &store), &folder, documents, &ran)?;
     tidy(&folder, lock)?;
     Ok(Outcome::Written)
 }
@@ -125,16 +125,19 @@ fn check_units(folder: &Folder) -> Result<(), EngineError> {
 
 /// The plan that lies beside the store, if it is this one and its files are as they were.
 fn saved(folder: &Folder, prepared: &Prepared) -> Result<SavedPlan, EngineError> {
-    let no_plan = |reason: &str| EngineError::NoPlan { path: folder.root().to_owned(), reason: reason.to_owned() };
+    let no_plan = |reason: &str| EngineError::NoPlan { place: folder.location(), reason: reason.to_owned() };
     let bytes = folder.get(PLAN)?.ok_or_else(|| no_plan("none was saved"))?;
     let saved: SavedPlan = serde_json::from_slice(&bytes).map_err(|error| no_plan(&error.to_string()))?;
+    if saved.replaces {
+        return Err(no_plan("the store that was there before is not taken away yet"));
+    }
     for ((name, state), source) in saved.sources.iter().zip(&prepared.sources) {
         if *name != source.name || *state != source.fingerprint {
             return Err(EngineError::ChangedSincePlan { file: source.name.clone() });
         }
     }
     if saved.plan != prepared.hash || saved.sources.len() != prepared.sources.len() {
-        return Err(EngineError::OtherPlan { path: folder.root().to_owned() });
+        return Err(EngineError::OtherPlan { place: folder.location() });
     }
     Ok(saved)
 }

@@ -3,16 +3,15 @@
 //! A pattern or a folder becomes the files in it, sorted by name. It promises that a Zarr store is one thing, however
 //! many files it has, and that neither a loop of links nor a strange pattern keeps it from ending.
 
-use std::{
-    io::Read,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
+use std::{io::Read, os::unix::fs::MetadataExt, path::Path};
 
-use frazil_model::location::Location;
+use frazil_model::{
+    location::Location,
+    pattern::{is_pattern, matches},
+};
 use frazil_store::{StoreError, profile::located, read::open_regular};
 
-use crate::{buckets::objects, error::EngineError};
+use crate::{buckets::places_of, error::EngineError};
 
 /// Folders within folders.
 const MAX_DEPTH: usize = 64;
@@ -22,6 +21,9 @@ const MAX_ENTRIES: usize = 5_000_000;
 
 /// Where an HDF5 file may begin behind a user block, besides byte 0.
 const USER_BLOCKS: [u64; 5] = [512, 1024, 2048, 4096, 8192];
+
+/// What shows that a folder is a Zarr store, or an array or group of one.
+pub(crate) const ZARR_DOCUMENTS: [&str; 4] = ["zarr.json", ".zgroup", ".zarray", ".zmetadata"];
 
 /// Something to read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,10 +35,10 @@ pub enum Place {
         /// How it is named in messages.
         name: String,
     },
-    /// The folder of a Zarr store.
+    /// A Zarr store.
     Zarr {
         /// Where.
-        path: PathBuf,
+        location: Location,
         /// How it is named in messages.
         name: String,
     },
@@ -67,8 +69,7 @@ pub fn places(texts: &[String]) -> Result<Vec<Place>, EngineError> {
                 continue;
             }
             Location::Object(object) => {
-                let named = |location: Location| Place::File { name: location.to_string(), location };
-                all.extend(objects(object)?.into_iter().map(named));
+                all.extend(places_of(object)?);
                 continue;
             }
         };
@@ -88,18 +89,13 @@ fn file(path: String) -> Place {
 }
 
 fn zarr(path: &str) -> Place {
-    Place::Zarr { path: PathBuf::from(path), name: path.to_owned() }
-}
-
-/// Whether a text has letters that patterns are made of.
-pub(crate) fn is_pattern(text: &str) -> bool {
-    text.contains(['*', '?', '['])
+    Place::Zarr { location: Location::File(path.to_owned()), name: path.to_owned() }
 }
 
 /// Whether the folder at `path` is a Zarr store or an array or group of one.
 #[must_use]
 pub fn is_zarr(path: &Path) -> bool {
-    ["zarr.json", ".zgroup", ".zarray", ".zmetadata"].iter().any(|name| path.join(name).is_file())
+    ZARR_DOCUMENTS.iter().any(|name| path.join(name).is_file())
 }
 
 /// The data files below a folder, told by how they begin; or the store that the folder is.
@@ -290,98 +286,9 @@ fn begins_like_data(path: &Path) -> bool {
     })
 }
 
-/// Whether a name is as a pattern of `*`, `?` and `[…]` says.
-///
-/// It goes back only to the last star, so that its time is at most the product of the two lengths.
-#[must_use]
-pub fn matches(pattern: &str, name: &str) -> bool {
-    let (pattern, name): (Vec<char>, Vec<char>) = (pattern.chars().collect(), name.chars().collect());
-    let (mut p, mut n) = (0, 0);
-    let mut star: Option<(usize, usize)> = None;
-    while n < name.len() {
-        match one(&pattern[p..], name[n]) {
-            Some(0) => {
-                star = Some((p, n));
-                p += 1;
-            }
-            Some(used) => {
-                p += used;
-                n += 1;
-            }
-            None => {
-                let Some((at, from)) = star else { return false };
-                star = Some((at, from + 1));
-                (p, n) = (at + 1, from + 1);
-            }
-        }
-    }
-    pattern[p..].iter().all(|letter| *letter == '*')
-}
-
-/// How much of the pattern one letter takes: nothing for a star, `None` if it does not fit.
-fn one(pattern: &[char], letter: char) -> Option<usize> {
-    match pattern.first()? {
-        '*' => Some(0),
-        '?' => Some(1),
-        '[' => {
-            // The first letter of a set may be its closing bracket.
-            let end = (2..pattern.len()).find(|at| pattern[*at] == ']' && !(*at == 2 && pattern[1] == '!'));
-            let Some(end) = end else { return (letter == '[').then_some(1) };
-            let (is_not, set) = match pattern[1] {
-                '!' | '^' => (true, &pattern[2..end]),
-                _ => (false, &pattern[1..end]),
-            };
-            (in_set(set, letter) != is_not).then_some(end + 1)
-        }
-        plain => (*plain == letter).then_some(1),
-    }
-}
-
-fn in_set(set: &[char], letter: char) -> bool {
-    let mut at = 0;
-    while at < set.len() {
-        if at + 2 < set.len() && set[at + 1] == '-' {
-            if (set[at]..=set[at + 2]).contains(&letter) {
-                return true;
-            }
-            at += 3;
-        } else {
-            if set[at] == letter {
-                return true;
-            }
-            at += 1;
-        }
-    }
-    false
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn patterns_are_those_of_a_shell() {
-        for (pattern, name, expected) in [
-            ("*.nc", "a.nc", true),
-            ("*.nc", "a.nc4", false),
-            ("sst.?.nc", "sst.1.nc", true),
-            ("sst.[12].nc", "sst.3.nc", false),
-            ("sst.[!12].nc", "sst.3.nc", true),
-            ("sst.[0-9][0-9].nc", "sst.42.nc", true),
-            ("a*b*c", "aXXbYYbc", true),
-            ("[", "[", true),
-            ("[]]", "]", true),
-            ("", "", true),
-            ("*", "", true),
-        ] {
-            assert_eq!(matches(pattern, name), expected, "{pattern} {name}");
-        }
-    }
-
-    #[test]
-    fn a_pattern_of_many_stars_ends() {
-        assert!(!matches(&"*a".repeat(60), &"a".repeat(10_000).replace("aaaaaaaaaa", "b")));
-    }
 
     #[test]
     fn a_folder_gives_its_data_files_and_a_store_is_one_thing() {

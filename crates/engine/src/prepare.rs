@@ -1,6 +1,6 @@
 //! From files to a plan: scan, combine, lay out, cut into tasks. Nothing is written.
 
-use std::{collections::BTreeMap, path::PathBuf, time::SystemTime};
+use std::{collections::BTreeMap, time::SystemTime};
 
 use frazil_model::{
     combine::{
@@ -49,7 +49,7 @@ pub struct Request {
     /// How the store is cut and packed.
     pub layout: LayoutRequest,
     /// Where the store is written.
-    pub target: PathBuf,
+    pub target: Location,
     /// Memory and threads.
     pub limits: Limits,
     /// What else makes this plan another one: the recipe's text without its comments.

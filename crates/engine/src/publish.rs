@@ -17,7 +17,7 @@ use frazil_model::{
 };
 use frazil_store::{
     StoreError,
-    folder::{Folder, STAGING},
+    folder::{Folder, STAGING, Safety},
     lock::{Lock, Sharing},
     read::Fingerprint,
     steady::Steady,
@@ -34,7 +34,7 @@ use crate::{
     prepare::{Prepared, Request},
     progress::Progress,
     receipt::{INVENTORY, Inventory, OtherRecord, RECEIPT, Receipt, SourceRecord, inventory_digest, sums},
-    replace::{beside, is_ours_beside},
+    replace::{beside, clear_bucket, is_ours_beside},
     revise,
     run::{Job, run},
     sinks::zarr::{Syncing, ZarrSink, ZarrStore, note_folders, root_key},
@@ -78,6 +78,32 @@ pub struct SavedPlan {
     /// Files that take the place of what they gave to the store before, so that chunks which readers see are rewritten.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub revises: Vec<String>,
+    /// Whether all else that lies in its place is to go first: a store that is being replaced in a bucket.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub replaces: bool,
+}
+
+impl SavedPlan {
+    /// The plan of a run.
+    pub(crate) fn of(prepared: &Prepared) -> Self {
+        Self {
+            frazil_plan: frazil_model::plan::PLAN_VERSION,
+            plan: prepared.hash.clone(),
+            tasks: prepared.tasks.clone(),
+            sources: states(prepared),
+            revises: prepared.revised.clone(),
+            replaces: false,
+        }
+    }
+
+    pub(crate) fn to_text(&self) -> Result<String, EngineError> {
+        serde_json::to_string(self).map_err(|error| EngineError::Document { reason: error.to_string() })
+    }
+
+    /// The one that lies in a place, if it makes sense.
+    pub(crate) fn in_folder(folder: &Folder) -> Result<Option<Self>, EngineError> {
+        Ok(folder.get(PLAN)?.and_then(|bytes| serde_json::from_slice(&bytes).ok()))
+    }
 }
 
 /// What only unfinished work leaves below `.frazil`.
@@ -93,7 +119,7 @@ pub fn create(
     progress: &Progress,
     stop: &AtomicBool,
 ) -> Result<Outcome, EngineError> {
-    let folder = Folder::new(request.target.clone());
+    let folder = Folder::at(&request.target)?;
     if is_made(prepared, &folder)? {
         sweep(&folder)?;
         return Ok(Outcome::AlreadyThere);
@@ -134,7 +160,7 @@ pub(crate) fn is_made(prepared: &Prepared, folder: &Folder) -> Result<bool, Engi
         },
         Standing::Foreign { what } => Err(foreign(folder, what)),
         Standing::Unfinished { plan } if plan != prepared.hash => {
-            Err(EngineError::OtherPlan { path: folder.root().to_owned() })
+            Err(EngineError::OtherPlan { place: folder.location() })
         }
         Standing::Unfinished { .. } | Standing::Nothing => Ok(false),
     }
@@ -142,15 +168,13 @@ pub(crate) fn is_made(prepared: &Prepared, folder: &Folder) -> Result<bool, Engi
 
 /// Takes away what a kill after the last document left, in the store and beside it.
 pub(crate) fn sweep(folder: &Folder) -> Result<(), EngineError> {
-    let beside = beside(folder.root());
-    let of_others = Some(beside.clone()).filter(|beside| is_ours_beside(beside));
-    let mut leftovers = LEFTOVERS.iter().map(|name| folder.root().join(name)).chain(of_others);
-    if !leftovers.any(|path| path.symlink_metadata().is_ok()) {
+    let beside = folder.path().map(beside).filter(|beside| is_ours_beside(beside));
+    if beside.is_none() && !has_leftovers(folder)? {
         return Ok(());
     }
     match lock(folder, Sharing::Alone) {
         Ok(lock) => {
-            if is_ours_beside(&beside) {
+            if let Some(beside) = beside.filter(|beside| is_ours_beside(beside)) {
                 frazil_store::folder::remove_tree(&beside)?;
             }
             tidy(folder, lock)
@@ -161,11 +185,20 @@ pub(crate) fn sweep(folder: &Folder) -> Result<(), EngineError> {
     }
 }
 
+/// Whether anything is there that only unfinished work leaves.
+pub(crate) fn has_leftovers(folder: &Folder) -> Result<bool, EngineError> {
+    if !folder.exists_below(".frazil")? {
+        return Ok(false);
+    }
+    let names = folder.names(".frazil")?;
+    Ok(names.iter().any(|entry| LEFTOVERS.contains(&format!(".frazil/{}", entry.name).as_str())))
+}
+
 pub(crate) fn lock(folder: &Folder, sharing: Sharing<'_>) -> Result<Lock, EngineError> {
     folder.make()?;
-    Lock::take(&folder.path_of(LOCK)?, sharing).map_err(|error| match error {
+    Lock::take(folder, LOCK, sharing).map_err(|error| match error {
         // People know the store, not the file that stands for it.
-        StoreError::Locked { .. } => StoreError::Locked { path: folder.root().to_owned() }.into(),
+        StoreError::Locked { by, .. } => StoreError::Locked { place: folder.to_string(), by }.into(),
         error => error.into(),
     })
 }
@@ -184,9 +217,9 @@ pub(crate) fn write(
     folder.remove(STAGING)?;
     forget_changed(prepared, folder)?;
     save_plan(folder, prepared)?;
-    let touched = run_tasks(prepared, &store, folder, &prepared.tasks, "whole", progress, stop)?;
+    let ran = run_tasks(prepared, &store, folder, &prepared.tasks, "whole", progress, stop)?;
     unchanged::check(&prepared.sources)?;
-    show(&Showing::whole(request, prepared, &store), folder, documents, &touched)
+    show(&Showing::whole(request, prepared, &store), folder, documents, &ran)
 }
 
 /// Forgets what was done from files that are not what they were: a store must not be a mixture of both states.
@@ -261,14 +294,10 @@ pub(crate) fn store_of(request: &Request, prepared: &Prepared) -> ZarrStore {
 
 /// Puts the plan beside the store, so that unfinished work can be told from other things.
 pub(crate) fn save_plan(folder: &Folder, prepared: &Prepared) -> Result<(), EngineError> {
-    let saved = SavedPlan {
-        frazil_plan: frazil_model::plan::PLAN_VERSION,
-        plan: prepared.hash.clone(),
-        tasks: prepared.tasks.clone(),
-        sources: states(prepared),
-        revises: prepared.revised.clone(),
-    };
-    let text = serde_json::to_string(&saved).map_err(|error| EngineError::Document { reason: error.to_string() })?;
+    if SavedPlan::in_folder(folder)?.is_some_and(|saved| saved.replaces) {
+        clear_bucket(folder)?;
+    }
+    let text = SavedPlan::of(prepared).to_text()?;
     if folder.get(PLAN)?.as_deref() != Some(text.as_bytes()) {
         folder.put(PLAN, text.as_bytes())?;
     }
@@ -276,6 +305,15 @@ pub(crate) fn save_plan(folder: &Folder, prepared: &Prepared) -> Result<(), Engi
     folder.sync(Some(".frazil"))?;
     folder.sync(None)?;
     Ok(())
+}
+
+/// What a run leaves to whoever shows the store.
+#[derive(Debug, Default)]
+pub(crate) struct Ran {
+    /// Folders that got a new name and must be synced.
+    pub touched: BTreeSet<String>,
+    /// Whether all that was read of the sources was read by this process.
+    pub read_all: bool,
 }
 
 /// Does those of `tasks` that no journal says are done.
@@ -287,7 +325,7 @@ pub(crate) fn run_tasks(
     journal_name: &str,
     progress: &Progress,
     stop: &AtomicBool,
-) -> Result<BTreeSet<String>, EngineError> {
+) -> Result<Ran, EngineError> {
     let done = journal::trusted(folder)?;
     let left: Vec<Task> = tasks
         .iter()
@@ -300,7 +338,11 @@ pub(crate) fn run_tasks(
     done.iter().filter(|(_, line)| line.bytes.is_some()).for_each(|(key, _)| note_folders(key, &mut touched));
     let journal = Journal::open(folder, journal_name)?;
     // Readers of the old shape see the chunk at the edge, so it is on the disk before its name is.
-    let syncing = if is_visible(folder) { Syncing::Each } else { Syncing::BeforeTheEnd(steady()?) };
+    let syncing = match (is_visible(folder)?, folder.safety()) {
+        (true, _) => Syncing::Each,
+        (false, Safety::AtOnce) => Syncing::AtOnce,
+        (false, Safety::Together | Safety::Apart) => Syncing::BeforeTheEnd(steady()?),
+    };
     let grown = Grown::of(folder, store, &prepared.edges)?;
     let grown = grown.as_ref();
     let sink = ZarrSink { store, folder, journal: &journal, touched: Mutex::new(touched), syncing, grown };
@@ -312,11 +354,16 @@ pub(crate) fn run_tasks(
         pace: prepared.pace,
         grown,
     };
-    run(&job, &sink, progress, stop)?;
+    let done_well = run(&job, &sink, progress, stop);
+    // Also after an interruption: what was done need not be done again.
+    let noted = journal.finish();
+    done_well?;
+    noted?;
     if let Syncing::BeforeTheEnd(steady) = sink.syncing {
         steady.finish()?;
     }
-    Ok(sink.touched.into_inner().unwrap_or_else(PoisonError::into_inner))
+    let touched = sink.touched.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok(Ran { touched, read_all: done.is_empty() })
 }
 
 fn steady() -> Result<Steady, EngineError> {
@@ -334,7 +381,7 @@ pub(crate) fn show(
     showing: &Showing<'_>,
     folder: &Folder,
     mut documents: Vec<(String, String)>,
-    touched: &BTreeSet<String>,
+    ran: &Ran,
 ) -> Result<(), EngineError> {
     let lines = journal::done(folder)?;
     let mut inventory = showing.inventory.clone();
@@ -375,29 +422,29 @@ pub(crate) fn show(
     };
     documents.push((INVENTORY.to_owned(), inventory));
     documents.push((RECEIPT.to_owned(), receipt.to_text()?));
-    settle(folder, &documents, touched)?;
+    settle(folder, &documents, &ran.touched)?;
     if let Some((key, text)) = consolidated {
         folder.put(&key, text.as_bytes())?;
         folder.sync(None)?;
     }
     folder.put(&root.0, root.1.as_bytes())?;
     folder.sync(None)?;
-    note(showing, folder, &records);
+    note(showing, folder, &records, ran);
     Ok(())
 }
 
 /// Puts documents that readers do not look at first, and waits until the disk has all of the store but what shows it.
 fn settle(folder: &Folder, documents: &[(String, String)], touched: &BTreeSet<String>) -> Result<(), EngineError> {
     // Where nobody looks yet, thousands of small files reach the disk together, names and all.
-    let is_together = Folder::SYNCS_ALL_AT_ONCE && !is_visible(folder);
+    let is_together = folder.safety() == Safety::Together && !is_visible(folder)?;
     for (key, text) in documents {
         match is_together {
             true => folder.put_for_later(key, text.as_bytes())?,
             false => folder.put(key, text.as_bytes())?,
-        }
+        };
     }
     folder.sync_all()?;
-    if is_together {
+    if is_together || folder.safety() == Safety::AtOnce {
         return Ok(());
     }
     let of_documents =
@@ -409,16 +456,20 @@ fn settle(folder: &Folder, documents: &[(String, String)], touched: &BTreeSet<St
 }
 
 /// Whether readers find a store in the folder.
-fn is_visible(folder: &Folder) -> bool {
-    [ZarrFormat::V3, ZarrFormat::V2].iter().any(|format| folder.root().join(root_key(*format)).exists())
+fn is_visible(folder: &Folder) -> Result<bool, EngineError> {
+    Ok(folder.exists(root_key(ZarrFormat::V3))? || folder.exists(root_key(ZarrFormat::V2))?)
 }
 
 /// Notes what was read of the files, so that they need not be read again while they stay as they are.
-fn note(showing: &Showing<'_>, folder: &Folder, records: &[SourceRecord]) {
-    // Parts and earlier tries may have read before this process looked, but none before the plan was saved.
-    let planned = folder.path_of(PLAN).ok().and_then(|path| std::fs::metadata(path).ok()?.modified().ok());
-    let Some(planned) = planned else { return };
+fn note(showing: &Showing<'_>, folder: &Folder, records: &[SourceRecord], ran: &Ran) {
     let (began, index) = showing.noting;
+    // Parts and earlier tries may have read before this process looked, but none before the plan was saved. When that
+    // was in a bucket only another clock says.
+    let planned = match folder.path_of(PLAN).ok().flatten() {
+        Some(path) => std::fs::metadata(path).ok().and_then(|about| about.modified().ok()),
+        None => ran.read_all.then_some(began),
+    };
+    let Some(planned) = planned else { return };
     let files = showing.sources.iter().filter(|source| source.store.is_none());
     known::note(files.zip(records), began.min(planned), index);
 }

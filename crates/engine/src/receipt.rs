@@ -3,7 +3,7 @@
 //! Receipt and inventory hold no clock, host, place of the store or number of threads: clean builds of the same
 //! inputs are the same to the byte, wherever they are written.
 
-use std::{collections::BTreeMap, path::Path};
+use std::collections::BTreeMap;
 
 use frazil_store::folder::Folder;
 use serde::{Deserialize, Serialize};
@@ -125,14 +125,6 @@ impl Receipt {
         Ok(digest(text.as_bytes()))
     }
 
-    /// The receipt of the store at `root`; `None` if it has none.
-    ///
-    /// # Errors
-    /// As for [`Self::of`].
-    pub fn at(root: &Path) -> Result<Option<Self>, EngineError> {
-        Self::of(&Folder::new(root.to_owned()))
-    }
-
     /// The receipt of a store; `None` if it has none.
     ///
     /// # Errors
@@ -140,7 +132,7 @@ impl Receipt {
     pub fn of(folder: &Folder) -> Result<Option<Self>, EngineError> {
         let Some(bytes) = folder.get(RECEIPT)? else { return Ok(None) };
         let damaged = |reason: &str| EngineError::NotOurs {
-            path: folder.root().to_owned(),
+            place: folder.location(),
             reason: format!("its receipt is damaged: {reason}"),
         };
         let Sealed { receipt, seal } = serde_json::from_slice(&bytes).map_err(|error| damaged(&error.to_string()))?;

@@ -20,6 +20,7 @@ use frazil_model::{
         write::ZarrFormat,
     },
 };
+use frazil_store::folder::Folder;
 use serde::Deserialize;
 
 use crate::{
@@ -90,14 +91,14 @@ pub fn needs_recipe(receipt: &Receipt) -> bool {
 /// # Errors
 /// [`EngineError::OtherRecipe`] if the store was made by another recipe; otherwise as for building.
 pub fn request_of_recipe(
-    root: &Path,
+    root: &Folder,
     receipt: &Receipt,
     recipes: &[Recipe],
     folder: &Path,
     limits: Limits,
 ) -> Result<(Request, usize), EngineError> {
     let (then, selection) = read_request(&receipt.request);
-    let other = |what: String| EngineError::OtherRecipe { path: root.to_owned(), what };
+    let other = |what: String| EngineError::OtherRecipe { place: root.location(), what };
     let id = then.pointer("/means/id").and_then(serde_json::Value::as_str);
     let id = id.ok_or_else(|| other("it was made by `convert`, without a recipe".into()))?;
     let recipe = recipes.iter().find(|recipe| recipe.id.value == id);
@@ -111,7 +112,7 @@ pub fn request_of_recipe(
     }
     let running = Running {
         folder: folder.to_owned(),
-        target: root.to_owned(),
+        target: root.location(),
         pick: Pick::All,
         selection,
         limits,
@@ -128,19 +129,26 @@ pub fn request_of_recipe(
         .unzip();
     let n_others = n_found - sources.len();
     (request.sources, request.keys) = (sources, keys);
-    request.layout.format = format_of(root);
+    request.layout.format = format_of(root)?;
     Ok((request, n_others))
 }
 
-fn format_of(root: &Path) -> ZarrFormat {
-    if root.join(".zgroup").exists() { ZarrFormat::V2 } else { ZarrFormat::V3 }
+fn format_of(root: &Folder) -> Result<ZarrFormat, EngineError> {
+    Ok(if root.exists(".zgroup")? { ZarrFormat::V2 } else { ZarrFormat::V3 })
 }
 
 /// The request by which the sources are joined again as they were for the store.
 ///
 /// How the store is cut and packed is of no concern here: only values are compared.
-#[must_use]
-pub fn request(root: &Path, receipt: &Receipt, sources: Vec<(Location, String)>, limits: Limits) -> Request {
+///
+/// # Errors
+/// If the store cannot be looked at.
+pub fn request(
+    root: &Folder,
+    receipt: &Receipt,
+    sources: Vec<(Location, String)>,
+    limits: Limits,
+) -> Result<Request, EngineError> {
     let asked = Asked::of(&receipt.request);
     let along = asked.along.or_else(|| receipt.along.clone());
     let names = [(asked.vars, Step::Keep as fn(_) -> _), (asked.drop, Step::Drop)];
@@ -150,7 +158,7 @@ pub fn request(root: &Path, receipt: &Receipt, sources: Vec<(Location, String)>,
         .map(|(names, step)| Spanned::unplaced(step(names.into_iter().map(Spanned::unplaced).collect())))
         .collect();
     steps.extend(asked.select.as_ref().and_then(selection));
-    Request {
+    Ok(Request {
         sources,
         steps,
         keys: Vec::new(),
@@ -165,17 +173,17 @@ pub fn request(root: &Path, receipt: &Receipt, sources: Vec<(Location, String)>,
             ..Policies::default()
         },
         layout: LayoutRequest {
-            format: format_of(root),
+            format: format_of(root)?,
             chunks: None,
             shards: None,
             codec: CodecSpec::default(),
             grows: Growth::Never,
         },
-        target: root.to_owned(),
+        target: root.location(),
         limits,
         recipe: receipt.request.clone(),
         // A verifier believes nothing that was noted before.
         index: IndexUse::Bypass,
         reissued: Reissued::Refused,
-    }
+    })
 }

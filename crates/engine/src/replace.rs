@@ -1,18 +1,19 @@
-//! A new store in the place of an old one, in one step.
+//! A new store in the place of an old one.
 //!
-//! The new one is made beside the old one; then the two change places, and the old one is removed. It promises that
-//! the old store stays as it was until the new one is whole, and that nothing but a Zarr store or frazil's own
-//! unfinished work is ever removed.
+//! On this machine the new one is made beside the old one; then the two change places, and the old one is removed: the
+//! old store stays as it was until the new one is whole. In a bucket nothing can change places, so there the old one is
+//! taken away, what shows it first, and the new one made where it was. It promises that nothing but a Zarr store or
+//! frazil's own unfinished work is ever removed, and that no reader finds half a store.
 
 use std::{
     path::{Path, PathBuf},
     sync::atomic::AtomicBool,
 };
 
-use frazil_model::location::Location;
+use frazil_model::{location::Location, recipe::write::ZarrFormat};
 use frazil_store::{
     StoreError,
-    folder::{Folder, exchange, remove_tree},
+    folder::{Folder, STAGING, exchange, remove_tree},
     lock::{Lock, Sharing},
 };
 
@@ -20,9 +21,10 @@ use crate::{
     error::EngineError,
     prepare::{Prepared, Request},
     progress::Progress,
-    publish::{LOCK, Outcome, create, lock, sweep, tidy, write},
+    publish::{LOCK, Outcome, PLAN, SavedPlan, create, lock, store_of, sweep, tidy, write},
     receipt::Receipt,
     revise,
+    sinks::zarr::root_key,
     standing::{Standing, foreign, is_some_store, n_damaged, standing, stray},
     unchanged,
     verify::Amount,
@@ -39,7 +41,7 @@ pub fn replace(
     stop: &AtomicBool,
 ) -> Result<Outcome, EngineError> {
     let request = &on_the_ground(request)?;
-    let folder = Folder::new(request.target.clone());
+    let folder = Folder::at(&request.target)?;
     let found = standing(&folder)?;
     match &found {
         Standing::Published(receipt)
@@ -58,17 +60,22 @@ pub fn replace(
     }
     check_replaceable(request)?;
     let held = lock(&folder, Sharing::Alone)?;
-    match make_beside(request, prepared, progress, stop) {
+    let Some(root) = folder.path() else {
+        replace_in_bucket(request, prepared, &folder, progress, stop)?;
+        tidy(&folder, held)?;
+        return Ok(Outcome::Written);
+    };
+    match make_beside(root, request, prepared, progress, stop) {
         Ok(beside) => {
-            exchange(beside.root(), folder.root())?;
-            let held = held.moved_to(&beside.path_of(LOCK)?);
+            exchange(&beside, root)?;
+            let held = held.moved_to(&beside.join(LOCK));
             remove_old(&beside, held)?;
             Ok(Outcome::Written)
         }
         Err(error) => {
             // The old store is left as it was found, if that can still be done.
             let _ = held.remove();
-            let _ = std::fs::remove_dir(folder.root().join(".frazil"));
+            let _ = std::fs::remove_dir(root.join(".frazil"));
             Err(error)
         }
     }
@@ -80,18 +87,18 @@ pub fn replace(
 /// [`EngineError::NotAStore`] if anything of it is not of a store.
 pub fn check_replaceable(request: &Request) -> Result<(), EngineError> {
     let request = &on_the_ground(request)?;
-    let folder = Folder::new(request.target.clone());
+    let folder = Folder::at(&request.target)?;
     let found = standing(&folder)?;
     if let Standing::Foreign { what } = &found
         && !is_some_store(what)
     {
         return Err(foreign(&folder, what));
     }
-    check_no_source_inside(request)?;
+    check_no_source_inside(request, &folder)?;
     match stray(&folder, &found)? {
         Some(stray) => {
             let what = format!("`{stray}` in it does not belong to a Zarr store");
-            Err(EngineError::NotAStore { path: request.target.clone(), what })
+            Err(EngineError::NotAStore { place: request.target.clone(), what })
         }
         None => Ok(()),
     }
@@ -100,10 +107,11 @@ pub fn check_replaceable(request: &Request) -> Result<(), EngineError> {
 /// The request with its target's links followed: what changes places must be the store, not a link to it.
 fn on_the_ground(request: &Request) -> Result<Request, EngineError> {
     let mut request = request.clone();
-    match std::fs::canonicalize(&request.target) {
-        Ok(path) => request.target = path,
+    let Location::File(target) = &request.target else { return Ok(request) };
+    match std::fs::canonicalize(target) {
+        Ok(path) => request.target = Location::File(path.to_string_lossy().into_owned()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(StoreError::writing(&request.target, 0, error).into()),
+        Err(error) => return Err(StoreError::writing(Path::new(target), 0, error).into()),
     }
     Ok(request)
 }
@@ -130,28 +138,47 @@ pub(crate) fn is_ours_beside(beside: &Path) -> bool {
 }
 
 /// Replacing a store by one that is made of files in it would remove those files.
-fn check_no_source_inside(request: &Request) -> Result<(), EngineError> {
-    for (location, _) in &request.sources {
-        let Location::File(path) = location else { continue };
-        if std::fs::canonicalize(path).is_ok_and(|path| path.starts_with(&request.target)) {
+fn check_no_source_inside(request: &Request, folder: &Folder) -> Result<(), EngineError> {
+    match request.sources.iter().find(|(location, _)| folder.holds(location)) {
+        Some((location, _)) => {
             let what = format!("the source {location} lies in it");
-            return Err(EngineError::NotAStore { path: request.target.clone(), what });
+            Err(EngineError::NotAStore { place: request.target.clone(), what })
         }
+        None => Ok(()),
     }
-    Ok(())
+}
+
+/// Makes the new store where the old one is; whoever calls holds its lock.
+///
+/// First the plan is put that says so: whoever meets it later, when half of the old store is gone, knows that the rest is
+/// to go, too.
+fn replace_in_bucket(
+    request: &Request,
+    prepared: &Prepared,
+    folder: &Folder,
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Result<(), EngineError> {
+    // What cannot be put into words must be known before anything is taken away.
+    store_of(request, prepared).documents()?;
+    let saved = SavedPlan { replaces: true, ..SavedPlan::of(prepared) };
+    folder.put(PLAN, saved.to_text()?.as_bytes())?;
+    write(request, prepared, folder, progress, stop)
 }
 
 /// Makes the new store; what is left of an earlier try is used if it is of this plan and of these bytes.
 fn make_beside(
+    root: &Path,
     request: &Request,
     prepared: &Prepared,
     progress: &Progress,
     stop: &AtomicBool,
-) -> Result<Folder, EngineError> {
-    let folder = Folder::new(beside(&request.target));
-    if folder.root().symlink_metadata().is_ok() && !is_ours_beside(folder.root()) {
+) -> Result<PathBuf, EngineError> {
+    let root = beside(root);
+    let folder = Folder::new(root.clone());
+    if root.symlink_metadata().is_ok() && !is_ours_beside(&root) {
         let what = "it stands where the new store is made, and is none of frazil's".to_owned();
-        return Err(EngineError::NotAStore { path: folder.root().to_owned(), what });
+        return Err(EngineError::NotAStore { place: folder.location(), what });
     }
     let lock = lock(&folder, Sharing::Alone)?;
     let is_whole = match standing(&folder)? {
@@ -165,7 +192,7 @@ fn make_beside(
         write(request, prepared, &folder, progress, stop)?;
     }
     tidy(&folder, lock)?;
-    Ok(folder)
+    Ok(root)
 }
 
 /// Discards the unfinished work of another plan.
@@ -181,10 +208,14 @@ fn discard_work(folder: &Folder) -> Result<(), EngineError> {
 /// Removes all that is in a folder but its lock. The plan goes last but one, so that the rest is known as ours for as
 /// long as any of it is there.
 fn clear(folder: &Folder) -> Result<(), EngineError> {
-    for path in entries(folder.root())?.iter().filter(|path| !path.ends_with(".frazil")) {
+    let Some(root) = folder.path() else {
+        clear_bucket(folder)?;
+        return Ok(folder.remove_all(&[PLAN])?);
+    };
+    for path in entries(root)?.iter().filter(|path| !path.ends_with(".frazil")) {
         remove_tree(path)?;
     }
-    let ours = entries(&folder.path_of(".frazil")?)?;
+    let ours = entries(&root.join(".frazil"))?;
     let is_plan = |path: &&PathBuf| path.ends_with("plan.json");
     let rest = ours.iter().filter(|path| !path.ends_with("lock"));
     for path in rest.clone().filter(|path| !is_plan(path)).chain(rest.filter(is_plan)) {
@@ -193,11 +224,22 @@ fn clear(folder: &Folder) -> Result<(), EngineError> {
     Ok(())
 }
 
+/// Removes all that lies below a place in a bucket but its lock and its plan; what shows a store goes first.
+pub(crate) fn clear_bucket(folder: &Folder) -> Result<(), EngineError> {
+    folder.remove(STAGING)?;
+    let keys = folder.keys()?;
+    let shows = |key: &&str| [root_key(ZarrFormat::V3), ".zmetadata", root_key(ZarrFormat::V2)].contains(key);
+    let keys = || keys.iter().map(String::as_str);
+    folder.remove_all(&keys().filter(shows).collect::<Vec<_>>())?;
+    let rest = keys().filter(|key| !shows(key) && ![PLAN, LOCK].contains(key));
+    Ok(folder.remove_all(&rest.collect::<Vec<_>>())?)
+}
+
 /// Removes the old store. Its lock goes last, so that nobody makes another one in its place meanwhile.
-fn remove_old(old: &Folder, lock: Lock) -> Result<(), EngineError> {
-    clear(old)?;
+fn remove_old(old: &Path, lock: Lock) -> Result<(), EngineError> {
+    clear(&Folder::new(old.to_owned()))?;
     lock.remove()?;
-    for path in [old.path_of(".frazil")?, old.root().to_owned()] {
+    for path in [old.join(".frazil"), old.to_owned()] {
         match std::fs::remove_dir(&path) {
             // Somebody has begun the next replacement.
             Err(error) if matches!(error.kind(), std::io::ErrorKind::DirectoryNotEmpty) => return Ok(()),

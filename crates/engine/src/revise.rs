@@ -9,8 +9,8 @@ use frazil_store::folder::Folder;
 
 use crate::{
     error::EngineError,
-    extend::saved,
     journal::Stored,
+    publish::SavedPlan,
     receipt::{INVENTORY, Inventory, Receipt},
     sinks::zarr::root_key,
 };
@@ -20,7 +20,7 @@ use crate::{
 /// # Errors
 /// If the store cannot be read.
 pub fn unfinished(folder: &Folder, receipt: &Receipt) -> Result<Option<Vec<String>>, EngineError> {
-    let Some(saved) = saved(folder)?.filter(|saved| !saved.revises.is_empty()) else { return Ok(None) };
+    let Some(saved) = SavedPlan::in_folder(folder)?.filter(|saved| !saved.revises.is_empty()) else { return Ok(None) };
     if saved.plan != receipt.plan {
         return Ok(Some(saved.revises));
     }

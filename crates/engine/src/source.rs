@@ -3,7 +3,7 @@
 //! It promises that elements are those of the file or an error that names file, variable and chunk. Each worker
 //! thread has a `ChunkReader` of its own; nothing here is locked.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use frazil_formats::{
     Decoded, FormatError,
@@ -18,7 +18,10 @@ use frazil_model::{
     range::ByteRange,
     region::{Region, coordinates_of, count},
 };
-use frazil_store::read::{Fingerprint, Reader};
+use frazil_store::{
+    folder::Folder,
+    read::{Fingerprint, Reader},
+};
 
 use crate::{
     boxes::{Boxes, FileBoxes},
@@ -45,8 +48,8 @@ pub struct Source {
     pub values: HashMap<usize, Arc<Values>>,
     /// Variables that the steps of a recipe made of it, numbered behind its own.
     pub derived: Vec<Derived>,
-    /// The folder of a Zarr store, if this is one that is read for its own extension.
-    pub store: Option<PathBuf>,
+    /// The place of a Zarr store, if this is one that is read for its own extension.
+    pub store: Option<Folder>,
     /// Files that this one names as places of its values.
     pub others: Arc<Vec<OtherFile>>,
 }

@@ -2,10 +2,13 @@
 //!
 //! It promises that what cannot be looked at is an error and never taken for absent: it would be written over.
 
-use std::{io::ErrorKind, path::Path};
+use std::{collections::BTreeSet, io::ErrorKind, path::Path};
 
-use frazil_model::{location::Location, recipe::write::ZarrFormat};
-use frazil_store::{StoreError, folder::Folder};
+use frazil_model::recipe::write::ZarrFormat;
+use frazil_store::{
+    StoreError,
+    folder::{Entry, Folder, Kind},
+};
 use serde_json::Value;
 
 use crate::{
@@ -49,16 +52,10 @@ pub(crate) const HEADLESS_STORE: &str = "it is a Zarr store that lost the docume
 /// # Errors
 /// If it cannot be read.
 pub fn standing(folder: &Folder) -> Result<Standing, EngineError> {
-    let unreadable = |error| {
-        let place = Location::File(folder.root().display().to_string());
-        EngineError::Store(StoreError::reading(&place, error))
-    };
     for format in [ZarrFormat::V3, ZarrFormat::V2] {
         // What cannot be looked at must not be taken for absent: it would be written over.
-        match std::fs::symlink_metadata(folder.root().join(root_key(format))) {
-            Ok(_) => return of_visible(folder),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-            Err(error) => return Err(unreadable(error)),
+        if folder.exists(root_key(format))? {
+            return of_visible(folder);
         }
     }
     if let Some(bytes) = folder.get(PLAN)? {
@@ -68,23 +65,32 @@ pub fn standing(folder: &Folder) -> Result<Standing, EngineError> {
     if let Ok(Some(_)) = Receipt::of(folder) {
         return Ok(Standing::Foreign { what: HEADLESS_STORE });
     }
-    let entries = match std::fs::read_dir(folder.root()) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == ErrorKind::NotFound && folder.root().is_symlink() => {
-            return Ok(Standing::Foreign { what: "it is a link to something that is not there" });
-        }
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Standing::Nothing),
-        Err(error) if error.kind() == ErrorKind::NotADirectory => {
-            return Ok(Standing::Foreign { what: "it is a file" });
-        }
-        Err(error) => return Err(unreadable(error)),
-    };
-    for entry in entries {
-        if entry.map_err(unreadable)?.file_name() != ".frazil" {
-            return Ok(Standing::Foreign { what: "it is a folder with other files in it" });
-        }
+    match folder.path() {
+        Some(path) => of_path(path, folder),
+        None if folder.is_object()? => Ok(Standing::Foreign { what: "it is an object" }),
+        None => of_names(&folder.names("")?),
     }
-    Ok(Standing::Nothing)
+}
+
+/// What a folder of this machine without a store is.
+fn of_path(path: &Path, folder: &Folder) -> Result<Standing, EngineError> {
+    match std::fs::metadata(path) {
+        Ok(about) if about.is_dir() => of_names(&folder.names("")?),
+        Ok(_) => Ok(Standing::Foreign { what: "it is a file" }),
+        Err(error) if error.kind() == ErrorKind::NotFound && path.is_symlink() => {
+            Ok(Standing::Foreign { what: "it is a link to something that is not there" })
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Standing::Nothing),
+        Err(error) if error.kind() == ErrorKind::NotADirectory => Ok(Standing::Foreign { what: "it is a file" }),
+        Err(error) => Err(StoreError::reading(&folder.location(), error).into()),
+    }
+}
+
+fn of_names(names: &[Entry]) -> Result<Standing, EngineError> {
+    Ok(match names.iter().all(|entry| entry.name == ".frazil") {
+        true => Standing::Nothing,
+        false => Standing::Foreign { what: "it is a folder with other files in it" },
+    })
 }
 
 fn of_visible(folder: &Folder) -> Result<Standing, EngineError> {
@@ -97,7 +103,7 @@ fn of_visible(folder: &Folder) -> Result<Standing, EngineError> {
 }
 
 pub(crate) fn exists(folder: &Folder, what: &str) -> EngineError {
-    EngineError::Exists { path: folder.root().to_owned(), what: what.to_owned() }
+    EngineError::Exists { place: folder.location(), what: what.to_owned() }
 }
 
 /// The error for what frazil did not put there.
@@ -105,7 +111,7 @@ pub(crate) fn foreign(folder: &Folder, what: &str) -> EngineError {
     if is_some_store(what) {
         return exists(folder, what);
     }
-    EngineError::NotAStore { path: folder.root().to_owned(), what: what.to_owned() }
+    EngineError::NotAStore { place: folder.location(), what: what.to_owned() }
 }
 
 /// Whether what was found is a Zarr store, in whatever state.
@@ -120,7 +126,7 @@ pub(crate) fn is_some_store(what: &str) -> bool {
 /// If the store cannot be read.
 pub(crate) fn n_damaged(folder: &Folder, amount: Amount) -> Result<u64, EngineError> {
     let stop = std::sync::atomic::AtomicBool::new(false);
-    Ok(verify::verify(folder.root(), amount, 1, &stop)?.n_problems)
+    Ok(verify::verify(folder, amount, 1, &stop)?.n_problems)
 }
 
 /// A file in a store that does not belong to it: what somebody else put there must not be removed with it.
@@ -135,14 +141,14 @@ pub(crate) fn stray(folder: &Folder, standing: &Standing) -> Result<Option<Strin
     };
     if is_ours {
         let stop = std::sync::atomic::AtomicBool::new(false);
-        let found = verify::verify(folder.root(), Amount::LOOK, 1, &stop)?;
+        let found = verify::verify(folder, Amount::LOOK, 1, &stop)?;
         return Ok(found.problems.into_iter().find(|finding| finding.problem == STRAY).and_then(|finding| finding.key));
     }
-    stray_of_node(folder, "")
+    stray_of_node(folder, &Levels::of(folder)?, "")
 }
 
 /// A file below the node at `path` of somebody's Zarr store that no Zarr store has.
-fn stray_of_node(folder: &Folder, path: &str) -> Result<Option<String>, EngineError> {
+fn stray_of_node(folder: &Folder, levels: &Levels<'_>, path: &str) -> Result<Option<String>, EngineError> {
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
     let document = |name: &str| -> Result<Option<Value>, EngineError> {
         Ok(folder.get(&below(name))?.map(|bytes| serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
@@ -160,15 +166,16 @@ fn stray_of_node(folder: &Folder, path: &str) -> Result<Option<String>, EngineEr
             }
         }
     };
-    for (name, is_folder) in names(&folder.root().join(path))? {
+    for Entry { name, kind } in levels.names(path)? {
+        let is_folder = kind == Kind::Folder;
         let is_document = ["zarr.json", ".zarray", ".zgroup", ".zattrs", ".zmetadata"].contains(&name.as_str());
         let is_work = path.is_empty() && name == ".frazil";
         let stray = match (is_array, is_folder) {
             _ if is_document || is_work => None,
             (true, _) if !is_chunk(&name) => Some(below(&name)),
-            (true, true) => stray_of_chunks(folder, &below(&name))?,
+            (true, true) => stray_of_chunks(levels, &below(&name))?,
             (true, false) => None,
-            (false, true) => stray_of_node(folder, &below(&name))?,
+            (false, true) => stray_of_node(folder, levels, &below(&name))?,
             (false, false) => Some(below(&name)),
         };
         if stray.is_some() {
@@ -178,13 +185,13 @@ fn stray_of_node(folder: &Folder, path: &str) -> Result<Option<String>, EngineEr
     Ok(None)
 }
 
-fn stray_of_chunks(folder: &Folder, path: &str) -> Result<Option<String>, EngineError> {
-    for (name, is_folder) in names(&folder.root().join(path))? {
+fn stray_of_chunks(levels: &Levels<'_>, path: &str) -> Result<Option<String>, EngineError> {
+    for Entry { name, kind } in levels.names(path)? {
         let below = format!("{path}/{name}");
         let stray = if !is_chunk(&name) {
             Some(below)
-        } else if is_folder {
-            stray_of_chunks(folder, &below)?
+        } else if kind == Kind::Folder {
+            stray_of_chunks(levels, &below)?
         } else {
             None
         };
@@ -201,16 +208,32 @@ fn is_chunk(name: &str) -> bool {
     name == "c" || name.strip_prefix("c.").unwrap_or(name).split('.').all(is_number)
 }
 
-fn names(path: &Path) -> Result<Vec<(String, bool)>, EngineError> {
-    let unreadable = |error| StoreError::reading(&Location::File(path.display().to_string()), error);
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        let kind = entry.file_type().map_err(unreadable)?;
-        found.push((entry.file_name().to_string_lossy().into_owned(), kind.is_dir()));
+/// What lies in the folders of a store: looked at one by one, or cut out of one listing of all.
+enum Levels<'a> {
+    Folder(&'a Folder),
+    Keys(BTreeSet<String>),
+}
+
+impl<'a> Levels<'a> {
+    fn of(folder: &'a Folder) -> Result<Self, EngineError> {
+        if folder.path().is_some() {
+            return Ok(Self::Folder(folder));
+        }
+        Ok(Self::Keys(folder.keys()?.into_iter().collect()))
     }
-    found.sort();
-    Ok(found)
+
+    fn names(&self, path: &str) -> Result<Vec<Entry>, EngineError> {
+        let keys = match self {
+            Self::Folder(folder) => return Ok(folder.names(path)?),
+            Self::Keys(keys) => keys,
+        };
+        let start = if path.is_empty() { String::new() } else { format!("{path}/") };
+        let names = keys.range(start.clone()..).map_while(|key| key.strip_prefix(&start)).map(|rest| {
+            let (name, kind) = rest.split_once('/').map_or((rest, Kind::File), |(name, _)| (name, Kind::Folder));
+            Entry { name: name.to_owned(), kind }
+        });
+        Ok(names.collect::<BTreeSet<_>>().into_iter().collect())
+    }
 }
 
 #[cfg(test)]

@@ -1,14 +1,9 @@
-//! Reading a Zarr store that lies in a folder: what it holds, and its values box by box.
+//! Reading a Zarr store, wherever it lies: what it holds, and its values box by box.
 //!
 //! An object that is not there holds the fill value, as Zarr has it; whether it should be there, the receipt knows.
 //! It promises that no document leads outside the folder.
 
-use std::{
-    fs::File,
-    io::Read,
-    os::unix::fs::FileExt,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
 use frazil_formats::{
     FormatError,
@@ -17,11 +12,13 @@ use frazil_formats::{
 };
 use frazil_model::{
     dataset::{Dataset, Variable},
-    location::Location,
     region::{Region, cells_touching, coordinates_of, count, number_of},
     zarr::{ArrayLayout, IndexChecksum, IndexPlace, Shards},
 };
-use frazil_store::{StoreError, read::open_regular};
+use frazil_store::{
+    StoreError,
+    folder::{Folder, Kind, Listing, Opened},
+};
 
 use crate::{
     boxes::{Boxes, ChunkCopy, put_fill},
@@ -48,7 +45,7 @@ const UNWRITTEN: u64 = u64::MAX;
 
 /// A Zarr store.
 pub struct StoreBoxes {
-    root: PathBuf,
+    root: Folder,
     name: String,
     zarr: ZarrDataset,
     /// Whether one document describes all of it.
@@ -69,9 +66,9 @@ pub enum Consolidated {
 
 /// The shard that was read last.
 struct OpenShard {
-    path: PathBuf,
+    key: String,
     /// `None`: it is not there.
-    found: Option<(File, Vec<(u64, u64)>)>,
+    found: Option<(Opened, Vec<(u64, u64)>)>,
 }
 
 /// Objects of an array and their bytes.
@@ -84,27 +81,27 @@ pub struct Objects {
 }
 
 impl StoreBoxes {
-    /// Opens the store in the folder `root`, called `name` in messages. A chunk of more than `chunk_limit_bytes` is
-    /// refused.
+    /// Opens the store at `root`, called `name` in messages. A chunk of more than `chunk_limit_bytes` is refused.
     ///
     /// # Errors
     /// If its metadata cannot be read.
-    pub fn open(root: &Path, name: &str, chunk_limit_bytes: u64) -> Result<Self, EngineError> {
+    pub fn open(root: &Folder, name: &str, chunk_limit_bytes: u64) -> Result<Self, EngineError> {
         let failed = |source| EngineError::Format { file: name.to_owned(), source };
-        let (root, zarr, consolidated) = if root.join("zarr.json").is_file() {
-            let text = document(&root.join("zarr.json"))?;
+        let (root, zarr, consolidated) = if let Some(text) = document(root, "zarr.json")? {
             match zarr::read_v3_root(&text) {
-                Ok(zarr) => (root.to_owned(), zarr, Consolidated::Yes),
+                Ok(zarr) => (root.clone(), zarr, Consolidated::Yes),
                 Err(_) => {
                     let (root, documents) = documents_v3(root, text)?;
                     (root, zarr::read_v3_documents(&documents).map_err(failed)?, Consolidated::No)
                 }
             }
-        } else if root.join(".zmetadata").is_file() {
-            let text = document(&root.join(".zmetadata"))?;
-            (root.to_owned(), zarr::read_v2_consolidated(&text).map_err(failed)?, Consolidated::Yes)
+        } else if let Some(text) = document(root, ".zmetadata")? {
+            (root.clone(), zarr::read_v2_consolidated(&text).map_err(failed)?, Consolidated::Yes)
         } else {
             let (root, documents) = documents_v2(root)?;
+            if documents.is_empty() && root.path().is_none() {
+                return Err(StoreError::NotFound { location: root.location() }.into());
+            }
             (root, zarr::read_v2_documents(&documents).map_err(failed)?, Consolidated::No)
         };
         Ok(Self {
@@ -129,14 +126,25 @@ impl StoreBoxes {
     #[must_use]
     pub fn objects(&self, variable: usize) -> Objects {
         let mut found = Objects::default();
-        if let Some(layout) = self.zarr.layouts.get(variable) {
-            weigh(&self.folder(layout), 0, &mut found);
+        let Some(layout) = self.zarr.layouts.get(variable) else { return found };
+        let folder = layout.path.trim_start_matches('/');
+        let listed = self.root.each_below(folder, &mut |key, n_bytes| {
+            if !is_document(key.rsplit('/').next().unwrap_or(key)) && found.n_objects < MAX_OBJECTS {
+                found.n_objects += 1;
+                found.size_bytes = found.size_bytes.saturating_add(n_bytes);
+            }
+        });
+        if let (Ok(Listing::NotHere), Some(path)) = (listed, self.root.path()) {
+            weigh(&path.join(folder), 0, &mut found);
         }
         found
     }
 
-    fn folder(&self, layout: &ArrayLayout) -> PathBuf {
-        self.root.join(layout.path.trim_start_matches('/'))
+    fn key(&self, layout: &ArrayLayout, chunk: &str) -> String {
+        match layout.path.trim_start_matches('/') {
+            "" => chunk.to_owned(),
+            folder => format!("{folder}/{chunk}"),
+        }
     }
 
     fn unreadable(&self, variable: usize, reason: impl Into<String>) -> EngineError {
@@ -151,33 +159,34 @@ impl StoreBoxes {
     /// Puts the stored bytes of the chunk at `at` into `self.stored`. `false`: it was never written.
     fn fetch(&mut self, number: usize, layout: &ArrayLayout, at: &[u64]) -> Result<bool, EngineError> {
         let Some(shards) = &layout.shards else {
-            let path = self.folder(layout).join(layout.chunk_key(at));
-            let Some((mut file, n_bytes)) = open(&path)? else { return Ok(false) };
-            self.check_stored(number, n_bytes)?;
-            self.stored.clear();
-            let reading = |error| StoreError::reading(&place(&path), error);
-            file.by_ref().take(n_bytes).read_to_end(&mut self.stored).map_err(reading)?;
+            let key = self.key(layout, &layout.chunk_key(at));
+            if self.root.path().is_none() {
+                let Some(bytes) = self.root.get(&key)? else { return Ok(false) };
+                self.stored = bytes;
+                return self.check_stored(number, self.stored.len() as u64).map(|()| true);
+            }
+            let Some(opened) = open(&self.root, &key)? else { return Ok(false) };
+            self.check_stored(number, opened.length())?;
+            opened.read(0, opened.length(), &mut self.stored)?;
             return Ok(true);
         };
         let per_shard: Vec<u64> =
             shards.shape.iter().zip(&layout.chunk_shape).map(|(shard, chunk)| shard / (*chunk).max(1)).collect();
         let shard_at: Vec<u64> = at.iter().zip(&per_shard).map(|(at, n)| at / (*n).max(1)).collect();
         let inside: Vec<u64> = at.iter().zip(&per_shard).map(|(at, n)| at % (*n).max(1)).collect();
-        let path = self.folder(layout).join(layout.chunk_key(&shard_at));
-        self.open_shard(number, &path, shards, count(&per_shard))?;
+        let key = self.key(layout, &layout.chunk_key(&shard_at));
+        self.open_shard(number, &key, shards, count(&per_shard))?;
         let entry = usize::try_from(number_of(&inside, &per_shard)).unwrap_or(usize::MAX);
         let Some((file, index)) = self.shard.as_ref().and_then(|shard| shard.found.as_ref()) else { return Ok(false) };
         let Some((offset, n_bytes)) = index.get(entry).copied() else { return Ok(false) };
         if (offset, n_bytes) == (UNWRITTEN, UNWRITTEN) {
             return Ok(false);
         }
-        let size_bytes = file.metadata().map_err(|error| StoreError::reading(&place(&path), error))?.len();
-        if offset.checked_add(n_bytes).is_none_or(|end| end > size_bytes) {
-            return Err(self.unreadable(number, format!("a shard points past its end: {}", path.display())));
+        if offset.checked_add(n_bytes).is_none_or(|end| end > file.length()) {
+            return Err(self.unreadable(number, format!("a shard points past its end: {key}")));
         }
         self.check_stored(number, n_bytes)?;
-        self.stored.resize(usize::try_from(n_bytes).unwrap_or(0), 0);
-        file.read_exact_at(&mut self.stored, offset).map_err(|error| StoreError::reading(&place(&path), error))?;
+        file.read(offset, n_bytes, &mut self.stored)?;
         Ok(true)
     }
 
@@ -189,33 +198,32 @@ impl StoreBoxes {
         Ok(())
     }
 
-    /// Reads the index of the shard at `path`, unless it is the one that is open.
-    fn open_shard(&mut self, number: usize, path: &Path, shards: &Shards, n_chunks: u64) -> Result<(), EngineError> {
-        if self.shard.as_ref().is_some_and(|shard| shard.path == path) {
+    /// Reads the index of the shard `key`, unless it is the one that is open.
+    fn open_shard(&mut self, number: usize, key: &str, shards: &Shards, n_chunks: u64) -> Result<(), EngineError> {
+        if self.shard.as_ref().is_some_and(|shard| shard.key == key) {
             return Ok(());
         }
-        let reading = |error| StoreError::reading(&place(path), error);
-        let found = match open(path)? {
+        let found = match open(&self.root, key)? {
             None => None,
-            Some((file, size_bytes)) => {
+            Some(file) => {
                 let checksum_bytes = if shards.index_checksum == IndexChecksum::Crc32c { 4 } else { 0 };
                 let index_bytes = n_chunks.saturating_mul(INDEX_ENTRY_BYTES).saturating_add(checksum_bytes);
-                if index_bytes > size_bytes {
-                    return Err(self.unreadable(number, format!("a shard is cut short: {}", path.display())));
+                if index_bytes > file.length() {
+                    return Err(self.unreadable(number, format!("a shard is cut short: {key}")));
                 }
-                let at = if shards.index_place == IndexPlace::Start { 0 } else { size_bytes - index_bytes };
-                let mut bytes = vec![0; usize::try_from(index_bytes).unwrap_or(0)];
-                file.read_exact_at(&mut bytes, at).map_err(reading)?;
+                let at = if shards.index_place == IndexPlace::Start { 0 } else { file.length() - index_bytes };
+                let mut bytes = Vec::new();
+                file.read(at, index_bytes, &mut bytes)?;
                 let table = bytes.len() - usize::try_from(checksum_bytes).unwrap_or(0);
                 if checksum_bytes > 0 && bytes[table..] != crc32c::crc32c(&bytes[..table]).to_le_bytes() {
-                    return Err(self.unreadable(number, format!("the index of a shard is damaged: {}", path.display())));
+                    return Err(self.unreadable(number, format!("the index of a shard is damaged: {key}")));
                 }
                 let number = |cell: &[u8]| cell.try_into().map(u64::from_le_bytes).unwrap_or(UNWRITTEN);
                 let entries = bytes[..table].chunks_exact(16).map(|cell| (number(&cell[..8]), number(&cell[8..])));
                 Some((file, entries.collect()))
             }
         };
-        self.shard = Some(OpenShard { path: path.to_owned(), found });
+        self.shard = Some(OpenShard { key: key.to_owned(), found });
         Ok(())
     }
 }
@@ -326,69 +334,73 @@ fn listed_texts(bytes: &[u8], n_expected: u64) -> Result<Vec<String>, FormatErro
     Ok(texts)
 }
 
-fn place(path: &Path) -> Location {
-    Location::File(path.to_string_lossy().into_owned())
-}
-
-/// An object and its size; `None` if it is not there.
-fn open(path: &Path) -> Result<Option<(File, u64)>, StoreError> {
-    use std::io::ErrorKind::{IsADirectory, NotFound};
-    match open_regular(path) {
-        Ok((file, about)) => Ok(Some((file, about.len()))),
-        Err(error) if matches!(error.kind(), NotFound | IsADirectory) => Ok(None),
-        Err(error) => Err(StoreError::reading(&place(path), error)),
+/// An object; `None` if it is not there.
+fn open(root: &Folder, key: &str) -> Result<Option<Opened>, StoreError> {
+    match root.open(key) {
+        Err(StoreError::IsFolder { .. }) => Ok(None),
+        opened => opened,
     }
 }
 
-fn document(path: &Path) -> Result<String, EngineError> {
-    let reading = |error| StoreError::reading(&place(path), error);
-    let (file, _) = open_regular(path).map_err(reading)?;
-    let mut text = String::new();
-    file.take(MAX_DOCUMENT_BYTES).read_to_string(&mut text).map_err(reading)?;
-    Ok(text)
+/// A document; `None` if it is not there.
+fn document(root: &Folder, key: &str) -> Result<Option<String>, EngineError> {
+    let bytes = if root.path().is_none() {
+        let Some(bytes) = root.get(key)? else { return Ok(None) };
+        bytes
+    } else {
+        let Some(opened) = open(root, key)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        opened.read(0, opened.length().min(MAX_DOCUMENT_BYTES), &mut bytes)?;
+        bytes
+    };
+    String::from_utf8(bytes)
+        .map(Some)
+        .map_err(|_| EngineError::Damaged { key: key.into(), reason: "it is no text".into() })
 }
 
 /// Names below a folder that are folders, sorted.
-fn folders(path: &Path) -> Result<Vec<String>, EngineError> {
-    let reading = |error| StoreError::reading(&place(path), error);
-    let mut names = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(reading)? {
-        let entry = entry.map_err(reading)?;
-        if let (Ok(name), true) = (entry.file_name().into_string(), entry.path().is_dir())
-            && !name.starts_with('.')
-        {
-            names.push(name);
-        }
-    }
-    names.sort();
-    Ok(names)
+fn folders(root: &Folder, key: &str) -> Result<Vec<String>, EngineError> {
+    let is_folder = |name: &str, kind| match kind {
+        Kind::Folder => true,
+        Kind::File => false,
+        Kind::Link => root.path().is_some_and(|path| path.join(key).join(name).is_dir()),
+    };
+    let names = root.names(key)?.into_iter();
+    let names = names.filter(|entry| is_folder(&entry.name, entry.kind) && !entry.name.starts_with('.'));
+    Ok(names.map(|entry| entry.name).collect())
 }
 
 /// Documents with their keys, and the folder that keys begin at.
-type Documents = (PathBuf, Vec<(String, String)>);
+type Documents = (Folder, Vec<(String, String)>);
+
+/// The key of `name` in the folder of `key`.
+fn below(key: &str, name: &str) -> String {
+    if key.is_empty() { name.to_owned() } else { format!("{key}/{name}") }
+}
 
 /// All documents of a v3 store, node by node. An array by itself is a store of one.
-fn documents_v3(root: &Path, text: String) -> Result<Documents, EngineError> {
+fn documents_v3(root: &Folder, text: String) -> Result<Documents, EngineError> {
     if let Some(found) = alone(root, &[("zarr.json", "")], &text)? {
         return Ok(found);
     }
     let mut all = vec![("/".to_owned(), text)];
-    let mut waiting = vec![(root.to_owned(), String::new(), 0)];
-    while let Some((folder, path, depth)) = waiting.pop() {
-        for name in folders(&folder)? {
-            let child = folder.join(&name);
-            let key = format!("{path}/{name}");
-            if all.len() < MAX_DOCUMENTS && child.join("zarr.json").is_file() {
-                let text = document(&child.join("zarr.json"))?;
+    let mut waiting = vec![(String::new(), 0)];
+    while let Some((folder, depth)) = waiting.pop() {
+        for name in folders(root, &folder)? {
+            let child = below(&folder, &name);
+            if all.len() >= MAX_DOCUMENTS {
+                continue;
+            }
+            if let Some(text) = document(root, &below(&child, "zarr.json"))? {
                 // Nothing lies below an array but its chunks.
                 if depth < MAX_DEPTH && !is_array(&text) {
-                    waiting.push((child, key.clone(), depth + 1));
+                    waiting.push((child.clone(), depth + 1));
                 }
-                all.push((key, text));
+                all.push((format!("/{child}"), text));
             }
         }
     }
-    Ok((root.to_owned(), all))
+    Ok((root.clone(), all))
 }
 
 fn is_array(text: &str) -> bool {
@@ -396,47 +408,50 @@ fn is_array(text: &str) -> bool {
 }
 
 /// The documents of an array that is no part of a store: it gets the name of its folder.
-fn alone(root: &Path, files: &[(&str, &str)], text: &str) -> Result<Option<Documents>, EngineError> {
+fn alone(root: &Folder, files: &[(&str, &str)], text: &str) -> Result<Option<Documents>, EngineError> {
     let is_v3 = files.first().is_some_and(|(file, _)| *file == "zarr.json");
     if is_v3 && !is_array(text) {
         return Ok(None);
     }
-    let full = std::path::absolute(root).map_err(|error| StoreError::reading(&place(root), error))?;
-    let (Some(parent), Some(name)) = (full.parent(), full.file_name().and_then(|name| name.to_str())) else {
-        return Ok(None);
-    };
+    let Some((parent, name)) = root.parent() else { return Ok(None) };
     let mut all = Vec::new();
     for (file, suffix) in files {
-        if root.join(file).is_file() {
-            all.push((format!("{name}{suffix}"), document(&root.join(file))?));
+        if let Some(text) = document(root, file)? {
+            all.push((format!("{name}{suffix}"), text));
         }
     }
-    Ok(Some((parent.to_owned(), all)))
+    Ok(Some((parent, all)))
 }
 
 /// All documents of a v2 store.
-fn documents_v2(root: &Path) -> Result<Documents, EngineError> {
-    if root.join(".zarray").is_file() {
+fn documents_v2(root: &Folder) -> Result<Documents, EngineError> {
+    if document(root, ".zarray")?.is_some() {
         let files = [(".zarray", "/.zarray"), (".zattrs", "/.zattrs")];
         if let Some(found) = alone(root, &files, "")? {
             return Ok(found);
         }
     }
     let mut all = Vec::new();
-    let mut waiting = vec![(root.to_owned(), String::new(), 0)];
-    while let Some((folder, path, depth)) = waiting.pop() {
+    let mut waiting = vec![(String::new(), 0)];
+    while let Some((folder, depth)) = waiting.pop() {
+        let mut has_array = false;
         for file in [".zgroup", ".zarray", ".zattrs"] {
-            if folder.join(file).is_file() && all.len() < MAX_DOCUMENTS {
-                all.push((format!("{path}{file}"), document(&folder.join(file))?));
+            let key = below(&folder, file);
+            if let Some(text) = document(root, &key)?.filter(|_| all.len() < MAX_DOCUMENTS) {
+                has_array |= file == ".zarray";
+                all.push((key, text));
             }
         }
-        if depth < MAX_DEPTH && !folder.join(".zarray").is_file() {
-            for name in folders(&folder)? {
-                waiting.push((folder.join(&name), format!("{path}{name}/"), depth + 1));
-            }
+        if depth < MAX_DEPTH && !has_array {
+            waiting.extend(folders(root, &folder)?.iter().map(|name| (below(&folder, name), depth + 1)));
         }
     }
-    Ok((root.to_owned(), all))
+    Ok((root.clone(), all))
+}
+
+/// Whether a name is of a document and not of a chunk.
+fn is_document(name: &str) -> bool {
+    name == "zarr.json" || name.starts_with('.')
 }
 
 /// Counts the objects below a folder, without documents.
@@ -447,11 +462,9 @@ fn weigh(folder: &Path, depth: usize, found: &mut Objects) {
             return;
         }
         let Ok(about) = entry.metadata() else { continue };
-        let name = entry.file_name();
-        let is_document = name == "zarr.json" || name.to_string_lossy().starts_with('.');
         if about.is_dir() {
             weigh(&entry.path(), depth + 1, found);
-        } else if !is_document {
+        } else if !is_document(&entry.file_name().to_string_lossy()) {
             found.n_objects += 1;
             found.size_bytes = found.size_bytes.saturating_add(about.len());
         }

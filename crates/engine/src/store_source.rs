@@ -1,17 +1,16 @@
 //! A finished Zarr store as a source: what it holds is read back for its own extension.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 use frazil_formats::Decoded;
 use frazil_model::{
     combine::view::Values,
     dtype::DataType,
-    location::Location,
     manifest::ChunkManifest,
     region::{Region, coordinates_of, count},
     zarr::ArrayLayout,
 };
-use frazil_store::read::Fingerprint;
+use frazil_store::{folder::Folder, read::Fingerprint};
 
 use crate::{
     boxes::Boxes,
@@ -25,12 +24,12 @@ use crate::{
 /// A chunk of an existing store may have this many decoded bytes.
 const MOST_CHUNK_BYTES: u64 = 2 << 30;
 
-/// The store in `root` as a source, with the layouts of its arrays.
+/// The store at `root` as a source, with the layouts of its arrays.
 ///
 /// # Errors
 /// If its metadata or its coordinates cannot be read.
-pub fn open(root: &Path) -> Result<(Source, Vec<ArrayLayout>), EngineError> {
-    let name = root.display().to_string();
+pub fn open(root: &Folder) -> Result<(Source, Vec<ArrayLayout>), EngineError> {
+    let name = root.to_string();
     let mut boxes = StoreBoxes::open(root, &name, MOST_CHUNK_BYTES)?;
     let dataset = boxes.dataset().clone();
     let mut values = HashMap::new();
@@ -51,13 +50,13 @@ pub fn open(root: &Path) -> Result<(Source, Vec<ArrayLayout>), EngineError> {
     let decoded = Arc::new(Decoded { dataset, manifest: ChunkManifest::default() });
     let fingerprint = Fingerprint { size_bytes: 0, state: String::new() };
     let source = Source {
-        location: Location::File(name.clone()),
+        location: root.location(),
         name,
         fingerprint,
         decoded,
         values,
         derived: Vec::new(),
-        store: Some(root.to_owned()),
+        store: Some(root.clone()),
         others: Arc::default(),
     };
     Ok((source, layouts))

@@ -7,9 +7,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs::File,
-    io::{ErrorKind, Read},
-    path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
@@ -17,8 +14,11 @@ use std::{
 };
 
 use frazil_formats::zarr;
-use frazil_model::{location::Location, region::Region, zarr::ArrayLayout};
-use frazil_store::{StoreError, folder::Folder, read::open_regular};
+use frazil_model::{region::Region, zarr::ArrayLayout};
+use frazil_store::{
+    StoreError,
+    folder::{Folder, Opened, Seen},
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -30,7 +30,10 @@ use crate::{
 };
 
 /// Bytes of an object that are held at a time.
-const BLOCK_BYTES: usize = 1 << 20;
+const BLOCK_BYTES: u64 = 2 << 20;
+
+/// Threads more than were asked for, where objects come from a server.
+const MORE_THREADS: usize = 14;
 
 /// Problems that are listed; more are only counted.
 const MOST_PROBLEMS: usize = 10_000;
@@ -134,30 +137,34 @@ impl Verified {
     }
 }
 
-/// Verifies the store in the folder `root`.
+/// Verifies the store in `folder`.
 ///
 /// # Errors
 /// [`EngineError::NotOurs`] if nothing there says what should be there; [`EngineError::Interrupted`] once `stop` is
 /// set.
-pub fn verify(root: &Path, amount: Amount, n_threads: usize, stop: &AtomicBool) -> Result<Verified, EngineError> {
-    let folder = Folder::new(root.to_owned());
-    if let Err(error) = std::fs::metadata(root) {
-        return Err(StoreError::reading(&Location::File(root.display().to_string()), error).into());
+pub fn verify(folder: &Folder, amount: Amount, n_threads: usize, stop: &AtomicBool) -> Result<Verified, EngineError> {
+    if let Some(Err(error)) = folder.path().map(std::fs::metadata) {
+        return Err(StoreError::reading(&folder.location(), error).into());
+    }
+    let listing = folder.listing()?;
+    if listing.as_ref().is_some_and(BTreeMap::is_empty) {
+        return Err(StoreError::NotFound { location: folder.location() }.into());
     }
     let mut found = Verified::default();
-    let inventory = trusted_inventory(&folder, &mut found)?;
-    let expected = Expected { began: journal::done(&folder)?, layouts: layouts(&folder), inventory };
+    let inventory = trusted_inventory(folder, &mut found)?;
+    let expected = Expected { began: journal::done(folder)?, layouts: layouts(folder), inventory };
     found.is_unfinished = folder.get(PLAN)?.is_some();
     found.n_objects = expected.inventory.0.len() as u64;
     let amount = amount.of_at_least_one(expected.inventory.0.keys());
-    read_objects(&folder, &expected, amount, n_threads, stop, &mut found)?;
+    let shelf = Shelf { folder, listing: listing.as_ref() };
+    read_objects(&shelf, &expected, amount, n_threads, stop, &mut found)?;
     if stop.load(Ordering::Relaxed) {
         return Err(EngineError::Interrupted { resume: None });
     }
-    for key in strays(&folder, &expected)? {
+    for key in strays(&shelf, &expected)? {
         found.add(expected.finding(&key, STRAY));
     }
-    compare_documents(&folder, &expected.inventory, &mut found)?;
+    compare_documents(folder, &expected.inventory, &mut found)?;
     found.problems.sort_by(|a, b| a.key.cmp(&b.key));
     Ok(found)
 }
@@ -165,7 +172,7 @@ pub fn verify(root: &Path, amount: Amount, n_threads: usize, stop: &AtomicBool) 
 /// The inventory, as far as it can be read. A damaged receipt or inventory is itself a problem, and the rest is
 /// looked at all the same.
 fn trusted_inventory(folder: &Folder, found: &mut Verified) -> Result<Inventory, EngineError> {
-    let not_ours = |reason: &str| EngineError::NotOurs { path: folder.root().to_owned(), reason: reason.to_owned() };
+    let not_ours = |reason: &str| EngineError::NotOurs { place: folder.location(), reason: reason.to_owned() };
     let receipt = match Receipt::of(folder) {
         Ok(Some(receipt)) => Some(receipt),
         Ok(None) if folder.get(PLAN)?.is_some() => return Err(not_ours("work on it is not finished")),
@@ -262,7 +269,7 @@ fn layouts(folder: &Folder) -> BTreeMap<String, ArrayLayout> {
 
 /// Looks at every object of the inventory, on several threads.
 fn read_objects(
-    folder: &Folder,
+    shelf: &Shelf<'_>,
     expected: &Expected,
     amount: Amount,
     n_threads: usize,
@@ -273,15 +280,15 @@ fn read_objects(
     let (next, n_read, read_bytes) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicU64::new(0));
     let shared = Mutex::new(found);
     let worker = || {
-        let mut block = vec![0; BLOCK_BYTES];
+        let mut block = Vec::new();
         while let Some((key, stored)) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
             if stop.load(Ordering::Relaxed) {
                 return;
             }
             let look = if amount.includes(key) {
-                look_inside(folder, key, stored, &mut block)
+                look_inside(shelf, key, stored, &mut block)
             } else {
-                look_at(folder, key, stored)
+                look_at(shelf, key, stored)
             };
             match look {
                 Look::Same { n_bytes } => {
@@ -304,7 +311,8 @@ fn read_objects(
         }
     };
     let is_whole = std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..n_threads.clamp(1, objects.len().max(1))).map(|_| scope.spawn(worker)).collect();
+        let threads: Vec<_> =
+            (0..shelf.n_threads(n_threads).clamp(1, objects.len().max(1))).map(|_| scope.spawn(worker)).collect();
         threads.into_iter().all(|thread| thread.join().is_ok())
     });
     if !is_whole {
@@ -326,44 +334,62 @@ enum Look {
     Problem(String),
 }
 
-fn open(folder: &Folder, key: &str) -> Result<(File, u64), Look> {
-    let path: PathBuf = folder.path_of(key).map_err(|error| Look::Problem(error.to_string()))?;
-    match open_regular(&path) {
-        Ok((file, about)) => Ok((file, about.len())),
-        Err(error) if error.kind() == ErrorKind::IsADirectory => Err(Look::Problem("a folder is in its place".into())),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Err(Look::Problem("it is missing".into()))
+/// Where the objects are, with what a listing said of them where there was one.
+struct Shelf<'a> {
+    folder: &'a Folder,
+    listing: Option<&'a BTreeMap<String, Seen>>,
+}
+
+impl Shelf<'_> {
+    /// More than there are cores, where most of the time is waiting.
+    fn n_threads(&self, n_threads: usize) -> usize {
+        if self.listing.is_some() { n_threads.saturating_add(MORE_THREADS) } else { n_threads }
+    }
+
+    fn open(&self, key: &str) -> Result<Opened, Look> {
+        let opened = match self.listing.map(|listing| listing.get(key)) {
+            Some(None) => Ok(None),
+            Some(Some(seen)) => self.folder.open_seen(key, seen),
+            None => self.folder.open(key),
+        };
+        match opened {
+            Ok(Some(opened)) => Ok(opened),
+            Ok(None) => Err(Look::Problem("it is missing".into())),
+            Err(StoreError::IsFolder { .. }) => Err(Look::Problem("a folder is in its place".into())),
+            Err(StoreError::Read { source, .. } | StoreError::Refused { source, .. }) => {
+                Err(Look::Problem(format!("it could not be read: {source}")))
+            }
+            Err(error) => Err(Look::Problem(error.to_string())),
         }
-        Err(error) => Err(Look::Problem(format!("it could not be read: {error}"))),
     }
 }
 
 /// Whether an object is there and how long it is.
-fn look_at(folder: &Folder, key: &str, stored: &Stored) -> Look {
-    match open(folder, key) {
-        Ok((_, length)) if length == stored.length => Look::Same { n_bytes: None },
-        Ok((_, length)) => Look::Problem(format!("it has {length} bytes; {} were written", stored.length)),
+fn look_at(shelf: &Shelf<'_>, key: &str, stored: &Stored) -> Look {
+    match shelf.open(key).map(|opened| opened.length()) {
+        Ok(length) if length == stored.length => Look::Same { n_bytes: None },
+        Ok(length) => Look::Problem(format!("it has {length} bytes; {} were written", stored.length)),
         Err(look) => look,
     }
 }
 
 /// Reads an object in blocks and compares it with what was written.
-fn look_inside(folder: &Folder, key: &str, stored: &Stored, block: &mut [u8]) -> Look {
-    let mut file = match open(folder, key) {
-        Ok((file, _)) => file,
+fn look_inside(shelf: &Shelf<'_>, key: &str, stored: &Stored, block: &mut Vec<u8>) -> Look {
+    let opened = match shelf.open(key) {
+        Ok(opened) => opened,
         Err(look) => return look,
     };
     let mut hasher = blake3::Hasher::new();
     let mut length = 0;
-    loop {
-        match file.read(block) {
-            Ok(0) => break,
-            Ok(n_bytes) => {
-                hasher.update(block.get(..n_bytes).unwrap_or_default());
-                length += n_bytes as u64;
+    while length < opened.length() {
+        let n_bytes = (opened.length() - length).min(BLOCK_BYTES);
+        match opened.read(length, n_bytes, block) {
+            Ok(()) => {
+                hasher.update(block);
+                length += n_bytes;
             }
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Look::Problem(format!("it could not be read: {error}")),
+            Err(StoreError::Read { source, .. }) => return Look::Problem(format!("it could not be read: {source}")),
+            Err(error) => return Look::Problem(error.to_string()),
         }
     }
     let now = Stored { length, blake3: hasher.finalize().to_hex().to_string() };
@@ -371,10 +397,13 @@ fn look_inside(folder: &Folder, key: &str, stored: &Stored, block: &mut [u8]) ->
 }
 
 /// Files that are neither of the store nor of work on it.
-fn strays(folder: &Folder, expected: &Expected) -> Result<Vec<String>, EngineError> {
+fn strays(shelf: &Shelf<'_>, expected: &Expected) -> Result<Vec<String>, EngineError> {
     let of_work = [journal::FOLDER, frazil_store::folder::STAGING, PLAN, crate::publish::LOCK];
     let is_of_work = |key: &str| of_work.iter().any(|at| key == *at || key.starts_with(&format!("{at}/")));
-    let mut keys = folder.keys()?;
+    let mut keys = match shelf.listing {
+        Some(listing) => listing.keys().cloned().collect(),
+        None => shelf.folder.keys()?,
+    };
     keys.retain(|key| {
         !expected.inventory.0.contains_key(key)
             && !expected.began.contains_key(key)

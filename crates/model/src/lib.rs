@@ -14,6 +14,7 @@ pub mod location;
 pub mod manifest;
 pub mod numbers;
 pub mod packing;
+pub mod pattern;
 pub mod plan;
 pub mod problem;
 pub mod range;

@@ -62,6 +62,8 @@ pub enum LocationError {
     NoBucket { text: String },
     #[error("`{host}` is not the host of a storage account of Azure")]
     NoAccount { host: String },
+    #[error("settings of the remote `{remote}` stand in its place, which frazil does not read")]
+    Settings { remote: String },
 }
 
 impl Problem for LocationError {
@@ -73,6 +75,7 @@ impl Problem for LocationError {
             Self::NoHost { .. } => "location.no-host",
             Self::NoBucket { .. } => "location.no-bucket",
             Self::NoAccount { .. } => "location.no-account",
+            Self::Settings { .. } => "location.settings",
         }
     }
 
@@ -84,6 +87,9 @@ impl Problem for LocationError {
             Self::NoHost { .. } => Some("write `https://host/path`".into()),
             Self::NoBucket { .. } => Some("write `s3://bucket/key`".into()),
             Self::NoAccount { .. } => Some("write `abfs://container@account.dfs.core.windows.net/key`".into()),
+            Self::Settings { .. } => {
+                Some("give the remote a name in rclone.conf: keys on a command line show in process lists".into())
+            }
         }
     }
 

@@ -33,6 +33,15 @@ impl Scheme {
             Self::Https => "https",
         }
     }
+
+    /// The port that is meant where none is said.
+    #[must_use]
+    pub const fn port(self) -> u16 {
+        match self {
+            Self::Http => 80,
+            Self::Https => 443,
+        }
+    }
 }
 
 impl Address {
@@ -108,14 +117,28 @@ impl Address {
         &self.authority
     }
 
-    /// Whether its server is this machine.
+    /// Host without port.
     #[must_use]
-    pub(crate) fn is_on_this_machine(&self) -> bool {
-        let host = match self.authority.strip_prefix('[') {
-            Some(rest) => rest.split(']').next().unwrap_or_default(),
-            None => self.authority.split(':').next().unwrap_or_default(),
-        };
-        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    pub fn host(&self) -> &str {
+        match self.authority.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|digit| digit.is_ascii_digit()) => host,
+            _ => &self.authority,
+        }
+    }
+
+    /// The port, said or meant.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        match self.authority.rsplit_once(':') {
+            Some((_, port)) if !port.ends_with(']') => port.parse().ok(),
+            _ => Some(self.scheme.port()),
+        }
+    }
+
+    /// The same on another host.
+    #[must_use]
+    pub(crate) fn with_authority(&self, authority: String) -> Self {
+        Self { authority, ..self.clone() }
     }
 
     /// How its server is spoken to.

@@ -17,11 +17,15 @@ use crate::{
     error::StoreError,
     manners::{Manners, Turn, count_received, count_retry, manners_of, turn},
     open::{Answer, Ask, NoAnswer, send},
+    region,
     sign::Sign,
 };
 
 /// How often one question may be sent elsewhere.
 const MOST_REDIRECTS: usize = 5;
+
+/// How often one question may be signed anew with another key.
+const MOST_RENEWALS: usize = 3;
 
 /// The first wait before a question is asked again; each is twice the one before.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -126,15 +130,29 @@ pub(crate) fn follow_to(
     ask: Ask<'_>,
     manners: &Manners,
 ) -> Result<(Answer, Turn), Fault> {
-    for _ in 0..=MOST_REDIRECTS {
-        let answer = ask_host(location, at, ask, manners)?;
-        if !matches!(answer.0.status, 301 | 302 | 303 | 307 | 308) {
-            return Ok(answer);
+    region::lead(at);
+    let (mut n_renewals, mut n_redirects) = (0, 0);
+    while n_redirects <= MOST_REDIRECTS {
+        let since = Instant::now();
+        let (mut answer, turn) = ask_host(location, at, ask, manners)?;
+        if n_renewals < MOST_RENEWALS && is_refused_by_key(&mut answer, at, since) {
+            n_renewals += 1;
+            continue;
+        }
+        let is_elsewhere = matches!(answer.status, 301 | 302 | 303 | 307 | 308);
+        if let Some(region) = region::said(at, &answer)
+            && region::lead_to(at, region)
+        {
+            n_redirects += 1;
+            continue;
+        }
+        if !is_elsewhere {
+            return Ok((answer, turn));
         }
         if at.signer.is_some() {
-            return Err(elsewhere(location, &answer.0).into());
+            return Err(elsewhere(location, &answer).into());
         }
-        let said = answer.0.header("location").unwrap_or_default();
+        let said = answer.header("location").unwrap_or_default();
         let Some(next) = at.address.join(said).filter(|_| !said.is_empty()) else {
             return Err(lasting(location, "the server sends us to a place that is no web address").into());
         };
@@ -143,8 +161,21 @@ pub(crate) fn follow_to(
             return Err(lasting(location, reason).into());
         }
         at.address = next;
+        n_redirects += 1;
     }
     Err(lasting(location, format!("the server sends us on more than {MOST_REDIRECTS} times")).into())
+}
+
+/// Whether a server did not take the key that signed, and there is another by now.
+fn is_refused_by_key(answer: &mut Answer, at: &Way, since: Instant) -> bool {
+    let Some(signer) = &at.signer else { return false };
+    if !matches!(answer.status, 400 | 401 | 403) {
+        return false;
+    }
+    let code = code_in(answer);
+    // Amazon has status 400 for tokens that have ended, and for much else.
+    let is_meant = answer.status != 400 || code.as_deref().is_some_and(|code| code.contains("Token"));
+    is_meant && signer.is_renewed(since, code.as_deref())
 }
 
 /// A signature is made for one server: it is not carried on to where that server sends us.
@@ -155,31 +186,20 @@ fn elsewhere(location: &Location, answer: &Answer) -> StoreError {
 
 /// One request, within the limits of its host.
 fn ask_host(location: &Location, at: &Way, ask: Ask<'_>, manners: &Manners) -> Result<(Answer, Turn), Fault> {
-    let mut is_renewed = false;
-    let mut n_tries = 0;
-    loop {
+    for n_tries in 0..=NAME_TRIES {
         let turn = turn(at.address.authority());
-        let asked = Instant::now();
         match send(&at.address, ask, manners, at.signer.as_deref()) {
-            // A token may end before its time: once it is got anew.
-            Ok(answer) if answer.status == 401 && !is_renewed => {
-                is_renewed = at.signer.as_ref().is_some_and(|signer| signer.is_signed_anew_after(asked));
-                if !is_renewed {
-                    return Ok((answer, turn));
-                }
-            }
             Ok(answer) => return Ok((answer, turn)),
-            Err(NoAnswer::NoToken { why, is_temporary: false }) => {
-                return Err(Fault::Final(StoreError::Unsigned { location: location.clone(), why }));
-            }
-            Err(NoAnswer::NoToken { why, is_temporary: true }) => {
-                let location = location.clone();
-                return Err(Fault::Final(StoreError::Fetch { location, reason: why, is_temporary: true }));
-            }
             Err(NoAnswer::Passing(reason)) => return Err(again(reason)),
             Err(NoAnswer::Lasting(reason)) => return Err(lasting(location, reason).into()),
+            Err(NoAnswer::Unsigned(why)) => {
+                return Err(StoreError::Unsigned { location: location.clone(), why }.into());
+            }
+            Err(NoAnswer::NotSignedNow(reason)) => {
+                let location = location.clone();
+                return Err(StoreError::Fetch { location, reason, is_temporary: true }.into());
+            }
             Err(NoAnswer::NoHost) if n_tries < NAME_TRIES => {
-                n_tries += 1;
                 drop(turn);
                 std::thread::sleep(FIRST_WAIT);
             }
@@ -192,7 +212,7 @@ fn ask_host(location: &Location, at: &Way, ask: Ask<'_>, manners: &Manners) -> R
 
 /// What a status says that brought no bytes.
 pub(crate) fn refusal(location: &Location, way: &Way, answer: &mut Answer) -> Fault {
-    let code = if matches!(location, Location::Object(_)) { code_of(answer) } else { None };
+    let code = if matches!(location, Location::Object(_)) { code_in(answer) } else { None };
     let location = location.clone();
     match answer.status {
         status @ (404 | 410) => Fault::Final(StoreError::Absent { location, status, code }),
@@ -233,13 +253,12 @@ fn is_passing_conflict(code: &str) -> bool {
 
 /// The name that a server of buckets gives an error: in a header (Azure), or in the document of its body, which is XML
 /// or (Google) JSON.
-fn code_of(answer: &mut Answer) -> Option<String> {
+fn code_in(answer: &mut Answer) -> Option<String> {
     let is_name = |code: &String| !code.is_empty() && code.chars().all(|c| c.is_ascii_alphanumeric());
     if let Some(code) = answer.header("x-ms-error-code") {
         return Some(code.to_owned()).filter(is_name);
     }
-    let mut bytes = Vec::new();
-    let _ = (&mut answer.body).take(MAX_ERROR_BYTES).read_to_end(&mut bytes);
+    let bytes = answer.peek(MAX_ERROR_BYTES);
     let text = String::from_utf8_lossy(&bytes);
     let code = match text.split_once("<Code>") {
         Some((_, rest)) => rest.split_once("</Code>").map(|(code, _)| code.to_owned()),

@@ -11,6 +11,16 @@ use crate::{
     token::Tokens,
 };
 
+/// The names of errors that are about who asks, not about what is asked for.
+const ABOUT_TOKENS: [&str; 6] = [
+    "authError",
+    "required",
+    "AuthenticationRequired",
+    "AuthenticationFailed",
+    "InvalidAuthenticationInfo",
+    "InvalidToken",
+];
+
 /// Puts a token into each request, and what its server wants beside it.
 pub(crate) struct Bearer {
     pub tokens: Arc<Tokens>,
@@ -31,7 +41,7 @@ impl Sign for Bearer {
     }
 
     fn sign(&self, mut request: Request<()>) -> Result<Request<()>, NoAnswer> {
-        let unsendable = || NoAnswer::NoToken { why: "its token cannot be sent".into(), is_temporary: false };
+        let unsendable = || NoAnswer::Unsigned("its token cannot be sent".into());
         let token = self.tokens.token()?;
         let mut value = HeaderValue::try_from(format!("Bearer {}", token.reveal())).map_err(|_| unsendable())?;
         value.set_sensitive(true);
@@ -47,7 +57,9 @@ impl Sign for Bearer {
         Ok(request)
     }
 
-    fn is_signed_anew_after(&self, asked: Instant) -> bool {
-        self.tokens.is_another_after(asked)
+    fn is_renewed(&self, since: Instant, code: Option<&str>) -> bool {
+        // Whoever is known and may not is not helped by another token.
+        let is_unknown = code.is_none_or(|code| ABOUT_TOKENS.contains(&code));
+        is_unknown && self.tokens.is_another_after(since)
     }
 }

@@ -25,8 +25,12 @@ pub enum StoreError {
     Write { path: PathBuf, source: io::Error },
     #[error("no space is left for `{}`{}", path.display(), wanted(*n_bytes))]
     Full { path: PathBuf, n_bytes: u64, source: io::Error },
-    #[error("`{}` is being written by another frazil process", path.display())]
-    Locked { path: PathBuf },
+    #[error("`{place}` is being written by another frazil process{}", known(by))]
+    Locked { place: String, by: String },
+    #[error("`{location}` was taken over by another frazil process while this one did not answer")]
+    LockLost { location: Location },
+    #[error("nothing can be written to `{location}`")]
+    NotWritable { location: Location },
     #[error("`{}` cannot be locked: its file system has no locks", path.display())]
     NoLocks { path: PathBuf, source: io::Error },
     #[error("`{key}` is not a safe key: {reason}")]
@@ -43,6 +47,8 @@ pub enum StoreError {
     Damaged { location: Location, wanted: String, got: String },
     #[error("`{location}` could not be sent: {reason}")]
     Send { location: Location, reason: String, is_temporary: bool },
+    #[error("`{location}` must not be written to: only `{allowed}` may")]
+    OutOfBounds { location: Location, allowed: String },
     #[error("nobody signs for `{location}`: {why}")]
     Unsigned { location: Location, why: String },
     #[error("`{location}` changed while it was read: {reason}")]
@@ -60,6 +66,11 @@ pub enum StoreError {
 /// How much was to be written, where that is known.
 fn wanted(n_bytes: u64) -> String {
     if n_bytes == 0 { String::new() } else { format!(" ({n_bytes} bytes)") }
+}
+
+/// Who is at work, where that is known.
+fn known(by: &str) -> String {
+    if by.is_empty() { String::new() } else { format!(" ({by})") }
 }
 
 /// The name of an error, where the server gave one.
@@ -108,6 +119,7 @@ impl Problem for StoreError {
             Self::Refused { .. } | Self::Denied { .. } => "store.refused",
             Self::Unsigned { .. } => "store.unsigned",
             Self::Taken { .. } => "store.taken",
+            Self::OutOfBounds { .. } => "store.out-of-bounds",
             Self::Damaged { .. } => "store.damaged",
             Self::Send { .. } => "store.send",
             Self::Changed { .. } => "store.changed",
@@ -119,7 +131,8 @@ impl Problem for StoreError {
             Self::IsFolder { .. } => "store.is-folder",
             Self::Write { .. } => "store.write",
             Self::Full { .. } => "store.full",
-            Self::Locked { .. } => "store.locked",
+            Self::Locked { .. } | Self::LockLost { .. } => "store.locked",
+            Self::NotWritable { .. } => "target.not-writable",
             Self::NoLocks { .. } => "store.no-locks",
             Self::UnsafeKey { .. } => "store.unsafe-key",
             Self::RangeIgnored { .. } => "store.range-ignored",
@@ -134,6 +147,8 @@ impl Problem for StoreError {
                 "once the cause is gone, type the same command again: it goes on where it stopped".into()
             }
             Self::Locked { .. } => "wait for it, or write to another place".into(),
+            Self::LockLost { .. } => "type the same command again once the other one is done".into(),
+            Self::NotWritable { .. } => "frazil writes to folders of this machine and to buckets".into(),
             Self::Short { .. } => "the file changed or its download is incomplete; run `frazil inspect` on it".into(),
             Self::IsFolder { .. } => "name the files in it, or a pattern such as `folder/*.nc`".into(),
             Self::RangeIgnored { .. } => {
@@ -167,6 +182,7 @@ impl Problem for StoreError {
             Self::Taken { .. } => {
                 "another process may write there: look what is there, then type the command again".into()
             }
+            Self::OutOfBounds { .. } => "`write_only_under` in your configuration says so".into(),
             Self::Damaged { .. } => "type the same command again: it is sent once more".into(),
             Self::Fetch { is_temporary: true, .. } | Self::Send { is_temporary: true, .. } => {
                 "try again later: what is done is kept".into()
@@ -178,6 +194,7 @@ impl Problem for StoreError {
     fn exit(&self) -> Exit {
         match self {
             Self::Locked { .. }
+            | Self::LockLost { .. }
             | Self::Damaged { .. }
             | Self::Fetch { is_temporary: true, .. }
             | Self::Send { is_temporary: true, .. } => Exit::Later,

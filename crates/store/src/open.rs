@@ -3,12 +3,14 @@
 //! The only file that knows the library for HTTP. It follows no redirect, repeats nothing and judges nothing; it
 //! promises that a request ends: there is a time for the connection, for every silence and for the whole.
 //!
-//! Servers are known by the certificates of this machine (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured); where there
+//! Servers are known by the certificates of this machine (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured, and `AWS_CA_BUNDLE` adds); where there
 //! are none, by those that Mozilla trusts. No cookies are ever sent, and credentials only where a signer was given.
 
 use std::{
     borrow::Cow,
-    io::Read,
+    fmt,
+    io::{Cursor, Read},
+    path::Path,
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -43,7 +45,7 @@ pub(crate) enum Ask<'a> {
 }
 
 /// What a server is to take.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(crate) struct Sending<'a> {
     pub method: Method,
     pub headers: Vec<(Cow<'static, str>, String)>,
@@ -51,6 +53,13 @@ pub(crate) struct Sending<'a> {
     pub body: &'a [u8],
     /// How long the server may think about it: a copy of many gigabytes takes its time.
     pub answer_within: Duration,
+}
+
+/// Headers and bodies may hold tokens.
+impl fmt::Debug for Sending<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sending({} with {} bytes)", self.method, self.body.len())
+    }
 }
 
 impl<'a> Sending<'a> {
@@ -78,6 +87,21 @@ impl Answer {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok().map(str::trim)
     }
+
+    /// The texts of a header that may come more than once.
+    pub fn headers(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.headers.get_all(name).into_iter().filter_map(|value| value.to_str().ok())
+    }
+
+    /// The first bytes of the body, which stay to be read.
+    pub fn peek(&mut self, limit_bytes: u64) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        // What broke off shows again to whoever reads on.
+        let _ = (&mut self.body).take(limit_bytes).read_to_end(&mut bytes);
+        let rest = std::mem::replace(&mut self.body, Box::new(std::io::empty()));
+        self.body = Box::new(Cursor::new(bytes.clone()).chain(rest));
+        bytes
+    }
 }
 
 /// Why there is no answer.
@@ -87,15 +111,12 @@ pub(crate) enum NoAnswer {
     Passing(String),
     /// Trying again once may help: a name that was not found.
     NoHost,
+    /// Nobody signs, and trying again does not help.
+    Unsigned(String),
+    /// Nobody signs now; later somebody may.
+    NotSignedNow(String),
     /// Trying again does not help.
     Lasting(String),
-    /// Nobody signs: there is no token, or none now.
-    NoToken {
-        /// Why there is none.
-        why: String,
-        /// Whether there may be one later.
-        is_temporary: bool,
-    },
 }
 
 static AGENT: LazyLock<Agent> = LazyLock::new(|| {
@@ -114,7 +135,11 @@ static AGENT: LazyLock<Agent> = LazyLock::new(|| {
 });
 
 fn roots() -> RootCerts {
-    let found = rustls_native_certs::load_native_certs().certs;
+    let mut found = rustls_native_certs::load_native_certs().certs;
+    // The AWS tools have a variable of their own; web servers besides Amazon's are asked too, so it only adds.
+    if let Some(path) = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
+        found.extend(rustls_native_certs::load_certs_from_paths(Some(Path::new(&path)), None).certs);
+    }
     if found.is_empty() {
         return RootCerts::WebPki;
     }

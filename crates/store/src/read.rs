@@ -40,7 +40,9 @@ pub fn fingerprint(location: &Location) -> Result<Fingerprint, StoreError> {
     Ok(fingerprint_of(&about))
 }
 
-fn fingerprint_of(about: &Metadata) -> Fingerprint {
+/// The fingerprint of a file on this machine that was looked at.
+#[must_use]
+pub fn fingerprint_of(about: &Metadata) -> Fingerprint {
     // The change time moves even when a program sets the modification time back.
     let state = format!(
         "{}.{:09}/{}.{:09}/{}",
@@ -110,6 +112,12 @@ impl Reader {
             false => format!("it had {} bytes and has {} now", fingerprint.size_bytes, now.size_bytes),
         };
         Err(StoreError::Changed { location: location.clone(), reason })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub const fn location(&self) -> &Location {
+        &self.location
     }
 
     /// The file's size when it was opened.

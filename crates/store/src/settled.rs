@@ -14,6 +14,12 @@ const FILE_TICK: Duration = Duration::from_secs(2);
 const WEB_TICK: Duration = Duration::from_secs(60);
 
 impl Fingerprint {
+    /// When a server says that its file was modified, in seconds since 1970.
+    #[must_use]
+    pub fn modified_seconds(&self) -> Option<u64> {
+        Marks::from_state(&self.state).modified.as_deref().and_then(seconds_of_web_date)
+    }
+
     /// Whether a change after `now` would show in it. `now` is a moment before the fingerprint was taken.
     #[must_use]
     pub fn is_settled(&self, now: SystemTime) -> bool {

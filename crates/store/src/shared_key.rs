@@ -143,7 +143,7 @@ impl Sign for SharedAccess {
     }
 
     fn sign(&self, mut request: Request<()>) -> Result<Request<()>, NoAnswer> {
-        let unsendable = |_| NoAnswer::NoToken { why: "its signature cannot be sent".into(), is_temporary: false };
+        let unsendable = |_| NoAnswer::Unsigned("its signature cannot be sent".into());
         stamp(request.headers_mut())?;
         let address = self.with_signature(&request.uri().to_string());
         *request.uri_mut() = address.parse().map_err(|_| unsignable())?;

@@ -7,16 +7,17 @@ use std::{
     fmt,
     future::Future,
     pin::pin,
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Instant,
 };
 
 use crate::{
+    keys::{Key, Provider},
     open::{HeaderValue, NoAnswer, Request},
-    profile::Keys,
 };
 use reqsign_aws_v4::{Credential, RequestSigner};
-use reqsign_core::SignRequest;
+use reqsign_core::{SignRequest, hash::hex_sha256};
 
 /// What stands in place of a digest of the body: the connection, or the digest of the object, looks after that.
 const UNSIGNED_BODY: HeaderValue = HeaderValue::from_static("UNSIGNED-PAYLOAD");
@@ -29,57 +30,108 @@ pub(crate) trait Sign: fmt::Debug + Send + Sync {
     /// Why it has none.
     fn sign(&self, request: Request<()>) -> Result<Request<()>, NoAnswer>;
 
-    /// Tells that a server did not know who signed a request that was asked at this moment. Whether asking once more
-    /// may help, because it will be signed otherwise.
-    fn is_signed_anew_after(&self, _asked: Instant) -> bool {
+    /// The profile whose key it is.
+    fn profile(&self) -> &str;
+
+    /// Whether it has another key by now than the one that a server refused, with `code`, for what was signed at `since`.
+    fn is_renewed(&self, since: Instant, code: Option<&str>) -> bool {
+        let _ = (since, code);
         false
     }
 
-    /// The profile whose key it is.
-    fn profile(&self) -> &str;
+    /// The same for another region of the same server, if there is such a thing.
+    fn for_region(&self, region: &str) -> Option<Arc<dyn Sign>> {
+        let _ = region;
+        None
+    }
 }
 
-/// Signs for one region with one key.
+/// Signs for one region with the key that a profile has now.
 pub(crate) struct Signer {
-    credential: Credential,
+    provider: Arc<Provider>,
     signer: RequestSigner,
-    profile: String,
 }
 
 impl fmt::Debug for Signer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Signer({})", self.profile)
+        write!(f, "Signer({})", self.provider.profile())
     }
 }
 
 impl Signer {
-    /// One that signs with `keys`; `None` if nothing is to be signed.
-    pub fn new(keys: &Keys, region: &str, profile: &str) -> Option<Self> {
-        let Keys::Fixed { access_key_id, secret, token } = keys else { return None };
-        let credential = Credential {
-            access_key_id: access_key_id.clone(),
-            secret_access_key: secret.reveal().to_owned(),
-            session_token: token.as_ref().map(|token| token.reveal().to_owned()),
-            expires_in: None,
-        };
-        Some(Self { credential, signer: RequestSigner::new("s3", region), profile: profile.to_owned() })
+    /// One that signs with the keys of `provider`.
+    pub fn new(provider: Arc<Provider>, region: &str) -> Self {
+        Self { provider, signer: RequestSigner::new("s3", region) }
     }
 }
 
 impl Sign for Signer {
     fn profile(&self) -> &str {
-        &self.profile
+        self.provider.profile()
     }
 
     fn sign(&self, request: Request<()>) -> Result<Request<()>, NoAnswer> {
-        let (mut parts, body) = request.into_parts();
-        parts.headers.insert("x-amz-content-sha256", UNSIGNED_BODY);
-        let context = reqsign_core::Context::new();
-        let signing = self.signer.sign_request(&context, &mut parts, Some(&self.credential), None);
-        match now(signing) {
-            Some(Ok(())) => Ok(Request::from_parts(parts, body)),
-            _ => Err(NoAnswer::Lasting("the request cannot be signed".to_owned())),
-        }
+        let key = self.provider.key().map_err(NoAnswer::Unsigned)?;
+        signed(request, UNSIGNED_BODY, &self.signer, &key).map_err(NoAnswer::Unsigned)
+    }
+
+    fn is_renewed(&self, since: Instant, code: Option<&str>) -> bool {
+        self.provider.is_renewed(since, code)
+    }
+
+    fn for_region(&self, region: &str) -> Option<Arc<dyn Sign>> {
+        Some(Arc::new(Self::new(Arc::clone(&self.provider), region)))
+    }
+}
+
+/// Signs one request to a server of roles, whose body it has read.
+pub(crate) struct TokenSigner {
+    key: Key,
+    signer: RequestSigner,
+    digest: String,
+}
+
+impl fmt::Debug for TokenSigner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenSigner")
+    }
+}
+
+impl TokenSigner {
+    /// One for a request with this body.
+    pub fn new(key: &Key, region: &str, body: &[u8]) -> Self {
+        Self { key: key.clone(), signer: RequestSigner::new("sts", region), digest: hex_sha256(body) }
+    }
+}
+
+impl Sign for TokenSigner {
+    fn profile(&self) -> &str {
+        &self.key.access_key_id
+    }
+
+    fn sign(&self, request: Request<()>) -> Result<Request<()>, NoAnswer> {
+        let digest = HeaderValue::from_str(&self.digest).map_err(|_| NoAnswer::Unsigned(unsignable()))?;
+        signed(request, digest, &self.signer, &self.key).map_err(NoAnswer::Unsigned)
+    }
+}
+
+fn unsignable() -> String {
+    "the request cannot be signed".to_owned()
+}
+
+fn signed(request: Request<()>, digest: HeaderValue, signer: &RequestSigner, key: &Key) -> Result<Request<()>, String> {
+    let credential = Credential {
+        access_key_id: key.access_key_id.clone(),
+        secret_access_key: key.secret.reveal().to_owned(),
+        session_token: key.token.as_ref().map(|token| token.reveal().to_owned()),
+        expires_in: None,
+    };
+    let (mut parts, body) = request.into_parts();
+    parts.headers.insert("x-amz-content-sha256", digest);
+    let context = reqsign_core::Context::new();
+    match now(signer.sign_request(&context, &mut parts, Some(&credential), None)) {
+        Some(Ok(())) => Ok(Request::from_parts(parts, body)),
+        _ => Err(unsignable()),
     }
 }
 

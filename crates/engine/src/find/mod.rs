@@ -106,12 +106,16 @@ impl Pick {
 /// # Errors
 /// If something typed is no place, is not there, matches nothing, or is a store other than `target`: a store that is
 /// written into the folder of its own files is none of them.
-pub fn typed(texts: &[String], target: &Path) -> Result<Vec<Found>, EngineError> {
+pub fn typed(texts: &[String], target: &Location) -> Result<Vec<Found>, EngineError> {
     let mut found = Vec::new();
-    let target = std::fs::canonicalize(target).ok();
-    let is_target = |path: &Path| target.is_some() && std::fs::canonicalize(path).ok() == target;
+    let on_disk = |location: &Location| match location {
+        Location::File(path) => std::fs::canonicalize(path).ok(),
+        Location::Http(_) | Location::Object(_) => None,
+    };
+    let path = on_disk(target);
+    let is_target = |location: &Location| location == target || (path.is_some() && on_disk(location) == path);
     for place in places(texts)? {
-        if matches!(&place, Place::Zarr { path, .. } if is_target(path)) {
+        if matches!(&place, Place::Zarr { location, .. } if is_target(location)) {
             continue;
         }
         found.push(Found {
@@ -231,7 +235,7 @@ fn of_pattern(path: &str) -> Result<Vec<(Location, String)>, EngineError> {
 fn file_of(place: Place) -> Result<Location, EngineError> {
     match place {
         Place::File { location, .. } => Ok(location),
-        Place::Zarr { path, .. } => Err(EngineError::StoreAsSource { path }),
+        Place::Zarr { location, .. } => Err(EngineError::StoreAsSource { place: location }),
     }
 }
 

@@ -19,6 +19,7 @@ use frazil_model::{
     problem::Exit,
     report::{ErrorReport, Report},
 };
+use frazil_store::folder::Folder;
 use serde_json::{Value, json};
 
 use crate::{
@@ -156,8 +157,8 @@ fn one(place: &Place, options: &Options<'_>, share: Share, index: &Index) -> Res
             let source = index.scan(location, name, Load::Labels)?;
             Ok(of_file(source, options, share))
         }
-        Place::Zarr { path, name } => {
-            let store = StoreBoxes::open(path, name, share.chunk_bytes)?;
+        Place::Zarr { location, name } => {
+            let store = StoreBoxes::open(&Folder::at(location)?, name, share.chunk_bytes)?;
             Ok(of_store(store, name, options, share))
         }
     }

@@ -182,6 +182,8 @@ pub enum Syncing {
     /// All of them before the store is shown, since nobody sees them until then: large ones steadily, beside the work,
     /// small ones together at the end.
     BeforeTheEnd(Steady),
+    /// Each as soon as it was put: the server has it.
+    AtOnce,
 }
 
 impl Sink for ZarrSink<'_> {
@@ -194,32 +196,34 @@ impl Sink for ZarrSink<'_> {
     ) -> Result<(), EngineError> {
         let key = self.store.unit_key(array, at);
         if let Some((grown, old)) = self.grown.and_then(|grown| Some((grown, grown.before(array, at)?))) {
-            let stored = match bytes {
+            let (stored, tag) = match bytes {
                 Some(more) => grown.put(&key, old, more.bytes())?,
-                None => old.clone(),
+                None => (old.clone(), None),
             };
             note_folders(&key, &mut self.touched.lock().unwrap_or_else(PoisonError::into_inner));
-            return self.journal.note(&Line { key, bytes: Some(stored), read: read.to_vec() });
+            return self.journal.note(&Line { key, bytes: Some(stored), tag, read: read.to_vec() });
         }
+        let mut tag = None;
         if let Some(bytes) = bytes.map(|bytes| bytes.bytes()) {
-            match &self.syncing {
-                Syncing::Each => self.folder.put(&key, bytes)?,
+            tag = match &self.syncing {
+                Syncing::Each | Syncing::AtOnce => self.folder.put(&key, bytes)?,
                 Syncing::BeforeTheEnd(steady) => {
                     self.folder.put_for_later(&key, bytes)?;
-                    if bytes.len() >= LARGE_UNIT_BYTES {
-                        steady.sync(self.folder.path_of(&key)?)?;
+                    if let Some(path) = self.folder.path_of(&key)?.filter(|_| bytes.len() >= LARGE_UNIT_BYTES) {
+                        steady.sync(path)?;
                     }
+                    None
                 }
-            }
+            };
             note_folders(&key, &mut self.touched.lock().unwrap_or_else(PoisonError::into_inner));
         }
         // Where a file was re-issued, a chunk may be there that nothing is in any more.
         let is_each = matches!(self.syncing, Syncing::Each);
-        if bytes.is_none() && is_each && self.folder.path_of(&key)?.symlink_metadata().is_ok() {
-            self.folder.remove(&key)?;
+        if bytes.is_none() && is_each && self.folder.exists(&key)? {
+            self.folder.remove_all(&[&key])?;
             note_folders(&key, &mut self.touched.lock().unwrap_or_else(PoisonError::into_inner));
         }
-        self.journal.note(&Line { key, bytes: bytes.map(Stored::of_digested), read: read.to_vec() })
+        self.journal.note(&Line { key, bytes: bytes.map(Stored::of_digested), tag, read: read.to_vec() })
     }
 }
 

@@ -16,7 +16,7 @@ use frazil_model::location::Location;
 use ring::rand::{SecureRandom, SystemRandom};
 
 use super::{
-    azure_documents::{BlockId, Blocks, Listing, block_list},
+    azure_documents::{BlockId, Blocks, Listing, block_list, containers_of},
     dialect::{
         Asked, Depth, Dialect, Digest, Limits, Listed, Naming, Original, Page, Part, Sent, State, Upload, When, hex,
     },
@@ -213,6 +213,10 @@ impl Dialect for Azure {
         listed(key, &reply).map(Some).ok_or_else(|| self.nonsense(key, "it does not say how large it is"))
     }
 
+    fn mark(&self, state: &State) -> String {
+        if state.tag.is_empty() { String::new() } else { format!("etag \"{}\"", state.tag) }
+    }
+
     fn put(&self, key: &str, sent: &Sent<'_>) -> Result<State, StoreError> {
         keeps_its_name(key)?;
         let sending = Self::putting(sent.bytes)
@@ -379,6 +383,27 @@ impl Dialect for Azure {
                 if !found.contains(&upload) {
                     found.push(upload);
                 }
+            }
+        }
+        Ok(found)
+    }
+
+    fn buckets(&self) -> Result<Vec<String>, StoreError> {
+        let location = self.location("");
+        let mut found = Vec::new();
+        let mut next: Option<String> = None;
+        for _ in 0..MOST_PAGES {
+            let marker = next.as_deref().map_or_else(String::new, |next| format!("&marker={}", sent_in_query(next)));
+            let path = format!("{}/", self.server.path().trim_end_matches('/'));
+            let address = self.server.with_sent_path(path, Some(format!("comp=list{marker}")));
+            let way = Way { address, signer: self.signer.clone() };
+            let reply = exchange(&location, &way, &Sending::new(Method::GET, &[]))?;
+            let (names, after) =
+                containers_of(&reply.text, next.as_deref()).map_err(|reason| lasting(&location, reason))?;
+            found.extend(names);
+            match after {
+                Some(after) => next = Some(after),
+                None => break,
             }
         }
         Ok(found)

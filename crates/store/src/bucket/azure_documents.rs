@@ -154,6 +154,35 @@ impl Listing {
     }
 }
 
+/// The names on a page of containers, and what the next page is asked for with.
+pub(super) fn containers_of(text: &str, asked_after: Option<&str>) -> Result<(Vec<String>, Option<String>), String> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Named {
+        name: String,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Entries {
+        #[serde(default)]
+        container: Vec<Named>,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Containers {
+        containers: Entries,
+        next_marker: Option<String>,
+    }
+    let text = text.trim_start_matches('\u{feff}');
+    let page: Containers =
+        quick_xml::de::from_str(text).map_err(|error| format!("the listing makes no sense: {error}"))?;
+    let next = page.next_marker.filter(|next| !next.is_empty());
+    if next.is_some() && next.as_deref() == asked_after {
+        return Err("the listing was cut short and does not say how it goes on".into());
+    }
+    Ok((page.containers.container.into_iter().map(|container| container.name).collect(), next))
+}
+
 /// The name of a part: its upload, its number and its digest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BlockId([u8; 32]);

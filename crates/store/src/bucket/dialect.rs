@@ -225,6 +225,9 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// What is at a key now; `None` if nothing is.
     fn about(&self, key: &str) -> Result<Option<Listed>, StoreError>;
 
+    /// The state of a fingerprint of an object, as answers to its reader will say it; empty if they will not.
+    fn mark(&self, state: &State) -> String;
+
     /// Puts an object whole: [`StoreError::Taken`] if the condition does not hold.
     fn put(&self, key: &str, sent: &Sent<'_>) -> Result<State, StoreError>;
 
@@ -260,6 +263,9 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
 
     /// The uploads that have begun, of keys that begin alike.
     fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, StoreError>;
+
+    /// The names of all buckets of the server that may be seen.
+    fn buckets(&self) -> Result<Vec<String>, StoreError>;
 
     /// What requests may hold.
     fn limits(&self) -> Limits;

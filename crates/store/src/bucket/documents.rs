@@ -168,6 +168,32 @@ impl UploadsPage {
     }
 }
 
+/// The buckets of an account (`ListBuckets`).
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct AllBuckets {
+    buckets: BucketEntries,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct BucketEntries {
+    #[serde(default)]
+    bucket: Vec<BucketEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct BucketEntry {
+    name: String,
+}
+
+impl AllBuckets {
+    pub fn names(self) -> Vec<String> {
+        self.buckets.bucket.into_iter().map(|entry| entry.name).collect()
+    }
+}
+
 /// The answer to a deletion of many: those that are still there.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]

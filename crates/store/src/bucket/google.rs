@@ -18,7 +18,7 @@ use super::{
     dialect::{Asked, Depth, Dialect, Digest, Limits, Listed, Naming, Original, Page, Part, Sent, State, Upload, When},
     documents,
     exchange::{exchange, exchange_once, one_by_one},
-    google_documents::{Listing, Resource, Rewritten},
+    google_documents::{Listing, Resource, Rewritten, buckets_of},
     s3::{S3, sent_in_query},
 };
 use crate::{
@@ -40,6 +40,9 @@ const MOST_REWRITES: usize = 100_000;
 /// A server may copy for half a minute before it answers.
 const COPIED_WITHIN: Duration = Duration::from_secs(5 * 60);
 
+/// Buckets of one project that are held.
+const MOST_BUCKETS: usize = 100_000;
+
 /// The largest object.
 const MAX_OBJECT_BYTES: u64 = 5 << 40;
 
@@ -56,6 +59,8 @@ pub(super) struct Google {
     bucket: String,
     signer: Option<Arc<dyn Sign>>,
     signed_as: String,
+    /// Whose buckets are named when all are asked for.
+    project: Option<String>,
     /// For uploads in parts.
     xml: S3,
     /// The digest of each part that this process sent, by upload and number: the server keeps one of the whole only.
@@ -69,6 +74,7 @@ impl Google {
         server: Address,
         signer: Option<Arc<dyn Sign>>,
         signed_as: String,
+        project: Option<String>,
     ) -> Self {
         let path = server.path().trim_end_matches('/').trim_end_matches("/storage/v1").to_owned();
         let xml = S3 {
@@ -81,7 +87,17 @@ impl Google {
             quotes: super::s3::Quotes::Around,
             sent_key: sent_in_query,
         };
-        Self { naming: naming.clone(), server, path, bucket, signer, signed_as, xml, digests: Mutex::default() }
+        Self {
+            naming: naming.clone(),
+            server,
+            path,
+            bucket,
+            signer,
+            signed_as,
+            project,
+            xml,
+            digests: Mutex::default(),
+        }
     }
 
     fn way(&self, path: &str, query: String) -> Way {
@@ -216,6 +232,10 @@ impl Dialect for Google {
         }
     }
 
+    fn mark(&self, state: &State) -> String {
+        if state.tag.is_empty() { String::new() } else { format!("generation {}", state.tag) }
+    }
+
     fn put(&self, key: &str, sent: &Sent<'_>) -> Result<State, StoreError> {
         let condition = match sent.when {
             When::Always => String::new(),
@@ -331,6 +351,27 @@ impl Dialect for Google {
 
     fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, StoreError> {
         self.xml.uploads(prefix)
+    }
+
+    fn buckets(&self) -> Result<Vec<String>, StoreError> {
+        let location = self.location("");
+        let mut found = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let project = self.project.as_deref().map(|project| format!("project={}&", sent_in_query(project)));
+            let after = token.as_deref().map(|token| format!("pageToken={}&", sent_in_query(token)));
+            let query = [project, after].into_iter().flatten().collect::<String>();
+            let query = format!("{query}fields=kind,nextPageToken,items(name)");
+            let reply = exchange(&location, &self.way("/storage/v1/b", query), &Sending::new(Method::GET, &[]))?;
+            let (names, next) =
+                buckets_of(&reply.text, token.as_deref()).map_err(|reason| lasting(&location, reason))?;
+            found.extend(names);
+            match next {
+                Some(next) if found.len() < MOST_BUCKETS => token = Some(next),
+                Some(_) => return Err(lasting(&location, format!("it names more than {MOST_BUCKETS} buckets"))),
+                None => return Ok(found),
+            }
+        }
     }
 
     fn limits(&self) -> Limits {

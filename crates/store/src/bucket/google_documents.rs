@@ -89,6 +89,27 @@ impl Listing {
     }
 }
 
+/// The names on a page of buckets, and what the next page is asked for with.
+pub(super) fn buckets_of(text: &str, asked_after: Option<&str>) -> Result<(Vec<String>, Option<String>), String> {
+    #[derive(Deserialize)]
+    struct Named {
+        name: String,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Buckets {
+        #[serde(default)]
+        items: Vec<Named>,
+        next_page_token: Option<String>,
+    }
+    let page: Buckets = serde_json::from_str(text).map_err(|error| format!("the listing makes no sense: {error}"))?;
+    let next = page.next_page_token.filter(|token| !token.is_empty());
+    if next.is_some() && next.as_deref() == asked_after {
+        return Err("the listing was cut short and does not say how it goes on".into());
+    }
+    Ok((page.items.into_iter().map(|bucket| bucket.name).collect(), next))
+}
+
 /// How far a copy is.
 pub(super) enum Rewritten {
     /// It is whole.

@@ -13,6 +13,7 @@ mod google;
 mod google_documents;
 mod opening;
 mod s3;
+mod whole;
 
 use std::{
     collections::HashMap,
@@ -26,10 +27,12 @@ pub use dialect::{Depth, Digest, Limits, Listed, Page, Part, State, Upload, When
 
 use crate::{
     asking::Way,
+    bounds,
     digest::md5,
     error::StoreError,
     profile::{self, Keys, Profile, Surroundings},
     read::Fingerprint,
+    web,
 };
 use dialect::{Asked, Dialect, Naming, Original, Sent};
 
@@ -158,11 +161,29 @@ impl Bucket {
         Ok(self.dialect.about(&self.key(key))?.map(|listed| self.relative(listed)))
     }
 
+    /// How an object of a listing is recognised when it is read.
+    #[must_use]
+    pub fn mark(&self, listed: &Listed) -> Fingerprint {
+        Fingerprint { size_bytes: listed.size_bytes, state: self.dialect.mark(&listed.state) }
+    }
+
+    /// A small object of text; `None` if there is none.
+    ///
+    /// # Errors
+    /// If it is larger than `limit_bytes` or cannot be read.
+    pub fn text(&self, key: &str, limit_bytes: u64) -> Result<Option<String>, StoreError> {
+        match web::text(&self.location(key), &self.dialect.way_to(&self.key(key)), limit_bytes) {
+            Err(StoreError::Absent { .. }) => Ok(None),
+            text => text.map(Some),
+        }
+    }
+
     /// Puts an object whole, if `when` holds.
     ///
     /// # Errors
     /// [`StoreError::Taken`] if it does not hold; [`StoreError::Damaged`] if the server has other bytes than these.
     pub fn put(&self, key: &str, bytes: &[u8], when: When<'_>) -> Result<State, StoreError> {
+        bounds::check(&self.location(key))?;
         self.dialect.put(&self.key(key), &Sent { bytes, md5: md5(bytes), when })
     }
 
@@ -171,6 +192,9 @@ impl Bucket {
     /// # Errors
     /// If the server does not say which are.
     pub fn delete(&self, keys: &[&str]) -> Result<Vec<(String, StoreError)>, StoreError> {
+        for key in keys {
+            bounds::check(&self.location(key))?;
+        }
         let keys: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
         let mut left = Vec::new();
         for some in keys.chunks(self.dialect.limits().most_deleted.max(1)) {
@@ -186,11 +210,18 @@ impl Bucket {
         self.dialect.server() == other.dialect.server()
     }
 
+    /// Whether `other` is the same bucket, by whatever name.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.dialect.bucket() == other.dialect.bucket() && self.naming.below == other.naming.below
+    }
+
     /// Lets the server copy an object of `from`, which must still have `tag` unless that is empty.
     ///
     /// # Errors
     /// If it does not; objects larger than [`Limits::copy_max_bytes`] must be copied in parts.
     pub fn copy(&self, from: &Self, from_key: &str, tag: &str, key: &str) -> Result<State, StoreError> {
+        bounds::check(&self.location(key))?;
         let from_key = from.key(from_key);
         let original = Original { bucket: from.dialect.bucket(), key: &from_key, tag };
         self.dialect.copy(&original, &self.key(key))
@@ -201,6 +232,7 @@ impl Bucket {
     /// # Errors
     /// If the server takes none.
     pub fn begin(&self, key: &str) -> Result<Upload, StoreError> {
+        bounds::check(&self.location(key))?;
         let upload = self.dialect.begin(&self.key(key))?;
         Ok(Upload { key: key.to_owned(), ..upload })
     }
@@ -329,6 +361,15 @@ impl Iterator for Pages {
             page
         }))
     }
+}
+
+/// The names of all buckets that a door leads to.
+///
+/// # Errors
+/// If the server does not say.
+pub fn buckets(door: &Door) -> Result<Vec<String>, StoreError> {
+    let object = Object { door: door.clone(), bucket: String::new(), key: String::new() };
+    Bucket::of(&object)?.dialect.buckets()
 }
 
 /// All objects whose key begins with that of `start`, in the order of the server.

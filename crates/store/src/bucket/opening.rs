@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use frazil_model::location::Location;
+use frazil_model::location::{Door, Location};
 
 use super::{
     azure::Azure,
@@ -16,9 +16,10 @@ use crate::{
     address::{Address, Scheme},
     bearer::Bearer,
     error::StoreError,
+    keys::{Again, Provider, is_loopback},
     manners,
     open::{HeaderName, HeaderValue},
-    profile::{AzureServer, GoogleServer, Keys, Profile, S3Server, Server, Style},
+    profile::{AzureServer, GoogleServer, Keys, Profile, S3Server, Server, Style, Surroundings},
     shared_key::{SharedAccess, SharedKey, VERSION},
     sign::{Sign, Signer},
     token::Tokens,
@@ -57,7 +58,7 @@ fn address_of(naming: &Naming, profile: &Profile, text: &str) -> Result<Address,
 
 /// Whoever holds a token or a signature may do all that it opens, so it is told over safe lines only.
 fn safe(naming: &Naming, profile: &Profile, address: &Address) -> Result<(), StoreError> {
-    if address.scheme() == Scheme::Https || address.is_on_this_machine() {
+    if address.scheme() == Scheme::Https || is_loopback(address) {
         return Ok(());
     }
     let why =
@@ -89,7 +90,7 @@ fn open_google(
         Keys::Anonymous => (None, String::new()),
         _ => return Err(wrong_keys(naming, profile)),
     };
-    Ok(Google::new(naming, bucket, address, signer, signed_as))
+    Ok(Google::new(naming, bucket, address, signer, signed_as, server.owner.clone()))
 }
 
 fn open_azure(naming: &Naming, bucket: String, profile: &Profile, server: &AzureServer) -> Result<Azure, StoreError> {
@@ -123,6 +124,9 @@ fn open_azure(naming: &Naming, bucket: String, profile: &Profile, server: &Azure
 fn open_s3(naming: &Naming, bucket: String, profile: &Profile, server: &S3Server) -> Result<S3, StoreError> {
     let sent = sent_in_path(&bucket);
     let (text, path) = match (&server.endpoint, server.style) {
+        // All buckets of the server.
+        (Some(endpoint), _) if bucket.is_empty() => (endpoint.clone(), String::new()),
+        (None, _) if bucket.is_empty() => (format!("https://s3.{}.amazonaws.com", server.region), String::new()),
         (Some(endpoint), Style::Path) => (endpoint.clone(), format!("/{sent}")),
         (Some(endpoint), Style::Host) => (endpoint.replacen("://", &format!("://{bucket}."), 1), String::new()),
         // A name with dots is not in the certificate of the server.
@@ -133,12 +137,26 @@ fn open_s3(naming: &Naming, bucket: String, profile: &Profile, server: &S3Server
     };
     let address = address_of(naming, profile, &text)?;
     let path = format!("{}{path}", address.path().trim_end_matches('/'));
-    let signer =
-        Signer::new(&profile.keys, &server.region, &profile.name).map(|signer| Arc::new(signer) as Arc<dyn Sign>);
+    let signer = signer(naming, profile, &server.region);
     let signed_as = match &profile.keys {
         Keys::Fixed { access_key_id, .. } => access_key_id.clone(),
+        Keys::Got(_) => profile.name.clone(),
         _ => String::new(),
     };
-    let quotes = if server.endpoint.is_none() { Quotes::Around } else { Quotes::None };
+    let is_amazon = address.host().ends_with(".amazonaws.com");
+    let quotes = if is_amazon { Quotes::Around } else { Quotes::None };
     Ok(S3 { naming: naming.clone(), server: address, path, bucket, signer, signed_as, quotes, sent_key: sent_in_path })
+}
+
+/// Who signs with the keys of a profile; nobody if it signs nothing.
+fn signer(naming: &Naming, profile: &Profile, region: &str) -> Option<Arc<dyn Sign>> {
+    if !matches!(profile.keys, Keys::Fixed { .. } | Keys::Got(_)) {
+        return None;
+    }
+    let chosen = match &naming.object.door {
+        Door::Named(name) => Some(name.clone()),
+        _ => super::CHOSEN.get().and_then(|chosen| chosen.profile.clone()),
+    };
+    let again = Again::new(Surroundings::of_process(), chosen, profile.name.clone(), profile.server.clone());
+    Some(Arc::new(Signer::new(Provider::of(profile, Some(again)), region)))
 }

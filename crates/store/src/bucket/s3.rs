@@ -13,7 +13,7 @@ use super::{
     dialect::{
         Asked, Depth, Dialect, Digest, Limits, Listed, Naming, Original, Page, Part, Sent, State, Upload, When, hex,
     },
-    documents::{self, Begun, Copied, Deleted, ListPage, PartsPage, UploadsPage, state_of},
+    documents::{self, AllBuckets, Begun, Copied, Deleted, ListPage, PartsPage, UploadsPage, state_of},
 };
 use crate::{
     address::Address,
@@ -270,6 +270,10 @@ impl Dialect for S3 {
         }
     }
 
+    fn mark(&self, state: &State) -> String {
+        if state.tag.is_empty() { String::new() } else { format!("etag \"{}\"", state.tag) }
+    }
+
     fn put(&self, key: &str, sent: &Sent<'_>) -> Result<State, StoreError> {
         match (self.put_as(key, sent, self.quotes), sent.when) {
             // Whoever wants the other spelling of a tag says that the condition does not hold; the tag tells.
@@ -429,6 +433,12 @@ impl Dialect for S3 {
             after = next;
         }
         Ok(found)
+    }
+
+    fn buckets(&self) -> Result<Vec<String>, StoreError> {
+        let text = web::text(&self.location(""), &self.way(format!("{}/", self.path), None), MAX_PAGE_BYTES)?;
+        let all: AllBuckets = quick_xml::de::from_str(&text).map_err(|error| self.nonsense("", error))?;
+        Ok(all.names())
     }
 
     fn limits(&self) -> Limits {

@@ -77,8 +77,14 @@ fn profile(surroundings: &Surroundings, origin: Origin, read: Result<GoogleCrede
         Ok(credentials) => Keys::Token(credentials.grant),
         Err(why) => Keys::Missing { why },
     };
-    let server = Server::Google(GoogleServer { endpoint: emulator(surroundings), project });
+    let owner = owner(surroundings).or_else(|| project.clone());
+    let server = Server::Google(GoogleServer { endpoint: emulator(surroundings), project, owner });
     Profile { name: NAME.into(), origin, server, keys, below: None }
+}
+
+fn owner(surroundings: &Surroundings) -> Option<String> {
+    let named = ["GOOGLE_CLOUD_PROJECT", "CLOUDSDK_CORE_PROJECT"];
+    named.iter().find_map(|name| surroundings.variable(name)).map(str::to_owned)
 }
 
 /// Where the libraries of Google are told to find their server.
@@ -96,7 +102,8 @@ pub(super) fn of_remote(section: &Section, surroundings: &Surroundings) -> Profi
     };
     let endpoint = section.text("endpoint").map(super::rclone::with_scheme).or_else(|| emulator(surroundings));
     let project = section.text("user_project").map(str::to_owned).or(project);
-    let server = Server::Google(GoogleServer { endpoint, project });
+    let owner = section.text("project_number").map(str::to_owned).or_else(|| owner(surroundings));
+    let server = Server::Google(GoogleServer { endpoint, project, owner });
     Profile { name: section.name.clone(), origin: Origin::Environment, server, keys, below: None }
 }
 

@@ -33,6 +33,11 @@ impl Section {
         self.values.get(key).filter(|secret| !secret.reveal().is_empty()).cloned()
     }
 
+    /// Says something else for a key.
+    pub fn set(&mut self, key: String, value: Secret) {
+        self.values.insert(key, value);
+    }
+
     /// Whether a switch is on.
     pub fn is_on(&self, key: &str) -> bool {
         self.text(key).is_some_and(|text| text.eq_ignore_ascii_case("true") || text == "1")

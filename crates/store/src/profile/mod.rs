@@ -11,6 +11,8 @@ mod google;
 pub(crate) mod grant;
 mod ini;
 mod rclone;
+pub mod source;
+mod ways;
 
 use std::{
     collections::BTreeMap,
@@ -24,6 +26,7 @@ use frazil_model::location::{Door, Location, LocationError, Object};
 pub use grant::Grant;
 
 use crate::secret::Secret;
+use source::Source;
 
 /// What this process was given: variables and a home.
 #[derive(Clone, Default)]
@@ -51,6 +54,22 @@ impl Surroundings {
     /// A variable that is set and not empty.
     fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// Whether a switch is on.
+    fn is_on(&self, name: &str) -> bool {
+        self.variable(name).is_some_and(|text| text.eq_ignore_ascii_case("true") || text == "1")
+    }
+
+    /// The names of all variables.
+    fn names(&self) -> impl Iterator<Item = &str> {
+        self.variables.keys().map(String::as_str)
+    }
+
+    /// Variables whose names begin alike.
+    fn beginning_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
+        let all = self.variables.range(prefix.to_owned()..).take_while(move |(name, _)| name.starts_with(prefix));
+        all.map(|(name, value)| (name.as_str(), value.as_str())).filter(|(_, value)| !value.is_empty())
     }
 
     /// The file that a variable names, else one in the home folder.
@@ -136,6 +155,8 @@ pub struct GoogleServer {
     pub endpoint: Option<String>,
     /// The project that pays for requests.
     pub project: Option<String>,
+    /// The project whose buckets are named when all are asked for.
+    pub owner: Option<String>,
 }
 
 /// An account of Azure.
@@ -193,6 +214,8 @@ pub enum Keys {
         /// The token that goes with a temporary key.
         token: Option<Secret>,
     },
+    /// Keys for a while, which somebody gives when they are asked.
+    Got(Box<Source>),
     /// A token, and by what it is got.
     Token(Grant),
     /// The key of an account of Azure.
@@ -215,6 +238,23 @@ pub struct Known {
     pub profiles: Vec<Profile>,
     /// File and reason.
     pub unread: Vec<(PathBuf, String)>,
+    /// Names that lead to no bucket.
+    pub not_followed: Vec<NotFollowed>,
+    /// The files that were read or looked for.
+    pub files: Vec<PathBuf>,
+}
+
+/// A name that is known and leads nowhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotFollowed {
+    /// The name.
+    pub name: String,
+    /// What kind of remote it says it is.
+    pub kind: String,
+    /// Where it was read.
+    pub origin: Origin,
+    /// Why it is not followed.
+    pub why: String,
 }
 
 impl Known {
@@ -222,6 +262,16 @@ impl Known {
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Profile> {
         self.profiles.iter().find(|profile| profile.name == name)
+    }
+
+    /// Why there is no profile of a name.
+    fn why_not(&self, name: &str) -> String {
+        if let Some(not) = self.not_followed.iter().find(|not| not.name == name) {
+            return format!("rclone remote `{name}` ({}) is of type `{}`: {}", not.origin, not.kind, not.why);
+        }
+        let unread = self.unread.first();
+        let unread = unread.map(|(path, why)| format!("; {} could not be read: {why}", path.display()));
+        format!("there is no profile `{name}`{}", unread.unwrap_or_default())
     }
 }
 
@@ -234,31 +284,78 @@ impl Known {
 pub fn located(text: &str) -> Result<Location, LocationError> {
     let location = Location::parse(text)?;
     let (Location::File(path), Some((name, rest))) = (&location, text.split_once(':')) else { return Ok(location) };
-    if name.is_empty() || name.contains('/') || text.contains("://") || Path::new(path).symlink_metadata().is_ok() {
+    if name.contains('/') || text.contains("://") || Path::new(path).symlink_metadata().is_ok() {
         return Ok(location);
     }
     let known = known(&Surroundings::of_process());
-    let Some(profile) = known.named(name) else { return Ok(location) };
+    if let Some(kind) = connection_string(name, rest, &known) {
+        return Err(LocationError::Settings { remote: kind });
+    }
+    let is_followed = known.named(name).is_some();
+    if name.is_empty() || !(is_followed || known.not_followed.iter().any(|not| not.name == name)) {
+        return Ok(location);
+    }
     let door = Door::Named(name.to_owned());
-    // The paths of an alias need no bucket: it stands in the alias.
-    let object = match profile.below {
-        Some(_) => Some(Object { door, bucket: String::new(), key: rest.to_owned() }),
-        None => Object::parse(door, rest),
+    // The paths of an alias need no bucket: it stands in the alias. Nor does what leads nowhere.
+    let object = match known.named(name).map(|profile| &profile.below) {
+        None | Some(Some(_)) => Some(Object { door, bucket: String::new(), key: rest.to_owned() }),
+        Some(None) => Object::parse(door, rest),
     };
     object.map(Location::Object).ok_or_else(|| LocationError::NoBucket { text: text.to_owned() })
+}
+
+/// The remote of `:s3,key=value:path` or `name,key=value:path`: keys may stand there, so no more of it is repeated.
+fn connection_string(name: &str, rest: &str, known: &Known) -> Option<String> {
+    let is_name =
+        |text: &str| !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "-_. ".contains(c));
+    if name.is_empty() {
+        let kind = rest.split([',', ':']).next().filter(|kind| is_name(kind) && rest.contains(':'))?;
+        return Some(format!(":{kind}"));
+    }
+    let (remote, _) = name.split_once(',')?;
+    let is_known = known.named(remote).is_some() || known.not_followed.iter().any(|not| not.name == remote);
+    (is_name(remote) && is_known).then(|| remote.to_owned())
 }
 
 /// All profiles of these surroundings: remotes of rclone first, since they are named in locations, then AWS profiles.
 #[must_use]
 pub fn known(surroundings: &Surroundings) -> Known {
     let mut known = Known::default();
-    let aws = aws::profiles(surroundings, &mut known.unread);
-    let remotes = rclone::remotes(surroundings, &aws, &mut known.unread);
-    known.profiles = remotes;
-    known.profiles.extend(aws);
+    let files = aws::Files::read(surroundings, None, &mut known);
+    known.profiles = rclone::remotes(surroundings, &files, &mut known);
+    known.profiles.extend(files.profiles(surroundings));
     known.profiles.extend(google::in_force(surroundings));
     known.profiles.extend(azure::in_force(surroundings, None));
     known
+}
+
+/// Who signs for `s3://`: the profile that was chosen, else what the AWS tools would take.
+///
+/// # Errors
+/// Why nobody does.
+pub fn of_s3(surroundings: &Surroundings, chosen: Option<&str>) -> Result<Profile, String> {
+    if let Some(name) = chosen {
+        let known = known(surroundings);
+        return known.named(name).cloned().ok_or_else(|| known.why_not(name));
+    }
+    if let Some(profile) = aws::of_environment(surroundings) {
+        return Ok(profile);
+    }
+    let known = known(surroundings);
+    let name = aws::default_name(surroundings);
+    let found = known.profiles.iter().rfind(|profile| profile.name == name);
+    let is_named = surroundings.variable("AWS_PROFILE").is_some();
+    let can_sign = found.is_some_and(|profile| !matches!(profile.keys, Keys::Missing { .. }));
+    if !is_named
+        && !can_sign
+        && let Some(profile) = aws::of_machine(surroundings)
+    {
+        return Ok(profile);
+    }
+    found.cloned().ok_or_else(|| match known.unread.first() {
+        Some((path, reason)) => format!("{} could not be read: {reason}", path.display()),
+        None => format!("there are no keys in the environment and there is no AWS profile `{name}`"),
+    })
 }
 
 /// Who signs at a door: the profile that it names or that was chosen, else what the tools of its cloud would take.
@@ -272,7 +369,8 @@ pub fn of_door(surroundings: &Surroundings, door: &Door, chosen: Option<&str>) -
         Door::S3 | Door::Google | Door::Azure => None,
     };
     if let Some(name) = chosen {
-        let named = known(surroundings).named(name).cloned().ok_or_else(|| format!("there is no profile `{name}`"))?;
+        let known = known(surroundings);
+        let named = known.named(name).cloned().ok_or_else(|| known.why_not(name))?;
         // One chosen for another cloud does not sign here: a command may name places of both.
         match (&named.server, door) {
             (Server::S3(_), Door::S3) | (Server::Google(_), Door::Google) => return Ok(named),
@@ -300,26 +398,6 @@ pub fn unsigned_at(surroundings: &Surroundings, door: &Door, chosen: Option<&str
         Door::AzureAccount { host } => azure::unsigned(surroundings, Some(host)),
     });
     Profile { name: "anonymous".into(), origin: Origin::Wish, keys: Keys::Anonymous, ..server }
-}
-
-/// Who signs for `s3://`: the profile that was chosen, else what the AWS tools would take.
-///
-/// # Errors
-/// Why nobody does.
-pub fn of_s3(surroundings: &Surroundings, chosen: Option<&str>) -> Result<Profile, String> {
-    let known = known(surroundings);
-    if let Some(name) = chosen {
-        return known.named(name).cloned().ok_or_else(|| format!("there is no profile `{name}`"));
-    }
-    if let Some(profile) = aws::of_environment(surroundings) {
-        return Ok(profile);
-    }
-    let name = aws::default_name(surroundings);
-    let found = known.profiles.into_iter().rfind(|profile| profile.name == name);
-    found.ok_or_else(|| match known.unread.first() {
-        Some((path, reason)) => format!("{} could not be read: {reason}", path.display()),
-        None => format!("there are no keys in the environment and there is no AWS profile `{name}`"),
-    })
 }
 
 #[cfg(test)]

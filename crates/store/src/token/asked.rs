@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::{Got, NoToken, signed};
 use crate::{
     address::{Address, Scheme},
+    keys::is_loopback,
     manners::Manners,
     open::{Answer, Ask, Method, NoAnswer, Sending, send},
     profile::grant::{Grant, Proof, Subject, text_of},
@@ -108,7 +109,7 @@ fn unsendable(url: &str) -> NoToken {
 /// An address that may be told a secret.
 fn safe(url: &str) -> Result<Address, NoToken> {
     let address = Address::parse(url).ok_or_else(|| unsendable(url))?;
-    match address.scheme() == Scheme::Https || address.is_on_this_machine() {
+    match address.scheme() == Scheme::Https || is_loopback(&address) {
         true => Ok(address),
         false => Err(NoToken::Lasting(format!("`{}` is not safe: it is not https", address.without_query()))),
     }
@@ -178,7 +179,7 @@ fn answer(address: &Address, sending: &Sending<'_>) -> Result<String, NoToken> {
                 }
             },
             Err(NoAnswer::Lasting(why)) => return Err(NoToken::Lasting(format!("no token from `{place}`: {why}"))),
-            Err(NoAnswer::NoToken { why, .. }) => return Err(NoToken::Lasting(why)),
+            Err(NoAnswer::Unsigned(why) | NoAnswer::NotSignedNow(why)) => return Err(NoToken::Lasting(why)),
             Err(NoAnswer::NoHost) => "is not known".to_owned(),
             Err(NoAnswer::Passing(why)) => format!("gave no answer: {why}"),
         };

@@ -28,6 +28,9 @@ const UNTOLD: Duration = Duration::from_secs(60);
 /// After a failure an old token that is still good is kept for so long.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
 
+/// A token that was got by asking is not got again so soon: whoever is refused may not do what is asked for.
+const LEAST_AGE: Duration = Duration::from_secs(1);
+
 /// A longer one is taken for a mistake.
 const LONGEST: Duration = Duration::from_secs(100 * 86_400);
 
@@ -50,8 +53,8 @@ pub(super) enum NoToken {
 impl From<NoToken> for NoAnswer {
     fn from(reason: NoToken) -> Self {
         match reason {
-            NoToken::Passing(why) => Self::NoToken { why, is_temporary: true },
-            NoToken::Lasting(why) => Self::NoToken { why, is_temporary: false },
+            NoToken::Passing(why) => Self::NotSignedNow(why),
+            NoToken::Lasting(why) => Self::Unsigned(why),
         }
     }
 }
@@ -146,6 +149,9 @@ impl Tokens {
         let old = held(&self.held).clone();
         match old {
             Some(known) if known.got > asked => true,
+            // Nobody can get another one.
+            _ if matches!(self.grant, Grant::Given { .. }) => false,
+            Some(known) if !matches!(self.grant, Grant::File { .. }) && known.got.elapsed() < LEAST_AGE => false,
             old => self.get().is_ok_and(|token| old.is_none_or(|old| old.token != token)),
         }
     }
@@ -183,7 +189,7 @@ mod tests {
     #[test]
     fn a_token_that_ended_is_not_sent_and_says_when() {
         let tokens = Tokens::of(&given_until(Some(1_795_196_537 - 86_400 * 365)), "s");
-        let Err(NoAnswer::NoToken { why, is_temporary: false }) = tokens.token() else { panic!("it is sent") };
+        let Err(NoAnswer::Unsigned(why)) = tokens.token() else { panic!("it is sent") };
         assert_eq!(why, "the access token ended at 2025-11-20T17:42:17Z");
         assert!(!format!("{tokens:?}").contains("CANARY"));
     }

@@ -18,11 +18,12 @@ use serde::{Serialize, de::DeserializeOwned};
 const CHECKSUM_BYTES: usize = 32;
 
 /// What a kind of file begins with. It changes with whatever such a file holds.
-pub(crate) type Magic = [u8; 16];
+pub type Magic = [u8; 16];
 
 /// Where files of one kind are kept: `$FRAZIL_CACHE`, else `frazil` in the user's cache folder. An empty name means
 /// nowhere.
-pub(crate) fn folder(kind: &str) -> Option<PathBuf> {
+#[must_use]
+pub fn folder(kind: &str) -> Option<PathBuf> {
     let named = |name: &str| std::env::var_os(name).map(PathBuf::from);
     let folder = match named("FRAZIL_CACHE") {
         Some(folder) => folder,
@@ -36,7 +37,8 @@ pub(crate) fn folder(kind: &str) -> Option<PathBuf> {
 
 /// The folder of a file, absolute, and its name there. What an address says after `?` may be a key that nobody else
 /// should see, so only its digest is kept.
-pub(crate) fn parts(location: &Location) -> Option<(String, String)> {
+#[must_use]
+pub fn parts(location: &Location) -> Option<(String, String)> {
     match location {
         Location::File(path) => {
             let path = std::path::absolute(path).ok()?;
@@ -58,12 +60,14 @@ pub(crate) fn parts(location: &Location) -> Option<(String, String)> {
 }
 
 /// The file that is kept about `folder`.
-pub(crate) fn file(cache: &Path, folder: &str, ending: &str) -> PathBuf {
+#[must_use]
+pub fn file(cache: &Path, folder: &str, ending: &str) -> PathBuf {
     cache.join(format!("{}.{ending}", blake3::hash(folder.as_bytes()).to_hex()))
 }
 
 /// Reads a file; nothing if it is not there, larger than `most_bytes`, damaged, or of another kind.
-pub(crate) fn read<T: DeserializeOwned>(path: &Path, magic: &Magic, most_bytes: u64) -> Option<T> {
+#[must_use]
+pub fn read<T: DeserializeOwned>(path: &Path, magic: &Magic, most_bytes: u64) -> Option<T> {
     if std::fs::metadata(path).ok()?.len() > most_bytes {
         return None;
     }
@@ -77,7 +81,7 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path, magic: &Magic, most_bytes: 
 }
 
 /// Writes a file: to another name first. Says whether it did.
-pub(crate) fn write<T: Serialize>(path: &Path, magic: &Magic, what: &T) -> bool {
+pub fn write<T: Serialize>(path: &Path, magic: &Magic, what: &T) -> bool {
     let Ok(body) = postcard::to_allocvec(what) else { return false };
     let Some(folder) = path.parent() else { return false };
     if std::fs::create_dir_all(folder).is_err() {
@@ -97,7 +101,7 @@ pub(crate) fn write<T: Serialize>(path: &Path, magic: &Magic, what: &T) -> bool 
 }
 
 /// Removes the oldest files of an ending while all together are larger than `most_bytes`.
-pub(crate) fn prune(cache: &Path, ending: &str, most_bytes: u64) {
+pub fn prune(cache: &Path, ending: &str, most_bytes: u64) {
     let Ok(entries) = std::fs::read_dir(cache) else { return };
     let mut files: Vec<(SystemTime, u64, PathBuf)> = entries
         .flatten()
@@ -146,6 +150,6 @@ mod tests {
         }
         prune(&home, "index", 0);
         assert!(!path.exists());
-        frazil_store::folder::remove_tree(&home).unwrap();
+        crate::folder::remove_tree(&home).unwrap();
     }
 }

@@ -1,4 +1,4 @@
-//! Keeping two writers of one store apart.
+//! Keeping two writers of one folder of this machine apart.
 //!
 //! The lock is the operating system's, so it dies with its process. Parts of one plan share it: the lock file names
 //! the plan, and holders of the same plan lock it together.
@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use super::Sharing;
 use crate::error::StoreError;
 
 /// A lock file is made, locked and found removed by its last holder at most this often before we give up.
@@ -19,30 +20,21 @@ const MOST_TRIES: usize = 100;
 /// Between two tries to join others of a plan.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// A held lock; dropped, it is free again. The file stays until [`Lock::remove`].
+/// A held lock; dropped, it is free again. The file stays until [`FileLock::remove`].
 #[derive(Debug)]
-pub struct Lock {
+pub(super) struct FileLock {
     path: PathBuf,
     file: File,
 }
 
-/// With whom a lock may be shared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Sharing<'a> {
-    /// With nobody.
-    Alone,
-    /// With those who work on this plan.
-    Plan(&'a str),
-}
-
-impl Lock {
+impl FileLock {
     /// Takes the lock at `path`.
     ///
     /// # Errors
     /// [`StoreError::Locked`] if another process holds it.
     pub fn take(path: &Path, sharing: Sharing<'_>) -> Result<Self, StoreError> {
         let failed = |error| StoreError::writing(path, 0, error);
-        let locked = || StoreError::Locked { path: path.to_owned() };
+        let locked = || StoreError::Locked { place: path.display().to_string(), by: String::new() };
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(failed)?;
         }
@@ -99,7 +91,11 @@ impl Lock {
         if name == wanted {
             return Ok(Some(Self { path: path.to_owned(), file }));
         }
-        if name.is_empty() { Ok(None) } else { Err(StoreError::Locked { path: path.to_owned() }) }
+        if name.is_empty() {
+            Ok(None)
+        } else {
+            Err(StoreError::Locked { place: path.display().to_string(), by: String::new() })
+        }
     }
 
     /// The folder that the file lies in has moved: it is now at `path`.
@@ -135,15 +131,18 @@ mod tests {
     #[test]
     fn one_writer_keeps_the_other_out_and_parts_of_a_plan_come_in() {
         let path = std::env::temp_dir().join(format!("frazil-lock-{}", std::process::id()));
-        let alone = Lock::take(&path, Sharing::Alone).unwrap();
-        assert!(matches!(Lock::take(&path, Sharing::Plan("a")), Err(StoreError::Locked { .. })));
+        let alone = FileLock::take(&path, Sharing::Alone).unwrap();
+        assert!(matches!(FileLock::take(&path, Sharing::Plan("a")), Err(StoreError::Locked { .. })));
         alone.remove().unwrap();
-        let first = Lock::take(&path, Sharing::Plan("a")).unwrap();
-        let second = Lock::take(&path, Sharing::Plan("a")).unwrap();
-        assert!(matches!(Lock::take(&path, Sharing::Plan("b")), Err(StoreError::Locked { .. })));
-        assert!(matches!(Lock::take(&path, Sharing::Alone), Err(StoreError::Locked { .. })));
+        let first = FileLock::take(&path, Sharing::Plan("a")).unwrap();
+        let second = FileLock::take(&path, Sharing::Plan("a")).unwrap();
+        assert!(matches!(FileLock::take(&path, Sharing::Plan("b")), Err(StoreError::Locked { .. })));
+        assert!(matches!(FileLock::take(&path, Sharing::Alone), Err(StoreError::Locked { .. })));
         first.remove().unwrap();
-        assert!(matches!(Lock::take(&path, Sharing::Alone), Err(StoreError::Locked { .. })), "the second still works");
+        assert!(
+            matches!(FileLock::take(&path, Sharing::Alone), Err(StoreError::Locked { .. })),
+            "the second still works"
+        );
         second.remove().unwrap();
         assert!(!path.exists());
     }
@@ -151,8 +150,8 @@ mod tests {
     fn parts_that_begin_at_the_same_moment_all_come_in() {
         let path = std::env::temp_dir().join(format!("frazil-lock-together-{}", std::process::id()));
         for _ in 0..20 {
-            let locks: Vec<Lock> = std::thread::scope(|scope| {
-                let take = || Lock::take(&path, Sharing::Plan("a"));
+            let locks: Vec<FileLock> = std::thread::scope(|scope| {
+                let take = || FileLock::take(&path, Sharing::Plan("a"));
                 let threads: Vec<_> = (0..8).map(|_| scope.spawn(take)).collect();
                 threads.into_iter().map(|thread| thread.join().unwrap().unwrap()).collect()
             });

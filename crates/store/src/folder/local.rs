@@ -1,7 +1,7 @@
-//! Writing into a folder on this machine, so that no reader ever sees half a file.
+//! A folder on this machine that is written to, so that no reader ever sees half a file.
 //!
 //! Every put is a whole file: written under a staging name, synced, renamed. A key is a relative path of plain
-//! parts; nothing is ever written outside the folder.
+//! parts; nothing is ever written outside the folder. It does not know that there are other places than this machine.
 
 use std::{
     fs::{self, File},
@@ -10,31 +10,24 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use crate::error::StoreError;
+use frazil_model::location::Location;
 
-/// Where unfinished files lie, below the folder.
-pub const STAGING: &str = ".frazil/staging";
+use super::{Entry, Kind, STAGING, check_key};
+use crate::error::StoreError;
 
 /// How many files this process has staged, so that each has its own name.
 static N_STAGED: AtomicU64 = AtomicU64::new(0);
 
-/// A folder that is written to.
+/// A folder of this machine.
 #[derive(Debug, Clone)]
-pub struct Folder {
-    root: PathBuf,
+pub(super) struct Local {
+    pub root: PathBuf,
 }
 
-impl Folder {
-    /// The folder at `root`; it need not exist yet.
-    #[must_use]
-    pub const fn new(root: PathBuf) -> Self {
-        Self { root }
-    }
-
-    /// Its path.
-    #[must_use]
-    pub fn root(&self) -> &Path {
-        &self.root
+impl Local {
+    /// An error of reading something of it.
+    pub fn reading(path: &Path, error: io::Error) -> StoreError {
+        StoreError::reading(&Location::File(path.display().to_string()), error)
     }
 
     /// Makes the folder and those above it, so that their names survive a power cut. It is no error if it is there.
@@ -50,13 +43,7 @@ impl Folder {
     /// # Errors
     /// [`StoreError::UnsafeKey`] if the key could lead out of the folder.
     pub fn path_of(&self, key: &str) -> Result<PathBuf, StoreError> {
-        let unsafe_key = |reason| StoreError::UnsafeKey { key: key.to_owned(), reason };
-        if key.is_empty() || key.starts_with('/') {
-            return Err(unsafe_key("it is empty or begins with `/`"));
-        }
-        if key.split('/').any(|part| part.is_empty() || part == "." || part == ".." || part.contains('\0')) {
-            return Err(unsafe_key("a part of it is empty, `.`, `..` or holds a NUL"));
-        }
+        check_key(key)?;
         Ok(self.root.join(key))
     }
 
@@ -108,9 +95,7 @@ impl Folder {
         match fs::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
-            Err(error) => {
-                Err(StoreError::reading(&frazil_model::location::Location::File(path.display().to_string()), error))
-            }
+            Err(error) => Err(Self::reading(&path, error)),
         }
     }
 
@@ -131,9 +116,6 @@ impl Folder {
         sync_folder(&path)
     }
 
-    /// Whether [`Self::sync_all`] sees to the names of files as well as to their bytes (syncfs(2) of Linux).
-    pub const SYNCS_ALL_AT_ONCE: bool = cfg!(target_os = "linux");
-
     /// Makes the bytes of all files that were put for later survive a power cut.
     ///
     /// # Errors
@@ -147,19 +129,13 @@ impl Folder {
     }
 
     /// Every file below the folder, as keys, sorted.
-    ///
-    /// # Errors
-    /// If a folder cannot be listed.
     pub fn keys(&self) -> Result<Vec<String>, StoreError> {
         let mut keys = Vec::new();
         let mut folders = vec![self.root.clone()];
         while let Some(folder) = folders.pop() {
-            let listing = |error| {
-                StoreError::reading(&frazil_model::location::Location::File(folder.display().to_string()), error)
-            };
-            for entry in fs::read_dir(&folder).map_err(listing)? {
-                let entry = entry.map_err(listing)?;
-                if entry.file_type().map_err(listing)?.is_dir() {
+            for entry in fs::read_dir(&folder).map_err(|error| Self::reading(&folder, error))? {
+                let entry = entry.map_err(|error| Self::reading(&folder, error))?;
+                if entry.file_type().map_err(|error| Self::reading(&folder, error))?.is_dir() {
                     folders.push(entry.path());
                 } else if let Ok(key) = entry.path().strip_prefix(&self.root) {
                     keys.push(key.to_string_lossy().into_owned());
@@ -169,11 +145,39 @@ impl Folder {
         keys.sort_unstable();
         Ok(keys)
     }
+
+    /// What lies directly in the folder of `key`, sorted by name.
+    pub fn names(&self, key: &str) -> Result<Vec<Entry>, StoreError> {
+        let path = self.root.join(key);
+        let reading = |error| Self::reading(&path, error);
+        let mut found = Vec::new();
+        for entry in fs::read_dir(&path).map_err(reading)? {
+            let entry = entry.map_err(reading)?;
+            let kind = match entry.file_type().map_err(reading)? {
+                kind if kind.is_dir() => Kind::Folder,
+                kind if kind.is_symlink() => Kind::Link,
+                _ => Kind::File,
+            };
+            found.push(Entry { name: entry.file_name().to_string_lossy().into_owned(), kind });
+        }
+        found.sort();
+        Ok(found)
+    }
+
+    /// Whether anything has the name of `key`. What cannot be looked at is an error, never absent.
+    pub fn exists(&self, key: &str) -> Result<bool, StoreError> {
+        let path = self.path_of(key)?;
+        match fs::symlink_metadata(&path) {
+            Ok(_) => Ok(true),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+            Err(error) => Err(Self::reading(&path, error)),
+        }
+    }
 }
 
 /// A file that nobody sees yet.
 #[derive(Debug)]
-pub struct Staged {
+pub(super) struct Staged {
     file: File,
     path: PathBuf,
     target: PathBuf,
@@ -189,7 +193,7 @@ impl Staged {
     /// Writes `bytes` behind what is there.
     ///
     /// # Errors
-    /// As for [`Folder::put`].
+    /// As for [`Local::put`].
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.file.write_all(bytes).map_err(|error| self.failed(error))
     }
@@ -197,7 +201,7 @@ impl Staged {
     /// Gives the file its name, once its bytes are on the disk.
     ///
     /// # Errors
-    /// As for [`Folder::put`].
+    /// As for [`Local::put`].
     pub fn publish(self) -> Result<(), StoreError> {
         self.publish_with(File::sync_all)
     }
@@ -320,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_key_cannot_lead_out_of_the_folder() {
-        let folder = Folder::new("/nowhere".into());
+        let folder = Local { root: "/nowhere".into() };
         for key in ["", "/etc/passwd", "a/../../b", "./a", "a//b", "a/\0"] {
             assert!(matches!(folder.path_of(key), Err(StoreError::UnsafeKey { .. })), "{key:?}");
         }
@@ -329,18 +333,18 @@ mod tests {
     #[test]
     fn a_folder_is_made_with_those_above_it_and_not_in_the_place_of_a_file() {
         let top = std::env::temp_dir().join(format!("frazil-made-{}", std::process::id()));
-        let folder = Folder::new(top.join("a/b"));
+        let folder = Local { root: top.join("a/b") };
         folder.make().unwrap();
         folder.make().unwrap();
         fs::write(top.join("file"), b"").unwrap();
-        assert!(matches!(Folder::new(top.join("file/c")).make(), Err(StoreError::Write { .. })));
+        assert!(matches!(Local { root: top.join("file/c") }.make(), Err(StoreError::Write { .. })));
         remove_tree(&top).unwrap();
     }
 
     #[test]
     fn a_put_leaves_nothing_but_the_file() {
         let root = std::env::temp_dir().join(format!("frazil-folder-{}", std::process::id()));
-        let folder = Folder::new(root.clone());
+        let folder = Local { root: root.clone() };
         folder.put("sst/c/0/1", b"chunk").unwrap();
         assert_eq!(folder.get("sst/c/0/1").unwrap().as_deref(), Some(&b"chunk"[..]));
         assert_eq!(folder.get("sst/c/0/2").unwrap(), None);

@@ -1,0 +1,257 @@
+//! `frazil cp` and `frazil sync`: from anywhere to anywhere.
+
+use std::sync::atomic::AtomicBool;
+
+use frazil_model::{
+    problem::{Exit, Problem},
+    report::{ErrorReport, Report, one_line},
+};
+use frazil_transfer::{
+    TransferError,
+    copy::{Filter, Mode, Plan, Proof, Request, Scope, plan},
+    place::Written,
+    progress::Progress,
+    run::{self, Outcome, Watch},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    arguments::{Confirmed, Cp, Filters, Sync},
+    confirm::confirm,
+    made::this_command,
+    output::{Answer, Talk, bytes},
+    progress::moving,
+};
+
+/// Names that are told one by one where people read.
+const MOST_NAMED: usize = 20;
+
+pub fn cp(words: &Cp, talk: &Talk, stop: &AtomicBool) -> Result<Answer, TransferError> {
+    let (dest, sources) = words.places.split_last().ok_or(TransferError::Nothing { place: String::new() })?;
+    let mode = if words.overwrite { Mode::CopyOver } else { Mode::Copy };
+    let request = request(sources, dest, mode, &words.filters)?;
+    let stage = if words.dry_run { Stage::DryRun } else { Stage::All };
+    moved("cp", &request, stage, &Confirmed { yes: false, max_objects: None }, talk, stop)
+}
+
+pub fn sync(words: &Sync, talk: &Talk, stop: &AtomicBool) -> Result<Answer, TransferError> {
+    let mode = if words.delete { Mode::SyncAndDelete } else { Mode::Sync };
+    let request = request(std::slice::from_ref(&words.source), &words.dest, mode, &words.filters)?;
+    let stage = if words.dry_run { Stage::DryRun } else { Stage::All };
+    moved("sync", &request, stage, &words.confirmed, talk, stop)
+}
+
+/// How far to go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    DryRun,
+    All,
+}
+
+fn request(sources: &[String], dest: &str, mode: Mode, filters: &Filters) -> Result<Request, TransferError> {
+    Ok(Request {
+        sources: sources.iter().map(|text| Written::read(text)).collect::<Result<_, _>>()?,
+        dest: Written::read(dest)?,
+        mode,
+        proof: if filters.checksum { Proof::Read } else { Proof::Remembered },
+        scope: if filters.inside_store { Scope::InsideStores } else { Scope::WholeStores },
+        filter: Filter { include: filters.include.clone(), exclude: filters.exclude.clone() },
+    })
+}
+
+fn moved(
+    verb: &'static str,
+    request: &Request,
+    stage: Stage,
+    confirmed: &Confirmed,
+    talk: &Talk,
+    stop: &AtomicBool,
+) -> Result<Answer, TransferError> {
+    let progress = Progress::default();
+    let plan = moving(talk, &progress, || plan(request))?;
+    let mut report = Report::of(verb);
+    tell(&mut report, &plan);
+    if stage == Stage::DryRun {
+        report.dry_run = true;
+        report.items.extend(planned(&plan));
+        let text = format!("{}{}\n", listed(&plan), words(verb, &plan));
+        judge(&mut report, &plan, None);
+        return Ok(Answer { report, text });
+    }
+    if !talk.quiet && !talk.json {
+        talk.say(&words(verb, &plan));
+    }
+    if !plan.deletes.is_empty() {
+        let n_bytes = plan.deletes.iter().map(|delete| delete.size_bytes).sum();
+        // What `--overwrite` replaces as one store was said by that word.
+        if request.mode == Mode::SyncAndDelete {
+            confirm(talk, confirmed, &plan.root.base_name(), plan.deletes.len() as u64, n_bytes)?;
+        }
+    }
+    let outcome = moving(talk, &progress, || run::run(&plan, Watch { progress: &progress, stop }));
+    let mut outcome = outcome.map_err(|error| match error {
+        TransferError::Interrupted { .. } => TransferError::Interrupted { resume: Some(this_command()) },
+        other => other,
+    })?;
+    if plan.tasks.len() == 1
+        && let Some((_, error)) = outcome.failed.pop()
+    {
+        return Err(error);
+    }
+    account(&mut report, &outcome);
+    judge(&mut report, &plan, Some(&outcome));
+    let text = if talk.quiet { String::new() } else { done(&plan, &outcome) };
+    Ok(Answer { report, text })
+}
+
+/// The plan as data.
+fn tell(report: &mut Report, plan: &Plan) {
+    report.more.insert("dest".into(), json!(plan.root.shown()));
+    report.total("n_planned", plan.tasks.len());
+    report.total("planned_bytes", plan.n_bytes());
+    report.total("n_same", plan.same.0);
+    report.total("same_bytes", plan.same.1);
+    report.total("n_in_the_way", plan.in_the_way.len());
+    report.total("n_passed_over", plan.passed_over.len());
+    report.total("n_to_delete", plan.deletes.len());
+    for name in &plan.in_the_way {
+        report.items.push(json!({"name": name, "outcome": "in-the-way"}));
+    }
+    for (name, reason) in &plan.passed_over {
+        report.items.push(json!({"name": name, "outcome": "passed-over", "reason": reason}));
+    }
+    if plan.n_by_time > 0 {
+        let message =
+            format!("{} files were taken for the same by size and time alone; --checksum reads them", plan.n_by_time);
+        report.warn("transfer.by-time", message);
+    }
+}
+
+/// What a dry run says of each file.
+fn planned(plan: &Plan) -> impl Iterator<Item = Value> {
+    let moves = plan.tasks.iter().map(|task| {
+        let outcome = if task.replaces { "would-replace" } else { "would-copy" };
+        json!({"name": task.to, "outcome": outcome, "size_bytes": task.found.size_bytes})
+    });
+    let deletes = plan
+        .deletes
+        .iter()
+        .map(|delete| json!({"name": delete.name, "outcome": "would-delete", "size_bytes": delete.size_bytes}));
+    moves.chain(deletes)
+}
+
+fn listed(plan: &Plan) -> String {
+    let mut text = String::new();
+    for task in &plan.tasks {
+        let what = if task.replaces { "replace" } else { "copy" };
+        text.push_str(&format!("{what:8} {:>8}  {}\n", bytes(task.found.size_bytes), task.to));
+    }
+    for delete in &plan.deletes {
+        text.push_str(&format!("{:8} {:>8}  {}\n", "delete", bytes(delete.size_bytes), delete.name));
+    }
+    text
+}
+
+/// The plan in a line, and what is in its way in more.
+fn words(verb: &str, plan: &Plan) -> String {
+    let mut text =
+        format!("plan {verb}: {} · {} → {}", files(plan.tasks.len() as u64), bytes(plan.n_bytes()), plan.root.shown());
+    let mut add = |n: u64, what: &str| {
+        if n > 0 {
+            text.push_str(&format!(" · {n} {what}"));
+        }
+    };
+    add(plan.same.0, "there already");
+    add(plan.deletes.len() as u64, "to be deleted");
+    add(plan.in_the_way.len() as u64, "in the way");
+    add(plan.passed_over.len() as u64, "passed over");
+    for name in plan.in_the_way.iter().take(MOST_NAMED) {
+        text.push_str(&format!("\n  in the way: {name}"));
+    }
+    for (name, reason) in plan.passed_over.iter().take(MOST_NAMED) {
+        text.push_str(&format!("\n  passed over: {}: {reason}", one_line(name)));
+    }
+    text
+}
+
+fn files(n: u64) -> String {
+    if n == 1 { "1 file".into() } else { format!("{n} files") }
+}
+
+fn account(report: &mut Report, outcome: &Outcome) {
+    report.total("n_files", outcome.n_files);
+    report.total("n_bytes", outcome.n_bytes);
+    report.total("n_deleted", outcome.n_deleted);
+    report.total("n_failed", outcome.failed.len());
+    report.total("n_unverified", outcome.n_unverified);
+    for (name, error) in &outcome.failed {
+        let error = ErrorReport::of(error);
+        report.items.push(json!({
+            "name": name, "outcome": "failed", "code": error.code, "message": error.message, "cause": error.cause,
+        }));
+    }
+    for (name, reason) in &outcome.kept {
+        report.items.push(json!({"name": name, "outcome": "kept", "reason": reason}));
+    }
+    if outcome.n_unverified > 0 {
+        let message = format!(
+            "{} arrived with the right length, and their servers keep no digest to compare them with",
+            files(outcome.n_unverified)
+        );
+        report.warn("transfer.unverified", message);
+    }
+    if let Some((name, reason)) = outcome.kept.first() {
+        report
+            .warn("transfer.kept", format!("{} stay; the first, `{name}`: {reason}", files(outcome.kept.len() as u64)));
+    }
+}
+
+/// What kept the copy from being whole.
+fn judge(report: &mut Report, plan: &Plan, outcome: Option<&Outcome>) {
+    let failed = outcome.map_or(&[][..], |outcome| outcome.failed.as_slice());
+    let n_failed = failed.len() + plan.in_the_way.len() + plan.passed_over.len();
+    let n_kept = outcome.map_or(0, |outcome| outcome.kept.len());
+    if n_failed + n_kept == 0 {
+        return;
+    }
+    let first = failed
+        .first()
+        .map(|(name, error)| format!("`{name}`: {error}"))
+        .or_else(|| plan.in_the_way.first().map(|name| format!("`{name}` is there and differs")))
+        .or_else(|| plan.passed_over.first().map(|(name, reason)| format!("`{}`: {reason}", one_line(name))))
+        .or_else(|| outcome?.kept.first().map(|(name, reason)| format!("`{name}`: {reason}")))
+        .unwrap_or_default();
+    let n_done = outcome.map_or(plan.tasks.len() as u64, |outcome| outcome.n_files) + plan.same.0;
+    let alike =
+        failed.first().map(|(_, error)| error.exit()).filter(|exit| failed.iter().all(|(_, e)| e.exit() == *exit));
+    let exit = match (n_done, alike) {
+        (_, Some(exit @ (Exit::SignIn | Exit::Later))) => exit,
+        (0, _) => Exit::No,
+        _ => Exit::Partly,
+    };
+    let n_all = plan.tasks.len() + plan.in_the_way.len() + plan.passed_over.len() + n_kept;
+    let error = TransferError::Part { n_failed: n_failed + n_kept, n_all, done: "moved", first, exit };
+    let mut error = ErrorReport::of(&error);
+    if failed.is_empty() && !plan.in_the_way.is_empty() {
+        error = error.with_hint("what is there was left as it is; `--overwrite` replaces it");
+    } else if failed.is_empty() && !plan.passed_over.is_empty() {
+        error = error.with_hint("everything else was copied; `--exclude` leaves them out without a word");
+    }
+    report.fail(error);
+}
+
+/// What was done, in words.
+fn done(plan: &Plan, outcome: &Outcome) -> String {
+    let mut text = format!("copied {} · {} → {}", files(outcome.n_files), bytes(outcome.n_bytes), plan.root.shown());
+    if plan.same.0 > 0 {
+        text.push_str(&format!(" · {} there already", plan.same.0));
+    }
+    if outcome.n_deleted > 0 {
+        text.push_str(&format!(" · {} deleted", outcome.n_deleted));
+    }
+    text.push('\n');
+    for (name, error) in outcome.failed.iter().take(MOST_NAMED) {
+        text.push_str(&format!("  not moved: {}: {error}\n", one_line(name)));
+    }
+    text
+}

@@ -1,0 +1,101 @@
+//! `frazil ls`: what is at a place.
+
+use frazil_model::report::Report;
+use frazil_transfer::{
+    TransferError,
+    list::{Kind, Line, list, list_all},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    arguments::Ls,
+    output::{Answer, Talk, bytes, print, rfc3339},
+};
+
+/// Lines that are said at once.
+const LINES_AT_A_TIME: usize = 1000;
+
+pub fn run(words: &Ls, talk: &Talk) -> Result<Answer, TransferError> {
+    let mut report = Report::of("ls");
+    if words.recursive {
+        return every(words, talk, report);
+    }
+    let lines = list(&words.place)?;
+    report.total("n_items", lines.len());
+    report.items = lines.iter().map(item).collect();
+    Ok(Answer { text: shown(&lines), report })
+}
+
+/// Every file below, said as the listing goes on.
+fn every(words: &Ls, talk: &Talk, mut report: Report) -> Result<Answer, TransferError> {
+    let (mut n_files, mut n_bytes) = (0_u64, 0_u64);
+    let mut text = String::new();
+    let mut n_held = 0;
+    list_all(&words.place, |line| {
+        n_files += 1;
+        n_bytes += line.size_bytes.unwrap_or(0);
+        if talk.json {
+            report.items.push(item(&line));
+            return Ok(());
+        }
+        let (size, time) = columns(&line);
+        text.push_str(&format!("{size:>8}  {time:20}  {}\n", plain(&line.name)));
+        n_held += 1;
+        if n_held == LINES_AT_A_TIME {
+            n_held = 0;
+            // A reader that has seen enough closes the pipe, and the answer says so in the end.
+            let _ = print(&std::mem::take(&mut text));
+        }
+        Ok(())
+    })?;
+    report.total("n_files", n_files);
+    report.total("n_bytes", n_bytes);
+    Ok(Answer { report, text })
+}
+
+fn columns(line: &Line) -> (String, String) {
+    (line.size_bytes.map(bytes).unwrap_or_default(), line.modified_seconds.map(rfc3339).unwrap_or_default())
+}
+
+/// Names with letters that would move the cursor are shown with those escaped.
+fn plain(name: &str) -> String {
+    if name.chars().any(char::is_control) { name.escape_debug().to_string() } else { name.to_owned() }
+}
+
+fn shown(lines: &[Line]) -> String {
+    let kind = |line: &Line| match line.kind {
+        Kind::Bucket => "bucket".to_owned(),
+        Kind::Folder => "folder".to_owned(),
+        Kind::Store { version, .. } => format!("zarr {version}"),
+        Kind::File => "file".to_owned(),
+        Kind::Other => "other".to_owned(),
+    };
+    let mut text = String::new();
+    for line in lines {
+        let (size, time) = columns(line);
+        let slash = if matches!(line.kind, Kind::Folder | Kind::Bucket) { "/" } else { "" };
+        let variables = line.variables();
+        let more = if variables.is_empty() { String::new() } else { format!("  ({variables})") };
+        text.push_str(&format!("{:6}  {size:>8}  {time:20}  {}{slash}{more}\n", kind(line), plain(&line.name)));
+    }
+    text
+}
+
+fn item(line: &Line) -> Value {
+    let kind = match line.kind {
+        Kind::Bucket => "bucket",
+        Kind::Folder => "folder",
+        Kind::Store { .. } => "store",
+        Kind::File => "file",
+        Kind::Other => "other",
+    };
+    let mut item = json!({"name": line.name, "kind": kind, "size_bytes": line.size_bytes});
+    if let Some(seconds) = line.modified_seconds {
+        item["modified"] = json!(rfc3339(seconds));
+    }
+    if let Kind::Store { version, variables } = &line.kind {
+        item["zarr_format"] = json!(version);
+        item["variables"] = json!(variables);
+    }
+    item
+}

@@ -1,0 +1,75 @@
+//! `frazil rm`: the plan first.
+
+use std::sync::atomic::AtomicBool;
+
+use frazil_model::{
+    problem::Exit,
+    report::{ErrorReport, Report, one_line},
+};
+use frazil_transfer::{
+    TransferError,
+    copy::Scope,
+    place::Written,
+    progress::Progress,
+    remove::{Plan, plan, run},
+    run::Watch,
+};
+use serde_json::json;
+
+use crate::{
+    arguments::Rm,
+    confirm::confirm,
+    made::this_command,
+    output::{Answer, Talk, bytes},
+    progress::moving,
+};
+
+pub fn run_verb(words: &Rm, talk: &Talk, stop: &AtomicBool) -> Result<Answer, TransferError> {
+    let places: Vec<Written> = words.places.iter().map(|text| Written::read(text)).collect::<Result<_, _>>()?;
+    let scope = if words.inside_store { Scope::InsideStores } else { Scope::WholeStores };
+    let progress = Progress::default();
+    let plan = moving(talk, &progress, || plan(&places, scope))?;
+    let mut report = Report::of("rm");
+    report.total("n_objects", plan.n_objects());
+    report.total("n_bytes", plan.n_bytes());
+    for tree in &plan.trees {
+        let (n_objects, n_bytes) = (tree.found.len() + tree.passed_over.len(), tree.n_bytes());
+        report.items.push(json!({"place": tree.place.shown(), "n_objects": n_objects, "size_bytes": n_bytes}));
+    }
+    if words.dry_run {
+        report.dry_run = true;
+        return Ok(Answer { report, text: shown(&plan) });
+    }
+    if !talk.quiet && !talk.json {
+        talk.say(shown(&plan).trim_end());
+    }
+    let what = plan.trees.first().map(|tree| tree.place.base_name()).unwrap_or_default();
+    confirm(talk, &words.confirmed, &what, plan.n_objects(), plan.n_bytes())?;
+    let watch = Watch { progress: &progress, stop };
+    let left = moving(talk, &progress, || run(&plan, watch)).map_err(|error| match error {
+        TransferError::Interrupted { .. } => TransferError::Interrupted { resume: Some(this_command()) },
+        other => other,
+    })?;
+    report.total("n_left", left.len());
+    let text = format!("deleted {} objects · {}\n", plan.n_objects() - left.len() as u64, bytes(plan.n_bytes()));
+    if let Some((name, error)) = left.first() {
+        let (n_all, first) = (usize::try_from(plan.n_objects()).unwrap_or(usize::MAX), format!("`{name}`: {error}"));
+        let exit = if left.len() == n_all { Exit::No } else { Exit::Partly };
+        let error = TransferError::Part { n_failed: left.len(), n_all, done: "deleted", first, exit };
+        report.fail(ErrorReport::of(&error));
+    }
+    for (name, error) in left {
+        report.items.push(json!({"name": name, "outcome": "left", "message": one_line(&error.to_string())}));
+    }
+    Ok(Answer { report, text: if talk.quiet { String::new() } else { text } })
+}
+
+fn shown(plan: &Plan) -> String {
+    let mut text = String::new();
+    for tree in &plan.trees {
+        let n_objects = tree.found.len() + tree.passed_over.len();
+        let what = if n_objects == 1 { "1 object".to_owned() } else { format!("{n_objects} objects") };
+        text.push_str(&format!("delete {} · {what} · {}\n", tree.place.shown(), bytes(tree.n_bytes())));
+    }
+    text
+}

@@ -1,0 +1,72 @@
+//! Objects that are read whole, and what time it is where they lie.
+
+use std::io::Read;
+
+use super::Bucket;
+use crate::{
+    address::Address,
+    asking::{again, follow, is_packed, packed, read_exactly, refusal, with_retries},
+    error::StoreError,
+    manners::count_received,
+    open::Ask,
+    settled::seconds_of_web_date,
+};
+
+impl Bucket {
+    /// Where the server has an object.
+    pub(crate) fn address(&self, key: &str) -> Address {
+        self.dialect.way_to(&self.key(key)).address
+    }
+
+    /// Reads an object of at most `limit_bytes` in one request; `None` if there is none.
+    ///
+    /// # Errors
+    /// If it is there and cannot be read, or is larger.
+    pub fn get(&self, key: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let (location, way) = (self.location(key), self.dialect.way_to(&self.key(key)));
+        let too_large = || StoreError::TooLarge { location: location.clone(), limit_bytes };
+        let got = with_retries(&location, &way, |manners| {
+            let (mut answer, _turn) = follow(&location, &way, Ask::Whole { limit_bytes }, manners)?;
+            if answer.status != 200 {
+                return Err(refusal(&location, &way, &mut answer));
+            }
+            if is_packed(&answer) {
+                return Err(packed(&location, &answer).into());
+            }
+            let mut bytes = Vec::new();
+            match answer.header("content-length").and_then(|text| text.parse::<u64>().ok()) {
+                Some(n_bytes) if n_bytes > limit_bytes => return Err(too_large().into()),
+                Some(n_bytes) => read_exactly(&mut answer, n_bytes, &mut bytes)?,
+                None => {
+                    let read = (&mut answer.body).take(limit_bytes.saturating_add(1)).read_to_end(&mut bytes);
+                    count_received(bytes.len() as u64);
+                    read.map_err(|_| again("the answer broke off"))?;
+                    if bytes.len() as u64 > limit_bytes {
+                        return Err(too_large().into());
+                    }
+                }
+            }
+            Ok(bytes)
+        });
+        match got {
+            Err(StoreError::Absent { code, .. }) if code.as_deref() != Some("NoSuchBucket") => Ok(None),
+            got => got.map(Some),
+        }
+    }
+
+    /// What time it is by the server's clock, in seconds since 1970, as the answer to a question about `key` says;
+    /// `None` if it does not.
+    ///
+    /// # Errors
+    /// If there is no answer.
+    pub fn server_seconds(&self, key: &str) -> Result<Option<u64>, StoreError> {
+        let (location, way) = (self.location(key), self.dialect.way_to(&self.key(key)));
+        with_retries(&location, &way, |manners| {
+            let (mut answer, _turn) = follow(&location, &way, Ask::Head, manners)?;
+            match answer.status {
+                200 | 404 | 405 => Ok(answer.header("date").and_then(seconds_of_web_date)),
+                _ => Err(refusal(&location, &way, &mut answer)),
+            }
+        })
+    }
+}

@@ -1,0 +1,126 @@
+//! Zarr stores among files: which names belong to one, and in which order they are written and deleted.
+//!
+//! A store is one thing. Whoever opens it comes through the metadata of its root, so that is written after everything
+//! else and deleted before it; a reader sees a whole store or none.
+
+use std::collections::BTreeSet;
+
+/// Names of the files that make a folder a Zarr store, or an array or group of one.
+pub const METADATA: [&str; 5] = ["zarr.json", ".zmetadata", ".zgroup", ".zarray", ".zattrs"];
+
+/// When a file is written: all of one phase before any of the next. Deleted is in the opposite order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Chunks, and whatever is not of a store.
+    Data,
+    /// Metadata of arrays and groups below the root.
+    Inner,
+    /// What readers look at once they know that there is a store.
+    Outer,
+    /// What makes it one.
+    Root,
+}
+
+impl Phase {
+    /// All, in the order of writing.
+    pub const ALL: [Self; 4] = [Self::Data, Self::Inner, Self::Outer, Self::Root];
+}
+
+/// The stores among some names: the topmost folders that hold metadata.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Atoms {
+    roots: BTreeSet<String>,
+}
+
+impl Atoms {
+    /// The stores among `names`, which are relative and have slashes between their parts.
+    pub fn among<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let marks = names.into_iter().filter_map(|name| {
+            let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
+            // Attributes alone make no store.
+            (METADATA.contains(&file) && file != ".zattrs").then(|| folder.to_owned())
+        });
+        let mut roots: BTreeSet<String> = marks.collect();
+        let inner: Vec<String> = roots
+            .iter()
+            .filter(|folder| ancestors(folder).any(|above| above != folder.as_str() && roots.contains(above)))
+            .cloned()
+            .collect();
+        for folder in &inner {
+            roots.remove(folder);
+        }
+        Self { roots }
+    }
+
+    /// The folders of the stores, sorted; the empty one is the place itself.
+    pub fn roots(&self) -> impl Iterator<Item = &str> {
+        self.roots.iter().map(String::as_str)
+    }
+
+    /// The store that a name belongs to.
+    #[must_use]
+    pub fn of<'a>(&self, name: &'a str) -> Option<&'a str> {
+        ancestors(name).find(|folder| self.roots.contains(*folder))
+    }
+
+    /// When a name is written.
+    #[must_use]
+    pub fn phase(&self, name: &str) -> Phase {
+        let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
+        match self.of(name) {
+            Some(root) if METADATA.contains(&file) => match (folder == root, file) {
+                (false, _) => Phase::Inner,
+                (true, ".zattrs" | ".zmetadata") => Phase::Outer,
+                (true, _) => Phase::Root,
+            },
+            _ => Phase::Data,
+        }
+    }
+}
+
+/// A name and the folders above it, from the innermost to the empty one.
+pub fn ancestors(name: &str) -> impl Iterator<Item = &str> {
+    let mut next = Some(name);
+    std::iter::from_fn(move || {
+        let now = next?;
+        next = match now.rsplit_once('/') {
+            Some((above, _)) => Some(above),
+            None if now.is_empty() => None,
+            None => Some(""),
+        };
+        Some(now)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 8] = [
+        "notes.txt",
+        "a.zarr/zarr.json",
+        "a.zarr/sst/zarr.json",
+        "a.zarr/sst/c/0",
+        "old/b/.zgroup",
+        "old/b/.zmetadata",
+        "old/b/x/.zarray",
+        "old/b/x/0.0",
+    ];
+
+    #[test]
+    fn a_store_is_the_topmost_folder_with_metadata() {
+        let atoms = Atoms::among(NAMES);
+        assert_eq!(atoms.roots().collect::<Vec<_>>(), ["a.zarr", "old/b"]);
+        assert_eq!(atoms.of("a.zarr/sst/c/0"), Some("a.zarr"));
+        assert_eq!(atoms.of("notes.txt"), None);
+        assert_eq!(Atoms::among(["zarr.json", "c/0"]).of("c/0"), Some(""));
+    }
+
+    #[test]
+    fn the_root_is_written_last() {
+        let atoms = Atoms::among(NAMES);
+        let phases: Vec<Phase> = NAMES.iter().map(|name| atoms.phase(name)).collect();
+        use Phase::{Data, Inner, Outer, Root};
+        assert_eq!(phases, [Data, Root, Inner, Data, Root, Outer, Inner, Data]);
+    }
+}

@@ -1,0 +1,416 @@
+//! What a copy would do: which files move, which are there already, which are in the way, which go.
+//!
+//! A plan is made from listings alone and changes nothing. It promises that no name is lost in it: every file of the
+//! source is moved, there already, in the way, or passed over with a reason.
+
+pub(crate) mod existing;
+pub(crate) mod one;
+pub mod parts;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use frazil_model::pattern::{fits, is_pattern};
+use frazil_store::{beneath::unsafe_name, bucket::Bucket};
+
+use crate::{
+    atoms::{Atoms, METADATA, Phase},
+    error::TransferError,
+    guard,
+    known::Known,
+    place::{Place, Written, joined},
+    same::Same,
+    walk::{Found, Tree, trees},
+};
+use existing::Existing;
+
+/// What is to be copied, where, and how.
+#[derive(Debug)]
+pub struct Request {
+    /// What.
+    pub sources: Vec<Written>,
+    /// Where.
+    pub dest: Written,
+    /// What is done about files that are there.
+    pub mode: Mode,
+    /// How files are told to be the same.
+    pub proof: Proof,
+    /// Whether parts of stores may be written.
+    pub scope: Scope,
+    /// Which names are meant.
+    pub filter: Filter,
+}
+
+/// What is done about files that are there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Those that differ are left, and named.
+    Copy,
+    /// Those that differ are replaced.
+    CopyOver,
+    /// Those that differ are replaced: the copy follows its source.
+    Sync,
+    /// And those that the source has not are deleted.
+    SyncAndDelete,
+}
+
+/// How files are told to be the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// By digests, remembered ones included.
+    Remembered,
+    /// By digests made now; where a server keeps none, by reading both.
+    Read,
+}
+
+/// Whether parts of stores may be written and deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// A store is one thing.
+    WholeStores,
+    /// Parts of stores are meant.
+    InsideStores,
+}
+
+/// Which names are meant.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Only names that fit one of these, if there are any.
+    pub include: Vec<String>,
+    /// No name that fits one of these.
+    pub exclude: Vec<String>,
+}
+
+impl Filter {
+    /// Whether a name is meant. A pattern without a slash is about the last part of a name, or any folder above it.
+    #[must_use]
+    pub fn takes(&self, name: &str) -> bool {
+        let fits_one = |patterns: &[String]| patterns.iter().any(|pattern| is_name_like(pattern, name));
+        (self.include.is_empty() || fits_one(&self.include)) && !fits_one(&self.exclude)
+    }
+}
+
+fn is_name_like(pattern: &str, name: &str) -> bool {
+    let names: Vec<&str> = name.split('/').collect();
+    if !pattern.contains('/') {
+        return names.iter().any(|part| if is_pattern(pattern) { fits(&[pattern], &[part]) } else { pattern == *part });
+    }
+    let parts: Vec<&str> = pattern.trim_start_matches('/').trim_end_matches('/').split('/').collect();
+    (1..=names.len()).any(|n_parts| fits(&parts, &names[..n_parts]))
+}
+
+/// A file that moves.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// The place that its name is below.
+    pub from: Place,
+    /// The file.
+    pub found: Found,
+    /// Its name below the place that is written to.
+    pub to: String,
+    /// When it is written.
+    pub phase: Phase,
+    /// Whether something is there that it replaces.
+    pub replaces: bool,
+}
+
+impl Task {
+    /// The place of the file.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        if self.found.name.is_empty() { self.from.clone() } else { self.from.below(&self.found.name) }
+    }
+}
+
+/// What a copy would do.
+#[derive(Debug)]
+pub struct Plan {
+    /// The place that is written to; names are below it.
+    pub root: Place,
+    /// Files that move, by name.
+    pub tasks: Vec<Task>,
+    /// Files that are there already, and their bytes.
+    pub same: (u64, u64),
+    /// How many of them are told by size and time alone.
+    pub n_by_time: u64,
+    /// Files that differ from what is there, which is left as it is.
+    pub in_the_way: Vec<String>,
+    /// What cannot be moved, with the reason.
+    pub passed_over: Vec<(String, String)>,
+    /// Files that go, each with the place that must not have it.
+    pub deletes: Vec<Delete>,
+    /// The stores among what is written.
+    pub atoms: Atoms,
+    /// Stores whose metadata is taken away before anything of them changes.
+    pub hidden: BTreeMap<String, Vec<String>>,
+    /// Digests of files of this machine.
+    pub known: Known,
+    /// All names that the sources have below the root.
+    pub(crate) names: BTreeSet<String>,
+    /// Metadata that is there already, should it have to be written again.
+    unmoved: Vec<Task>,
+}
+
+/// A file that goes.
+#[derive(Debug, Clone)]
+pub struct Delete {
+    /// Its name below the place that is written to.
+    pub name: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// Where it would be if the source had it.
+    pub source: Option<Place>,
+}
+
+impl Plan {
+    /// Bytes that move.
+    #[must_use]
+    pub fn n_bytes(&self) -> u64 {
+        self.tasks.iter().map(|task| task.found.size_bytes).sum()
+    }
+}
+
+/// Makes the plan of a copy.
+///
+/// # Errors
+/// If a source is not there, a place cannot be listed, or a guard says no.
+pub fn plan(request: &Request) -> Result<Plan, TransferError> {
+    let mut all: Vec<Tree> = Vec::new();
+    for source in &request.sources {
+        all.extend(trees(source)?);
+    }
+    let (root, bases) = places(request, &all)?;
+    guard::bounds(&root)?;
+    if let Place::Web(location) = &root {
+        let (place, reason) = (location.to_string(), "a web server takes no files");
+        return Err(TransferError::NotWritable { place, reason });
+    }
+    for (tree, base) in all.iter().zip(&bases) {
+        let dest = if base.is_empty() { root.clone() } else { root.below(base) };
+        guard::not_within(tree, &dest)?;
+        if request.scope == Scope::WholeStores {
+            guard::outside_of_stores(&root, base, tree)?;
+        }
+    }
+    let existing = Existing::below(&root, &all, &bases, request.mode)?;
+    let known = match (&root, all.first().map(|tree| &tree.place)) {
+        _ if request.proof == Proof::Read => Known::nothing(),
+        (Place::Bucket { .. }, Some(Place::Local(path))) => Known::of(path),
+        (Place::Local(path), _) => Known::of(path),
+        _ => Known::nothing(),
+    };
+    let mut plan = Plan {
+        root,
+        tasks: Vec::new(),
+        same: (0, 0),
+        n_by_time: 0,
+        in_the_way: Vec::new(),
+        passed_over: Vec::new(),
+        deletes: Vec::new(),
+        atoms: Atoms::default(),
+        hidden: BTreeMap::new(),
+        known,
+        names: BTreeSet::new(),
+        unmoved: Vec::new(),
+    };
+    for (tree, base) in all.into_iter().zip(&bases) {
+        plan.add(request, tree, base, &existing)?;
+    }
+    plan.keep_stores_whole(request, &existing);
+    if request.mode == Mode::SyncAndDelete {
+        plan.add_deletes(request, &existing, &bases)?;
+    }
+    let atoms = plan.atoms.clone();
+    for task in &mut plan.tasks {
+        task.phase = atoms.phase(&task.to);
+    }
+    Ok(plan)
+}
+
+/// The place that is written to, and for each tree the name that it has there; empty if it is that place.
+fn places(request: &Request, all: &[Tree]) -> Result<(Place, Vec<String>), TransferError> {
+    let dest = &request.dest;
+    if dest.ends_with_slash {
+        let bases: Vec<String> = all.iter().map(|tree| tree.place.base_name()).collect();
+        return Ok((dest.place.clone(), bases));
+    }
+    if all.len() > 1 || request.sources.len() > 1 {
+        return Err(TransferError::ManyToOne { dest: dest.text.clone() });
+    }
+    if all.iter().any(|tree| !tree.is_file) {
+        return Ok((dest.place.clone(), vec![String::new()]));
+    }
+    let (above, name) = match &dest.place {
+        Place::Local(path) => {
+            let above = path.parent().filter(|above| !above.as_os_str().is_empty());
+            (Place::Local(above.unwrap_or(std::path::Path::new(".")).to_owned()), dest.place.base_name())
+        }
+        Place::Bucket { bucket, key } => {
+            let (above, name) = key.rsplit_once('/').unwrap_or(("", key));
+            (Place::Bucket { bucket: bucket.clone(), key: above.to_owned() }, name.to_owned())
+        }
+        web @ Place::Web(_) => (web.clone(), String::new()),
+    };
+    Ok((above, vec![name]))
+}
+
+impl Plan {
+    /// Adds the files of one tree.
+    fn add(&mut self, request: &Request, tree: Tree, base: &str, existing: &Existing) -> Result<(), TransferError> {
+        let Tree { place, found, passed_over, .. } = tree;
+        let atoms = Atoms::among(found.iter().map(|found| found.name.as_str()));
+        self.names.extend(passed_over.iter().map(|(name, _)| joined(base, name)));
+        self.passed_over.extend(passed_over);
+        let mut wanted: Vec<(Found, String)> = Vec::with_capacity(found.len());
+        for found in found {
+            // Filters are about a store, not about its parts.
+            let is_meant = match atoms.of(&found.name) {
+                Some(root) => root.is_empty() || request.filter.takes(root),
+                None => found.name.is_empty() || request.filter.takes(&found.name),
+            };
+            let to = joined(base, &found.name);
+            self.names.insert(to.clone());
+            if !is_meant {
+                continue;
+            }
+            match (&self.root, unsafe_name(&to)) {
+                (Place::Local(_), Some(reason)) => self.passed_over.push((found.name, reason.to_owned())),
+                _ => wanted.push((found, to)),
+            }
+        }
+        let verdicts = self.verdicts(request, &place, &wanted, existing)?;
+        for ((found, to), verdict) in wanted.into_iter().zip(verdicts) {
+            let task = |found, to, replaces| Task { from: place.clone(), found, to, phase: Phase::Data, replaces };
+            match verdict {
+                None => self.tasks.push(task(found, to, false)),
+                Some(Same::No) if request.mode == Mode::Copy => self.in_the_way.push(to),
+                Some(Same::No) => self.tasks.push(task(found, to, true)),
+                Some(same) => {
+                    if METADATA.iter().any(|file| to.ends_with(file)) {
+                        self.unmoved.push(task(found.clone(), to, true));
+                    }
+                    self.same = (self.same.0 + 1, self.same.1 + found.size_bytes);
+                    self.n_by_time += u64::from(same == Same::BySizeAndTime);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether each file is what is there; nothing where nothing is.
+    fn verdicts(
+        &self,
+        request: &Request,
+        from: &Place,
+        wanted: &[(Found, String)],
+        existing: &Existing,
+    ) -> Result<Vec<Option<Same>>, TransferError> {
+        let judge = |(found, to): &(Found, String)| -> Result<Option<Same>, TransferError> {
+            let Some(there) = existing.named(to) else { return Ok(None) };
+            let from = if found.name.is_empty() { from.clone() } else { from.below(&found.name) };
+            Ok(Some(one::judge((&from, found), (&self.root.below(to), there), &self.known, request.proof)?))
+        };
+        // Files that must be read to be compared are read side by side.
+        let n_threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(16);
+        let share = wanted.len().div_ceil(n_threads).max(64);
+        std::thread::scope(|scope| {
+            let judging: Vec<_> = wanted
+                .chunks(share)
+                .map(|some| scope.spawn(move || some.iter().map(judge).collect::<Result<Vec<_>, _>>()))
+                .collect();
+            let mut all = Vec::with_capacity(wanted.len());
+            for judged in judging {
+                match judged.join() {
+                    Ok(verdicts) => all.extend(verdicts?),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+            Ok(all)
+        })
+    }
+
+    /// Sees to it that each store that is written is the source's, whole, or left as it is.
+    fn keep_stores_whole(&mut self, request: &Request, existing: &Existing) {
+        self.atoms = Atoms::among(self.names.iter().map(String::as_str));
+        let roots: Vec<String> = self.atoms.roots().map(str::to_owned).collect();
+        for root in roots {
+            let of_store = |name: &str| self.atoms.of(name) == Some(root.as_str());
+            let extra: Vec<(&str, u64)> = existing.all().filter(|(name, _)| is_below(name, &root)).collect();
+            let extra: Vec<(&str, u64)> = extra.into_iter().filter(|(name, _)| !self.names.contains(*name)).collect();
+            let is_refused = match request.mode {
+                Mode::Copy => !extra.is_empty() || self.in_the_way.iter().any(|name| of_store(name)),
+                Mode::Sync => !extra.is_empty(),
+                Mode::CopyOver | Mode::SyncAndDelete => false,
+            };
+            let changes = self.tasks.iter().any(|task| of_store(&task.to)) || !extra.is_empty();
+            if is_refused && changes {
+                let shown = self.root.below(&root).shown();
+                self.in_the_way.retain(|name| self.atoms.of(name) != Some(root.as_str()));
+                self.in_the_way.push(format!("{shown} (the store there is another one)"));
+                self.tasks.retain(|task| self.atoms.of(&task.to) != Some(root.as_str()));
+                continue;
+            }
+            let extra: Vec<Delete> = extra
+                .into_iter()
+                .map(|(name, size_bytes)| Delete { name: name.to_owned(), size_bytes, source: None })
+                .collect();
+            let is_rewritten = !extra.is_empty()
+                || self
+                    .tasks
+                    .iter()
+                    .any(|task| task.replaces && of_store(&task.to) && self.atoms.phase(&task.to) == Phase::Data);
+            if is_rewritten {
+                let is_shown = |name: &&str| matches!(self.atoms.phase(name), Phase::Root | Phase::Outer);
+                let marks = existing.all().map(|(name, _)| name).filter(|name| of_store(name));
+                self.hidden.insert(root.clone(), marks.filter(is_shown).map(str::to_owned).collect());
+                // What was taken away is put again, also if it is the same.
+                self.put_again(&root);
+            }
+            self.deletes.extend(extra);
+        }
+    }
+
+    /// Metadata of a store that is taken away first is written at the end, whether it differs or not.
+    fn put_again(&mut self, root: &str) {
+        let hidden = self.hidden.get(root).map(Vec::as_slice).unwrap_or_default();
+        let (again, unmoved) =
+            std::mem::take(&mut self.unmoved).into_iter().partition(|task| hidden.contains(&task.to));
+        self.unmoved = unmoved;
+        self.tasks.extend::<Vec<Task>>(again);
+    }
+
+    /// Adds what the source has not.
+    fn add_deletes(&mut self, request: &Request, existing: &Existing, bases: &[String]) -> Result<(), TransferError> {
+        if self.names.is_empty() {
+            return Err(TransferError::EmptySource { dest: request.dest.text.clone() });
+        }
+        let is_of_source = |name: &str| bases.iter().any(|base| base.is_empty() || is_below(name, base));
+        let known: BTreeSet<String> = self.deletes.iter().map(|delete| delete.name.clone()).collect();
+        for (name, size_bytes) in existing.all() {
+            let is_kept = self.names.contains(name) || known.contains(name) || !is_of_source(name);
+            let relative = bases.iter().find_map(|base| match base.is_empty() {
+                true => Some(name),
+                false => name.strip_prefix(base.as_str())?.strip_prefix('/'),
+            });
+            let Some(relative) = relative.filter(|relative| !is_kept && request.filter.takes(relative)) else {
+                continue;
+            };
+            let source = request.sources.first().map(|source| source.place.below(relative));
+            self.deletes.push(Delete { name: name.to_owned(), size_bytes, source });
+        }
+        Ok(())
+    }
+
+    /// The bucket and the prefix that are written to, if it is a bucket.
+    #[must_use]
+    pub fn bucket(&self) -> Option<(&Bucket, &str)> {
+        match &self.root {
+            Place::Bucket { bucket, key } => Some((bucket, key)),
+            _ => None,
+        }
+    }
+}
+
+/// Whether a name is that of a folder or lies below it.
+pub(crate) fn is_below(name: &str, folder: &str) -> bool {
+    folder.is_empty() || name == folder || name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
+}

@@ -1,0 +1,274 @@
+//! One file, from any place to any other.
+
+use std::{fs::File, path::Path, time::Instant};
+
+use frazil_model::{location::Location, range::ByteRange};
+use frazil_store::{
+    StoreError,
+    beneath::Beneath,
+    bucket::{Bucket, Digest, Listed, State, When},
+    digest::{Running, md5},
+    read::{Fingerprint, Reader, fingerprint_of},
+};
+
+use super::{
+    Proof, Task,
+    parts::{self, LARGE_BYTES, damaged},
+};
+use crate::{
+    error::TransferError,
+    known::Known,
+    place::{Place, joined},
+    run::Workers,
+    same::{self, Same},
+    walk::Found,
+};
+
+/// Blocks in which files are compared.
+const BLOCK_BYTES: u64 = 4 << 20;
+
+/// What a moved file is now.
+#[derive(Debug)]
+pub(crate) struct Moved {
+    /// What the server says of it.
+    pub state: State,
+    /// Whether what arrived was compared with what was sent.
+    pub is_verified: bool,
+}
+
+/// A file that is read.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub location: Location,
+    pub mark: Fingerprint,
+    pub state: State,
+    place: Place,
+}
+
+impl Source {
+    fn of(place: Place, found: &Found) -> Self {
+        let location = match &place {
+            Place::Local(path) => Location::File(path.display().to_string()),
+            Place::Bucket { bucket, key } => bucket.location(key),
+            Place::Web(location) => location.clone(),
+        };
+        let mark = match (&place, &found.mark) {
+            (_, Some(mark)) => mark.clone(),
+            (Place::Bucket { bucket, .. }, None) => bucket.mark(&as_listed(found)),
+            _ => Fingerprint { size_bytes: found.size_bytes, state: String::new() },
+        };
+        Self { location, mark, state: found.state.clone(), place }
+    }
+
+    /// Whether it lies on this machine.
+    pub const fn is_local(&self) -> bool {
+        matches!(self.place, Place::Local(_))
+    }
+
+    pub fn as_found(&self) -> Found {
+        Found {
+            name: String::new(),
+            size_bytes: self.mark.size_bytes,
+            state: self.state.clone(),
+            modified_seconds: None,
+            mark: None,
+        }
+    }
+
+    /// A file of this machine that was written to while it was read was read in no state at all.
+    pub fn check_unchanged(&self) -> Result<(), StoreError> {
+        match &self.place {
+            Place::Local(path) => {
+                let about = path.metadata().map_err(|error| StoreError::reading(&self.location, error))?;
+                if fingerprint_of(&about) == self.mark {
+                    return Ok(());
+                }
+                let reason = "it was written to meanwhile".into();
+                Err(StoreError::Changed { location: self.location.clone(), reason })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn whole(&self, workers: &Workers<'_>) -> Result<Vec<u8>, StoreError> {
+        let began = Instant::now();
+        let mut bytes = Vec::new();
+        let reader = Reader::open_as(&self.location, &self.mark)?;
+        if let Some(range) = ByteRange::new(0, self.mark.size_bytes) {
+            reader.read_into(range, &mut bytes)?;
+        }
+        self.check_unchanged()?;
+        if self.is_local() {
+            workers.progress.local(began.elapsed());
+        } else {
+            workers.progress.waited(began.elapsed());
+        }
+        Ok(bytes)
+    }
+}
+
+fn as_listed(found: &Found) -> Listed {
+    Listed {
+        key: found.name.clone(),
+        size_bytes: found.size_bytes,
+        state: found.state.clone(),
+        modified_seconds: found.modified_seconds,
+    }
+}
+
+/// Where files are written.
+pub(crate) enum Sink<'a> {
+    /// A folder of this machine.
+    Folder(&'a Beneath),
+    /// A bucket, below a prefix.
+    Bucket(&'a Bucket, &'a str),
+}
+
+/// Moves one file.
+pub(crate) fn move_one(task: &Task, sink: &Sink<'_>, workers: &Workers<'_>) -> Result<Moved, TransferError> {
+    let place = task.place();
+    let source = Source::of(place, &task.found);
+    let moved = match sink {
+        Sink::Bucket(bucket, prefix) => to_bucket(&source, bucket, &joined(prefix, &task.to), workers),
+        Sink::Folder(folder) => to_folder(&source, folder, &task.to, workers),
+    }?;
+    if let (Place::Local(_), Some(digest)) = (&source.place, moved.state.digest) {
+        workers.known.remember(&task.found.name, &source.mark, digest, workers.began);
+    }
+    Ok(moved)
+}
+
+fn to_bucket(source: &Source, bucket: &Bucket, key: &str, workers: &Workers<'_>) -> Result<Moved, TransferError> {
+    let size_bytes = source.mark.size_bytes;
+    if let Place::Bucket { bucket: from, key: from_key } = &source.place
+        && bucket.shares_server_with(from)
+    {
+        if size_bytes > bucket.limits().copy_max_bytes {
+            return parts::copy((from, from_key, &source.state, size_bytes), bucket, key, workers);
+        }
+        let began = Instant::now();
+        let state = bucket.copy(from, from_key, &source.state.tag, key)?;
+        workers.progress.waited(began.elapsed());
+        workers.progress.bytes(size_bytes);
+        return Ok(Moved { is_verified: true, state });
+    }
+    if size_bytes >= LARGE_BYTES {
+        return parts::send(source, bucket, key, workers);
+    }
+    let _room = workers.window.take(size_bytes);
+    let bytes = source.whole(workers)?;
+    verify(source, &bytes)?;
+    let began = Instant::now();
+    let state = bucket.put(key, &bytes, When::Always)?;
+    workers.progress.waited(began.elapsed());
+    workers.progress.bytes(size_bytes);
+    Ok(Moved { is_verified: state.digest.is_some(), state })
+}
+
+fn to_folder(source: &Source, folder: &Beneath, name: &str, workers: &Workers<'_>) -> Result<Moved, TransferError> {
+    let size_bytes = source.mark.size_bytes;
+    if let Place::Local(path) = &source.place {
+        return file_to_folder(source, path, folder, name, workers);
+    }
+    if size_bytes >= LARGE_BYTES {
+        return parts::fetch(source, folder, name, workers);
+    }
+    let _room = workers.window.take(size_bytes);
+    let bytes = source.whole(workers)?;
+    let is_verified = verify(source, &bytes)?;
+    let began = Instant::now();
+    folder.put(name, &bytes)?;
+    workers.progress.local(began.elapsed());
+    workers.progress.bytes(size_bytes);
+    Ok(Moved { is_verified, state: source.state.clone() })
+}
+
+/// Compares bytes with the digest that their server keeps. Says whether it could.
+fn verify(source: &Source, bytes: &[u8]) -> Result<bool, StoreError> {
+    match source.state.digest {
+        Some(Digest::Md5(expected)) if md5(bytes) != expected => Err(damaged(source, &Digest::Md5(expected))),
+        Some(Digest::Md5(_)) => Ok(true),
+        _ => Ok(source.is_local()),
+    }
+}
+
+/// A copy on this machine keeps the time of its source, so that the two are known to be alike.
+fn file_to_folder(
+    source: &Source,
+    path: &Path,
+    folder: &Beneath,
+    name: &str,
+    workers: &Workers<'_>,
+) -> Result<Moved, TransferError> {
+    let began = Instant::now();
+    let staged = format!("{}-{}", std::process::id(), workers.number());
+    let reading = |error| StoreError::reading(&source.location, error);
+    let writing = |error| StoreError::writing(&folder.path().join(name), source.mark.size_bytes, error);
+    let mut from = File::open(path).map_err(reading)?;
+    let mut to = folder.stage(&staged)?;
+    let copied = std::io::copy(&mut from, &mut to).map_err(writing).and_then(|_| {
+        source.check_unchanged()?;
+        let about = from.metadata().map_err(reading)?;
+        to.set_permissions(about.permissions()).map_err(writing)?;
+        to.set_modified(about.modified().map_err(reading)?).map_err(writing)?;
+        folder.publish(&staged, name)
+    });
+    if let Err(error) = copied {
+        folder.drop_staged(&staged);
+        return Err(error.into());
+    }
+    workers.progress.local(began.elapsed());
+    workers.progress.bytes(source.mark.size_bytes);
+    Ok(Moved { is_verified: true, state: State::default() })
+}
+
+/// Whether a file is what is there already.
+pub(crate) fn judge(
+    (from, found): (&Place, &Found),
+    (to, there): (&Place, &Found),
+    known: &Known,
+    proof: Proof,
+) -> Result<Same, StoreError> {
+    if found.size_bytes != there.size_bytes {
+        return Ok(Same::No);
+    }
+    let same = match (from, to) {
+        (Place::Local(path), Place::Bucket { .. }) => same::file_and_object(path, found, there, known)?,
+        (Place::Bucket { .. }, Place::Local(path)) => same::file_and_object(path, there, found, known)?,
+        (Place::Bucket { .. }, Place::Bucket { .. }) => same::objects(found, there),
+        (Place::Local(_), Place::Local(_)) => match (modified(found), modified(there)) {
+            (Some(a), Some(b)) if a == b => Same::BySizeAndTime,
+            _ => read_both((from, found), (to, there))?,
+        },
+        (Place::Web(_), _) => {
+            let from = found.mark.as_ref().and_then(Fingerprint::modified_seconds);
+            same::objects(&Found { modified_seconds: from, ..found.clone() }, there)
+        }
+        (_, Place::Web(_)) => Same::No,
+    };
+    match same {
+        Same::BySizeAndTime if proof == Proof::Read => read_both((from, found), (to, there)),
+        same => Ok(same),
+    }
+}
+
+/// When a file of this machine was written to, to the nanosecond.
+fn modified(found: &Found) -> Option<&str> {
+    found.mark.as_ref()?.state.split('/').next()
+}
+
+/// Compares two files by reading both.
+fn read_both((from, found): (&Place, &Found), (to, there): (&Place, &Found)) -> Result<Same, StoreError> {
+    let digest = |place: &Place, found: &Found| -> Result<[u8; 16], StoreError> {
+        let source = Source::of(place.clone(), found);
+        let reader = Reader::open_as(&source.location, &source.mark)?;
+        let (mut running, mut buffer, mut offset) = (Running::default(), Vec::new(), 0);
+        while let Some(range) = ByteRange::new(offset, BLOCK_BYTES.min(found.size_bytes - offset)) {
+            reader.read_into(range, &mut buffer)?;
+            running.take(&buffer);
+            offset = range.end();
+        }
+        Ok(running.finish())
+    };
+    Ok(if digest(from, found)? == digest(to, there)? { Same::Yes } else { Same::No })
+}

@@ -1,0 +1,321 @@
+//! Large files, moved in parts.
+//!
+//! Parts that a server has already are not sent again: each is compared by its digest with the bytes that it would get.
+//! It promises that a killed transfer goes on part by part, and that no upload is left open once a file is there.
+
+use std::{
+    collections::BTreeMap,
+    os::unix::fs::FileExt,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Instant,
+};
+
+use frazil_model::range::ByteRange;
+use frazil_store::{
+    StoreError,
+    beneath::Beneath,
+    bucket::{Bucket, Digest, Part, State, Upload, hex},
+    digest::md5,
+    read::Reader,
+};
+
+use crate::{
+    copy::one::{Moved, Source},
+    error::TransferError,
+    run::Workers,
+    same::{Made, made},
+    walk::Found,
+};
+
+/// Parts have at least this size; whoever must send again sends no more than those under way.
+const PART_BYTES: u64 = 16 << 20;
+
+/// Parts of one object; servers take no more.
+const MOST_PARTS: u64 = 10_000;
+
+/// A server that copies by itself is asked for so many bytes at a time.
+const COPIED_PART_BYTES: u64 = 512 << 20;
+
+/// Files from this size on are moved in parts.
+pub const LARGE_BYTES: u64 = 32 << 20;
+
+/// Parts of one file that are moved at a time.
+const PARTS_AT_A_TIME: usize = 4;
+
+/// The size that the parts of a file have, by its size alone, so that every run has the same.
+#[must_use]
+pub fn part_bytes(size_bytes: u64) -> u64 {
+    let least = size_bytes.div_ceil(MOST_PARTS);
+    PART_BYTES.max(least.div_ceil(1 << 20) << 20)
+}
+
+/// The parts of a file: number from 1, offset and end.
+fn parts_of(size_bytes: u64, part_bytes: u64) -> Vec<(u32, u64, u64)> {
+    let n_parts = u32::try_from(size_bytes.div_ceil(part_bytes)).unwrap_or(u32::MAX);
+    (0..n_parts)
+        .map(|n| {
+            let offset = u64::from(n) * part_bytes;
+            (n + 1, offset, (offset + part_bytes).min(size_bytes))
+        })
+        .collect()
+}
+
+/// Runs `work` for each part on some threads, until one fails or somebody wants to stop.
+fn each_part(
+    parts: &[(u32, u64, u64)],
+    workers: &Workers<'_>,
+    work: impl Fn(u32, u64, u64) -> Result<(), TransferError> + Sync,
+) -> Result<(), TransferError> {
+    let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
+    let first: Mutex<Option<TransferError>> = Mutex::new(None);
+    std::thread::scope(|scope| {
+        for _ in 0..PARTS_AT_A_TIME.min(parts.len()) {
+            scope.spawn(|| {
+                while !failed.load(Ordering::Relaxed) && !workers.is_stopped() {
+                    let at = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX);
+                    let Some(&(number, offset, end)) = parts.get(at) else { return };
+                    if let Err(error) = work(number, offset, end) {
+                        failed.store(true, Ordering::Relaxed);
+                        first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                    }
+                }
+            });
+        }
+    });
+    match first.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        Some(error) => Err(error),
+        None if workers.is_stopped() => Err(TransferError::Interrupted { resume: None }),
+        None => Ok(()),
+    }
+}
+
+fn read_part(
+    reader: &Reader,
+    (offset, end): (u64, u64),
+    buffer: &mut Vec<u8>,
+    source: &Source,
+    workers: &Workers<'_>,
+) -> Result<(), StoreError> {
+    let began = Instant::now();
+    if let Some(range) = ByteRange::new(offset, end - offset) {
+        reader.read_into(range, buffer)?;
+    }
+    if source.is_local() {
+        workers.progress.local(began.elapsed())
+    } else {
+        workers.progress.waited(began.elapsed())
+    }
+    Ok(())
+}
+
+/// Sends a large file to a bucket.
+///
+/// # Errors
+/// If it cannot be read or the server does not take it.
+pub(crate) fn send(source: &Source, bucket: &Bucket, key: &str, workers: &Workers<'_>) -> Result<Moved, TransferError> {
+    let size_bytes = source.mark.size_bytes;
+    let upload = Begun::of(bucket, key, workers)?;
+    let reader = Reader::open_as(&source.location, &source.mark)?;
+    let done: Mutex<BTreeMap<u32, Part>> = Mutex::default();
+    each_part(&parts_of(size_bytes, part_bytes(size_bytes)), workers, |number, offset, end| {
+        let _room = workers.window.take(end - offset);
+        let mut buffer = Vec::new();
+        read_part(&reader, (offset, end), &mut buffer, source, workers)?;
+        let there = upload.parts.get(&number).filter(|part| part.size_bytes == end - offset);
+        let part = match there.filter(|part| part.tag == hex(&md5(&buffer))) {
+            Some(part) => part.clone(),
+            None => {
+                let began = Instant::now();
+                let part = bucket.part(&upload.upload, number, &buffer)?;
+                workers.progress.waited(began.elapsed());
+                part
+            }
+        };
+        workers.progress.bytes(end - offset);
+        done.lock().unwrap_or_else(PoisonError::into_inner).insert(number, part);
+        Ok(())
+    })
+    .map_err(|error| upload.given_up(bucket, error))?;
+    source.check_unchanged()?;
+    let parts: Vec<Part> = done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect();
+    let state = bucket.complete(&upload.upload, &parts).map_err(|error| upload.given_up(bucket, error.into()))?;
+    Ok(Moved { is_verified: state.digest.is_some(), state })
+}
+
+/// Lets a server copy a large object in parts.
+///
+/// # Errors
+/// If it does not.
+pub(crate) fn copy(
+    from: (&Bucket, &str, &State, u64),
+    bucket: &Bucket,
+    key: &str,
+    workers: &Workers<'_>,
+) -> Result<Moved, TransferError> {
+    let (from_bucket, from_key, from_state, size_bytes) = from;
+    let upload = Begun::of(bucket, key, workers)?;
+    let part_bytes = COPIED_PART_BYTES.max(part_bytes(size_bytes));
+    let done: Mutex<BTreeMap<u32, Part>> = Mutex::default();
+    each_part(&parts_of(size_bytes, part_bytes), workers, |number, offset, end| {
+        let began = Instant::now();
+        let original = (from_bucket, from_key, from_state.tag.as_str());
+        let part = bucket.copy_part(&upload.upload, number, original, offset..=end - 1)?;
+        workers.progress.waited(began.elapsed());
+        workers.progress.bytes(end - offset);
+        done.lock().unwrap_or_else(PoisonError::into_inner).insert(number, part);
+        Ok(())
+    })
+    .map_err(|error| upload.given_up(bucket, error))?;
+    let parts: Vec<Part> = done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect();
+    let state = bucket.complete(&upload.upload, &parts).map_err(|error| upload.given_up(bucket, error.into()))?;
+    Ok(Moved { is_verified: true, state })
+}
+
+/// An upload that goes on or begins.
+struct Begun {
+    upload: Upload,
+    parts: BTreeMap<u32, Part>,
+}
+
+impl Begun {
+    fn of(bucket: &Bucket, key: &str, workers: &Workers<'_>) -> Result<Self, StoreError> {
+        if let Some(upload) = workers.open_upload(key) {
+            match bucket.parts(&upload) {
+                Ok(parts) => {
+                    workers.uses(&upload);
+                    let parts = parts.into_iter().map(|part| (part.number, part)).collect();
+                    return Ok(Self { upload, parts });
+                }
+                // It ended meanwhile.
+                Err(StoreError::Absent { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(Self { upload: bucket.begin(key)?, parts: BTreeMap::new() })
+    }
+
+    /// What will not go on is not left lying about; what may go on later is.
+    fn given_up(&self, bucket: &Bucket, error: TransferError) -> TransferError {
+        use frazil_model::problem::{Exit, Problem};
+        if !matches!(error.exit(), Exit::Later | Exit::Interrupted | Exit::SignIn) {
+            // The error that led here is the one to be told.
+            let _ = bucket.abort(&self.upload);
+        }
+        error
+    }
+}
+
+/// Fetches a large file into a folder of this machine.
+///
+/// # Errors
+/// If it cannot be read or written, or other bytes arrived than the server keeps a digest of.
+pub(crate) fn fetch(
+    source: &Source,
+    folder: &Beneath,
+    name: &str,
+    workers: &Workers<'_>,
+) -> Result<Moved, TransferError> {
+    let size_bytes = source.mark.size_bytes;
+    let part_bytes = part_bytes(size_bytes);
+    let identity = format!("{} {part_bytes} {}", source.mark.size_bytes, source.mark.state.replace('\n', " "));
+    let staged = format!("{}.part", hex(&md5(format!("{name}\0{}\0{identity}", source.location).as_bytes())));
+    let list = format!("{staged}s");
+    let file = folder.stage(&staged)?;
+    let done = Done::of(folder, &list, &identity)?;
+    let failed = |error| StoreError::writing(&folder.path().join(name), size_bytes, error);
+    file.set_len(size_bytes).map_err(failed)?;
+    let reader = Reader::open_as(&source.location, &source.mark)?;
+    each_part(&parts_of(size_bytes, part_bytes), workers, |number, offset, end| {
+        if !done.numbers.contains(&number) {
+            let _room = workers.window.take(end - offset);
+            let mut buffer = Vec::new();
+            read_part(&reader, (offset, end), &mut buffer, source, workers)?;
+            let began = Instant::now();
+            file.write_all_at(&buffer, offset).map_err(failed)?;
+            done.note(number).map_err(failed)?;
+            workers.progress.local(began.elapsed());
+        }
+        workers.progress.bytes(end - offset);
+        Ok(())
+    })?;
+    let found = Found { name: name.to_owned(), ..source.as_found() };
+    let is_verified = match source.state.digest {
+        Some(digest) => {
+            let path = folder.path().join(frazil_store::folder::STAGING).join(&staged);
+            match made(&path, &digest, &found, workers.known)? {
+                Made::Equal => true,
+                Made::UnknownParts => false,
+                Made::Other => {
+                    folder.drop_staged(&staged);
+                    folder.drop_staged(&list);
+                    return Err(damaged(source, &digest).into());
+                }
+            }
+        }
+        None => false,
+    };
+    folder.publish(&staged, name)?;
+    folder.drop_staged(&list);
+    Ok(Moved { is_verified, state: source.state.clone() })
+}
+
+/// The error that other bytes arrived than the server says that it has.
+pub(crate) fn damaged(source: &Source, expected: &Digest) -> StoreError {
+    StoreError::Damaged {
+        location: source.location.clone(),
+        wanted: expected.to_etag().unwrap_or_default(),
+        got: "others".into(),
+    }
+}
+
+/// Which parts of a file have arrived, kept beside it.
+struct Done {
+    numbers: Vec<u32>,
+    list: Mutex<std::fs::File>,
+}
+
+impl Done {
+    fn of(folder: &Beneath, list: &str, identity: &str) -> Result<Self, StoreError> {
+        let text = folder.staged(list).and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+        let mut lines = text.lines();
+        let numbers = match lines.next() {
+            Some(first) if first == identity => lines.filter_map(|line| line.parse().ok()).collect(),
+            _ => Vec::new(),
+        };
+        let file = folder.stage(list)?;
+        let mut begun = format!("{identity}\n");
+        for number in &numbers {
+            begun.push_str(&format!("{number}\n"));
+        }
+        let written = file.set_len(0).and_then(|()| file.write_all_at(begun.as_bytes(), 0));
+        written.map_err(|error| StoreError::writing(&folder.path().join(list), 0, error))?;
+        use std::io::Seek;
+        let mut file = file;
+        let _ = file.seek(std::io::SeekFrom::End(0));
+        Ok(Self { numbers, list: Mutex::new(file) })
+    }
+
+    fn note(&self, number: u32) -> std::io::Result<()> {
+        use std::io::Write;
+        let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
+        list.write_all(format!("{number}\n").as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_a_file_and_are_never_too_many() {
+        for size_bytes in [1, PART_BYTES, PART_BYTES + 1, 256 << 20, 5 << 40] {
+            let parts = parts_of(size_bytes, part_bytes(size_bytes));
+            assert!(parts.len() as u64 <= MOST_PARTS);
+            assert_eq!(parts.iter().map(|(_, offset, end)| end - offset).sum::<u64>(), size_bytes);
+            assert_eq!(parts.last().map(|part| part.2), Some(size_bytes));
+        }
+    }
+}

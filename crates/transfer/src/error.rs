@@ -1,0 +1,104 @@
+//! Why something could not be listed, copied or deleted.
+
+use frazil_model::{
+    location::LocationError,
+    problem::{Exit, Problem},
+};
+use frazil_store::StoreError;
+
+/// Why something could not be listed, copied or deleted.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs)]
+pub enum TransferError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Location(#[from] LocationError),
+    #[error("there is nothing at `{place}`")]
+    Nothing { place: String },
+    #[error("`{place}` cannot be listed: it is a web server, and no bucket")]
+    NoListing { place: String },
+    #[error("`{place}` cannot be written to: {reason}")]
+    NotWritable { place: String, reason: &'static str },
+    #[error("more than one thing is copied, so `{dest}` must be where they go")]
+    ManyToOne { dest: String },
+    #[error("`{dest}` lies in `{source_place}`, or is the same")]
+    Within { source_place: String, dest: String },
+    #[error("`{place}` is part of the store `{store}`")]
+    InsideStore { place: String, store: String },
+    #[error("`{place}` is too much to be deleted: {reason}")]
+    TooMuch { place: String, reason: String },
+    #[error("{n_objects} objects would go, and at most {most} may")]
+    TooMany { n_objects: u64, most: u64 },
+    #[error("nothing was deleted: nobody said that {what} may go")]
+    NotConfirmed { what: String },
+    #[error("`{file}` is no configuration that frazil reads: {reason}")]
+    Configuration { file: String, reason: String },
+    #[error("{n_failed} of {n_all} could not be {done}; the first: {first}")]
+    Part { n_failed: usize, n_all: usize, done: &'static str, first: String, exit: Exit },
+    #[error("the source is empty, and `--delete` would take away everything at `{dest}`")]
+    EmptySource { dest: String },
+    #[error("interrupted")]
+    Interrupted { resume: Option<String> },
+}
+
+impl Problem for TransferError {
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Store(error) => error.code(),
+            Self::Location(error) => error.code(),
+            Self::Nothing { .. } => "transfer.nothing",
+            Self::NoListing { .. } => "transfer.no-listing",
+            Self::NotWritable { .. } => "transfer.not-writable",
+            Self::ManyToOne { .. } => "transfer.many-to-one",
+            Self::Within { .. } => "transfer.within",
+            Self::InsideStore { .. } => "transfer.inside-store",
+            Self::TooMuch { .. } => "transfer.too-much",
+            Self::TooMany { .. } => "transfer.too-many",
+            Self::NotConfirmed { .. } => "transfer.not-confirmed",
+            Self::Configuration { .. } => "transfer.configuration",
+            Self::Part { .. } => "transfer.part",
+            Self::EmptySource { .. } => "transfer.empty-source",
+            Self::Interrupted { .. } => "interrupted",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Store(error) => return error.hint(),
+            Self::Location(error) => return error.hint(),
+            Self::Nothing { place } if place.ends_with('/') => {
+                "the name of an object has no slash at its end; `frazil ls` on the folder above shows what is there"
+                    .into()
+            }
+            Self::Nothing { .. } => "`frazil ls` on the folder above shows what is there".into(),
+            Self::NoListing { .. } => "name its files, each by its address".into(),
+            Self::NotWritable { .. } => "name a folder on this machine or a bucket".into(),
+            Self::ManyToOne { dest } => format!("write a slash at the end: `{dest}/`"),
+            Self::Within { .. } => "name another place".into(),
+            Self::InsideStore { store, .. } => {
+                format!("a store is one thing: name `{store}`, or say `--inside-store` if you mean a part of it")
+            }
+            Self::TooMuch { .. } => "name the folders in it that are to go".into(),
+            Self::TooMany { .. } => "if that is meant, say so: `--max-objects N`".into(),
+            Self::NotConfirmed { .. } => "look at the plan with `-n`, then type the command again with `--yes`".into(),
+            Self::Configuration { .. } => "mend the file, or name another one with `--config`".into(),
+            Self::Part { .. } => {
+                "type the same command again: what is done is kept, and the rest is tried again".into()
+            }
+            Self::EmptySource { .. } => "if all of it is to go, use `frazil rm`".into(),
+            Self::Interrupted { resume: Some(command) } => format!("go on with: {command}"),
+            Self::Interrupted { resume: None } => "type the same command again to go on".into(),
+        })
+    }
+
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Store(error) => error.exit(),
+            Self::Location(_) | Self::ManyToOne { .. } | Self::Configuration { .. } => Exit::Usage,
+            Self::Part { exit, .. } => *exit,
+            Self::Interrupted { .. } => Exit::Interrupted,
+            _ => Exit::No,
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! What is refused before anything is changed: whole buckets and homes, parts of stores, places that must not be written
+//! to.
+
+use std::path::{Path, PathBuf};
+
+use frazil_model::location::Location;
+use frazil_store::{StoreError, bounds};
+
+use crate::{
+    atoms::{Atoms, METADATA, ancestors},
+    error::TransferError,
+    place::{Place, joined},
+    walk::Tree,
+};
+
+/// Whether a place may be written to at all.
+///
+/// # Errors
+/// [`StoreError::OutOfBounds`] if the configuration says no.
+pub fn bounds(place: &Place) -> Result<(), TransferError> {
+    let location = match place {
+        Place::Local(path) => Location::File(path.display().to_string()),
+        Place::Bucket { bucket, key } => bucket.location(&format!("{key}/")),
+        Place::Web(location) => location.clone(),
+    };
+    Ok(bounds::check(&location)?)
+}
+
+/// Whether a tree is copied into itself.
+///
+/// # Errors
+/// [`TransferError::Within`] if so.
+pub fn not_within(tree: &Tree, dest: &Place) -> Result<(), TransferError> {
+    let is_within = match (&tree.place, dest) {
+        (Place::Local(from), Place::Local(to)) => {
+            let (from, to) = (real(from), real(to));
+            if tree.is_file { from == to } else { to.starts_with(&from) }
+        }
+        (Place::Bucket { bucket: from, key: from_key }, Place::Bucket { bucket: to, key: to_key }) => {
+            let is_one = from.location("") == to.location("") || (from.shares_server_with(to) && from.is_same(to));
+            let is_below = to_key.strip_prefix(from_key.as_str()).is_some_and(|rest| {
+                rest.is_empty() || (!tree.is_file && (from_key.is_empty() || rest.starts_with('/')))
+            });
+            is_one && is_below
+        }
+        _ => false,
+    };
+    match is_within {
+        true => Err(TransferError::Within { source_place: tree.place.shown(), dest: dest.shown() }),
+        false => Ok(()),
+    }
+}
+
+/// The path with its links followed as far as it is there.
+fn real(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for above in absolute.ancestors() {
+        if let (Ok(real), Ok(rest)) = (std::fs::canonicalize(above), absolute.strip_prefix(above)) {
+            return if rest.as_os_str().is_empty() { real } else { real.join(rest) };
+        }
+    }
+    absolute
+}
+
+/// Whether a tree would be written into a store that it does not replace.
+///
+/// # Errors
+/// [`TransferError::InsideStore`] if so.
+pub fn outside_of_stores(root: &Place, base: &str, tree: &Tree) -> Result<(), TransferError> {
+    let dest = if base.is_empty() { root.clone() } else { root.below(base) };
+    let is_store =
+        !tree.is_file && Atoms::among(tree.found.iter().map(|found| found.name.as_str())).roots().next() == Some("");
+    // A store may take the place of a store; anything else may not.
+    let own = if is_store { None } else { Some(&dest) };
+    not_inside_a_store(&dest, own)
+}
+
+/// Whether a place lies in a store, or is the one in `own`.
+///
+/// # Errors
+/// [`TransferError::InsideStore`] if so.
+pub fn not_inside_a_store(place: &Place, own: Option<&Place>) -> Result<(), TransferError> {
+    let refused = |store: String| TransferError::InsideStore { place: place.shown(), store };
+    match place {
+        Place::Local(path) => {
+            let path = real(path);
+            let above = path.ancestors().skip(usize::from(own.is_none()));
+            match above.into_iter().find(|folder| is_store_root(folder)) {
+                Some(store) => Err(refused(store.display().to_string())),
+                None => Ok(()),
+            }
+        }
+        Place::Bucket { bucket, key } => {
+            for folder in ancestors(key).skip(usize::from(own.is_none())) {
+                let marks = METADATA.iter().filter(|name| **name != ".zattrs").map(|name| joined(folder, name));
+                for mark in marks {
+                    match bucket.about(&mark) {
+                        Ok(Some(_)) => return Err(refused(bucket.location(folder).to_string())),
+                        // Whoever may not look there cannot be told.
+                        Ok(None) | Err(StoreError::Denied { .. }) => {}
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            }
+            Ok(())
+        }
+        Place::Web(_) => Ok(()),
+    }
+}
+
+fn is_store_root(folder: &Path) -> bool {
+    METADATA.iter().any(|name| *name != ".zattrs" && folder.join(name).is_file())
+}
+
+/// Whether a place is too much to be deleted in one go.
+///
+/// # Errors
+/// [`TransferError::TooMuch`] if so.
+pub fn not_too_much(place: &Place, text: &str) -> Result<(), TransferError> {
+    let refused = |reason: &str| Err(TransferError::TooMuch { place: text.to_owned(), reason: reason.to_owned() });
+    match place {
+        Place::Bucket { key, .. } => {
+            // `a/..` means nothing in a bucket, but whoever wrote it meant something.
+            if key.trim_matches('/').is_empty() {
+                return refused("it is the whole bucket");
+            }
+            let first = key.split('/').next().unwrap_or_default();
+            let is_any = !first.is_empty() && first.chars().all(|letter| matches!(letter, '*' | '?'));
+            if is_any { refused("its pattern takes whatever is in the bucket") } else { Ok(()) }
+        }
+        Place::Local(path) => {
+            let real_path = real(path);
+            if real_path.components().count() <= 2 {
+                return refused("it is the root of this machine, or lies directly below it");
+            }
+            let holds = |inner: Option<PathBuf>| inner.is_some_and(|inner| real(&inner).starts_with(&real_path));
+            if holds(std::env::var_os("HOME").map(PathBuf::from)) {
+                return refused("your home is in it");
+            }
+            if holds(std::env::current_dir().ok()) {
+                return refused("the folder that you are in is in it");
+            }
+            Ok(())
+        }
+        Place::Web(location) => {
+            Err(TransferError::NotWritable { place: location.to_string(), reason: "nothing can be deleted there" })
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! What is listed, copied, kept alike and deleted, from any place to any other.
+//!
+//! It promises that a plan stands before every deletion, that a Zarr store is one thing whose metadata comes last and
+//! goes first, that a transfer which was killed goes on where it was, and that what arrived is what was sent, or that it
+//! says plainly where it cannot know. It does not know what the bytes mean, nor the terminal.
+
+pub mod atoms;
+pub mod copy;
+pub mod error;
+pub mod guard;
+pub mod known;
+pub mod list;
+pub mod place;
+pub mod progress;
+pub mod remove;
+pub mod run;
+pub mod same;
+pub mod walk;
+mod window;
+
+pub use error::TransferError;

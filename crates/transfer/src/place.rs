@@ -1,0 +1,110 @@
+//! Places as somebody wrote them: what is meant by a slash at the end, and what lies there.
+//!
+//! The one rule of slashes: `cp A B` makes B be A, `cp A B/` puts A inside B, whether B is there or not. A slash at the
+//! end of a source says that it is a folder.
+
+use std::path::PathBuf;
+
+use frazil_model::location::Location;
+use frazil_store::{bucket::Bucket, profile::located};
+
+use crate::error::TransferError;
+
+/// A place, and whether it ended with a slash.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// As it was written.
+    pub text: String,
+    /// What it means.
+    pub place: Place,
+    /// Whether it ended with a slash: the inside is meant.
+    pub ends_with_slash: bool,
+}
+
+/// Where something is.
+#[derive(Debug, Clone)]
+pub enum Place {
+    /// A path on this machine.
+    Local(PathBuf),
+    /// A key of a bucket, or what keys begin with; without a slash at its end.
+    Bucket {
+        /// The bucket.
+        bucket: Bucket,
+        /// The key.
+        key: String,
+    },
+    /// A file of a web server.
+    Web(Location),
+}
+
+impl Written {
+    /// Reads a place.
+    ///
+    /// # Errors
+    /// If the text names none, or nobody signs for it.
+    pub fn read(text: &str) -> Result<Self, TransferError> {
+        let location = located(text)?;
+        let place = match location {
+            Location::File(path) => Place::Local(path.into()),
+            Location::Object(object) => {
+                let key = object.key.strip_suffix('/').unwrap_or(&object.key).to_owned();
+                Place::Bucket { bucket: Bucket::of(&object)?, key }
+            }
+            web @ Location::Http(_) => Place::Web(web),
+        };
+        // What is no folder of its own: `.` and `..` are folders however they are written.
+        let is_dots = matches!(text.rsplit('/').next(), Some("." | "..")) && matches!(place, Place::Local(_));
+        let is_whole_bucket = matches!(&place, Place::Bucket { key, .. } if key.is_empty());
+        let ends_with_slash = text.ends_with('/') || is_dots || is_whole_bucket;
+        Ok(Self { text: text.to_owned(), place, ends_with_slash })
+    }
+}
+
+impl Place {
+    /// The last part of its name.
+    #[must_use]
+    pub fn base_name(&self) -> String {
+        match self {
+            // `..` has a name of its own only once it is followed.
+            Self::Local(path) => match path.file_name() {
+                Some(name) => name.to_string_lossy().into_owned(),
+                None => std::fs::canonicalize(path)
+                    .ok()
+                    .and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
+                    .unwrap_or_default(),
+            },
+            Self::Bucket { key, .. } => key.rsplit('/').next().unwrap_or_default().to_owned(),
+            Self::Web(location) => location.file_name().to_owned(),
+        }
+    }
+
+    /// A place below this one.
+    #[must_use]
+    pub fn below(&self, name: &str) -> Self {
+        match self {
+            Self::Local(path) => Self::Local(path.join(name)),
+            Self::Bucket { bucket, key } => Self::Bucket { bucket: bucket.clone(), key: joined(key, name) },
+            Self::Web(location) => Self::Web(location.clone()),
+        }
+    }
+
+    /// How it is shown.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Local(path) => path.display().to_string(),
+            Self::Bucket { bucket, key } => bucket.location(key).to_string(),
+            Self::Web(location) => location.to_string(),
+        }
+    }
+}
+
+/// A name below a prefix, of which either may be empty.
+#[must_use]
+pub fn joined(prefix: &str, name: &str) -> String {
+    match (prefix.is_empty(), name.is_empty()) {
+        (true, _) => name.to_owned(),
+        (_, true) => prefix.to_owned(),
+        _ => format!("{prefix}/{name}"),
+    }
+}

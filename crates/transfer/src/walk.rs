@@ -1,0 +1,252 @@
+//! What lies at a place: one file, or all files below a folder.
+//!
+//! A folder of a bucket is what its keys begin with up to a slash; an object is never taken for a folder because other
+//! keys begin like it. It promises that a listing that fails is an error, that no link is followed unless it was named
+//! itself, and that what is passed over is named.
+
+use std::{
+    fs,
+    os::unix::fs::FileTypeExt,
+    path::{Path, PathBuf},
+};
+
+use frazil_model::{
+    location::Location,
+    pattern::{fits, is_pattern},
+};
+use frazil_store::{
+    StoreError,
+    bucket::{Bucket, Depth, Listed, State},
+    read::{Fingerprint, fingerprint, fingerprint_of},
+};
+
+use crate::{
+    error::TransferError,
+    place::{Place, Written, joined},
+};
+
+/// Where unfinished files lie below the folder that is written to.
+pub(crate) const WORKSHOP: &str = ".frazil/staging";
+
+/// Folders within folders.
+const MAX_DEPTH: usize = 256;
+
+/// A file or an object.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// Its name below the place that was walked; empty if it is that place.
+    pub name: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// What a server says of its content.
+    pub state: State,
+    /// When it was written, in seconds since 1970.
+    pub modified_seconds: Option<u64>,
+    /// How it is recognised, where it is a file of this machine or of a web server.
+    pub mark: Option<Fingerprint>,
+}
+
+/// What lies at a place.
+#[derive(Debug, Clone)]
+pub struct Tree {
+    /// The place.
+    pub place: Place,
+    /// Whether it is a file by itself.
+    pub is_file: bool,
+    /// The files, by name.
+    pub found: Vec<Found>,
+    /// Names that cannot be moved, with the reason.
+    pub passed_over: Vec<(String, String)>,
+}
+
+impl Tree {
+    /// Bytes of all files.
+    #[must_use]
+    pub fn n_bytes(&self) -> u64 {
+        self.found.iter().map(|found| found.size_bytes).sum()
+    }
+}
+
+/// What the places name, patterns included.
+///
+/// # Errors
+/// If one names nothing, or cannot be listed.
+pub fn trees(written: &Written) -> Result<Vec<Tree>, TransferError> {
+    let is_meant_as_pattern = match &written.place {
+        Place::Local(path) => is_pattern(&written.text) && path.symlink_metadata().is_err(),
+        Place::Bucket { key, .. } => is_pattern(key),
+        Place::Web(_) => false,
+    };
+    if is_meant_as_pattern { of_pattern(written) } else { Ok(vec![tree(written)?]) }
+}
+
+/// What lies at a place.
+///
+/// # Errors
+/// If nothing does, or it cannot be listed.
+pub fn tree(written: &Written) -> Result<Tree, TransferError> {
+    let nothing = || TransferError::Nothing { place: written.text.clone() };
+    let tree = match &written.place {
+        Place::Local(path) => of_path(path, written)?,
+        Place::Bucket { bucket, key } => of_key(bucket, key, written)?,
+        Place::Web(location) => {
+            let mark = fingerprint(location)?;
+            let found = Found { mark: Some(mark.clone()), ..Found::named("", mark.size_bytes) };
+            Tree { place: written.place.clone(), is_file: true, found: vec![found], passed_over: Vec::new() }
+        }
+    };
+    if tree.found.is_empty() && tree.passed_over.is_empty() && !matches!(tree.place, Place::Local(_)) {
+        return Err(nothing());
+    }
+    Ok(tree)
+}
+
+impl Found {
+    fn named(name: &str, size_bytes: u64) -> Self {
+        Self { name: name.to_owned(), size_bytes, state: State::default(), modified_seconds: None, mark: None }
+    }
+
+    fn of_object(listed: Listed, name: String) -> Self {
+        let (size_bytes, modified_seconds) = (listed.size_bytes, listed.modified_seconds);
+        Self { name, size_bytes, state: listed.state, modified_seconds, mark: None }
+    }
+
+    /// A file of this machine.
+    pub(crate) fn of_file(name: String, about: &fs::Metadata) -> Self {
+        let modified = about.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        Self {
+            modified_seconds: modified.map(|time| time.as_secs()),
+            mark: Some(fingerprint_of(about)),
+            ..Self::named(&name, about.len())
+        }
+    }
+}
+
+fn of_path(path: &Path, written: &Written) -> Result<Tree, TransferError> {
+    let location = || Location::File(path.display().to_string());
+    let about = fs::metadata(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => TransferError::Nothing { place: written.text.clone() },
+        _ => StoreError::reading(&location(), error).into(),
+    })?;
+    let mut tree =
+        Tree { place: written.place.clone(), is_file: !about.is_dir(), found: Vec::new(), passed_over: Vec::new() };
+    if about.is_dir() {
+        walk(path, "", 0, &mut tree)?;
+        tree.found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    } else if about.is_file() && !written.ends_with_slash {
+        tree.found.push(Found::of_file(String::new(), &about));
+    } else if about.is_file() {
+        return Err(TransferError::Nothing { place: written.text.clone() });
+    } else {
+        tree.passed_over.push((written.text.clone(), "it is a pipe, a socket or a device, and no file".into()));
+    }
+    Ok(tree)
+}
+
+fn walk(folder: &Path, below: &str, depth: usize, tree: &mut Tree) -> Result<(), TransferError> {
+    let failed = |error| StoreError::reading(&Location::File(folder.display().to_string()), error);
+    for entry in fs::read_dir(folder).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let Ok(name) = entry.file_name().into_string() else {
+            let name = joined(below, &entry.file_name().to_string_lossy());
+            tree.passed_over.push((name, "its name is not UTF-8 text".into()));
+            continue;
+        };
+        let name = joined(below, &name);
+        let about = match entry.metadata() {
+            // Somebody removed it since the folder was read.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            about => about.map_err(failed)?,
+        };
+        let kind = about.file_type();
+        if kind.is_symlink() {
+            tree.passed_over.push((name, "it is a link, and links are not followed".into()));
+        } else if kind.is_dir() {
+            match depth >= MAX_DEPTH {
+                true => tree.passed_over.push((name, format!("it lies more than {MAX_DEPTH} folders deep"))),
+                false if name == WORKSHOP => {}
+                false => walk(&entry.path(), &name, depth + 1, tree)?,
+            }
+        } else if kind.is_file() {
+            tree.found.push(Found::of_file(name, &about));
+        } else {
+            let what = if kind.is_fifo() { "a pipe" } else { "a socket or a device" };
+            tree.passed_over.push((name, format!("it is {what}, and no file")));
+        }
+    }
+    Ok(())
+}
+
+fn of_key(bucket: &Bucket, key: &str, written: &Written) -> Result<Tree, TransferError> {
+    let mut tree = Tree { place: written.place.clone(), is_file: false, found: Vec::new(), passed_over: Vec::new() };
+    let mut refused = None;
+    if !written.ends_with_slash {
+        match bucket.about(key) {
+            Ok(Some(listed)) => {
+                tree.is_file = true;
+                tree.found.push(Found::of_object(listed, String::new()));
+                return Ok(tree);
+            }
+            Ok(None) => {}
+            // Whoever may list but not read cannot be told that there is no such object.
+            Err(error @ StoreError::Denied { .. }) => refused = Some(error),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let prefix = if key.is_empty() { String::new() } else { format!("{key}/") };
+    for page in bucket.pages(&prefix, Depth::All) {
+        for listed in page?.objects {
+            let name = listed.key.get(prefix.len()..).unwrap_or_default().to_owned();
+            match (name.is_empty(), listed.size_bytes) {
+                // The mark that some programs leave where a folder begins.
+                (true, 0) => {}
+                (true, _) => tree.passed_over.push((listed.key, "an object has the name of the folder itself".into())),
+                (false, _) => tree.found.push(Found::of_object(listed, name)),
+            }
+        }
+    }
+    match refused {
+        Some(error) if tree.found.is_empty() => Err(error.into()),
+        _ => Ok(tree),
+    }
+}
+
+/// What a pattern names: files, and folders whose name is as the pattern says.
+fn of_pattern(written: &Written) -> Result<Vec<Tree>, TransferError> {
+    let text = match &written.place {
+        Place::Local(path) => path.display().to_string(),
+        Place::Bucket { key, .. } => key.clone(),
+        Place::Web(_) => String::new(),
+    };
+    let parts: Vec<&str> = text.split('/').collect();
+    let n_plain = parts.iter().take_while(|part| !is_pattern(part)).count();
+    let start = parts.get(..n_plain).unwrap_or_default().join("/");
+    let place = match &written.place {
+        Place::Local(_) => {
+            let is_absolute = text.starts_with('/');
+            let start = if start.is_empty() && !is_absolute { ".".to_owned() } else { format!("{start}/") };
+            Place::Local(PathBuf::from(start))
+        }
+        Place::Bucket { bucket, .. } => Place::Bucket { bucket: bucket.clone(), key: start },
+        web @ Place::Web(_) => web.clone(),
+    };
+    let above = Written { text: written.text.clone(), place, ends_with_slash: true };
+    let whole = tree(&above)?;
+    let mut found: Vec<Tree> = Vec::new();
+    let pattern = parts.get(n_plain..).unwrap_or_default();
+    for one in whole.found {
+        let names: Vec<&str> = one.name.split('/').collect();
+        let Some(n_parts) = (1..=names.len()).find(|n_parts| fits(pattern, &names[..*n_parts])) else { continue };
+        let (name, rest) = (names[..n_parts].join("/"), names[n_parts..].join("/"));
+        let (place, is_file) = (whole.place.below(&name), rest.is_empty());
+        let one = Found { name: rest, ..one };
+        match found.last_mut().filter(|last| last.place.shown() == place.shown() && !last.is_file) {
+            Some(last) => last.found.push(one),
+            None => found.push(Tree { place, is_file, found: vec![one], passed_over: Vec::new() }),
+        }
+    }
+    match found.is_empty() {
+        true => Err(TransferError::Nothing { place: written.text.clone() }),
+        false => Ok(found),
+    }
+}
