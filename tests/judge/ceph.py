@@ -5,6 +5,7 @@ tests know. The gateway answers over http and, with a certificate of its own aut
 temporary keys.
 """
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -24,6 +25,7 @@ PROGRAMS = ["ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-ad
 KEY, SECRET = "testkey", "CANARY0testsecret"
 MAX_START_SECONDS = 60
 MAX_STORE_STARTS = 10
+DISCARD_THREADS = 16
 
 CONFIG = """[global]
 fsid = {fsid}
@@ -215,11 +217,9 @@ def discard(gateway: Gateway, bucket: str):
     client = gateway.client()
     for key, name in open_uploads(gateway, bucket):
         client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=name)
-    keys = [{"Key": key} for key in objects(gateway, bucket)]
-    for start in range(0, len(keys), 1000):
-        answer = client.delete_objects(Bucket=bucket, Delete={"Objects": keys[start : start + 1000], "Quiet": True})
-        for error in answer.get("Errors", []):
-            client.delete_object(Bucket=bucket, Key=error["Key"])
+    # One by one: the XML of a request for many cannot hold every key.
+    with concurrent.futures.ThreadPoolExecutor(DISCARD_THREADS) as threads:
+        list(threads.map(lambda key: client.delete_object(Bucket=bucket, Key=key), objects(gateway, bucket)))
     client.delete_bucket(Bucket=bucket)
 
 

@@ -242,7 +242,10 @@ fn judge(report: &mut Report, plan: &Plan, outcome: Option<&Outcome>) {
 
 /// What was done, in words.
 fn done(plan: &Plan, outcome: &Outcome) -> String {
-    let mut text = format!("copied {} · {} → {}", files(outcome.n_files), bytes(outcome.n_bytes), plan.root.shown());
+    let mut text = match (outcome.n_files, outcome.failed.len()) {
+        (0, 0) => format!("nothing to copy → {}", plan.root.shown()),
+        (n_files, _) => format!("copied {} · {} → {}", files(n_files), bytes(outcome.n_bytes), plan.root.shown()),
+    };
     if plan.same.0 > 0 {
         text.push_str(&format!(" · {} there already", plan.same.0));
     }

@@ -20,7 +20,7 @@ pub enum TransferError {
     NoListing { place: String },
     #[error("`{place}` cannot be written to: {reason}")]
     NotWritable { place: String, reason: &'static str },
-    #[error("more than one thing is copied, so `{dest}` must be where they go")]
+    #[error("`{dest}` cannot be what is copied: it must be where that goes")]
     ManyToOne { dest: String },
     #[error("`{dest}` lies in `{source_place}`, or is the same")]
     Within { source_place: String, dest: String },

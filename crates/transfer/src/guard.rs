@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use frazil_model::location::Location;
-use frazil_store::{StoreError, bounds};
+use frazil_store::{StoreError, bounds, bucket::Bucket};
 
 use crate::{
     atoms::{Atoms, METADATA, ancestors},
@@ -71,41 +71,67 @@ pub fn outside_of_stores(root: &Place, base: &str, tree: &Tree) -> Result<(), Tr
     let is_store =
         !tree.is_file && Atoms::among(tree.found.iter().map(|found| found.name.as_str())).roots().next() == Some("");
     // A store may take the place of a store; anything else may not.
-    let own = if is_store { None } else { Some(&dest) };
-    not_inside_a_store(&dest, own)
+    not_inside_a_store(&dest, if is_store { Around::Above } else { Around::AtOrAbove })
 }
 
-/// Whether a place lies in a store, or is the one in `own`.
+/// Where a store is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Around {
+    /// In the folders above a place.
+    Above,
+    /// There, and at the place itself.
+    AtOrAbove,
+}
+
+/// Whether a place lies in a store.
 ///
 /// # Errors
 /// [`TransferError::InsideStore`] if so.
-pub fn not_inside_a_store(place: &Place, own: Option<&Place>) -> Result<(), TransferError> {
+pub fn not_inside_a_store(place: &Place, around: Around) -> Result<(), TransferError> {
     let refused = |store: String| TransferError::InsideStore { place: place.shown(), store };
+    let n_skipped = usize::from(around == Around::Above);
     match place {
         Place::Local(path) => {
             let path = real(path);
-            let above = path.ancestors().skip(usize::from(own.is_none()));
-            match above.into_iter().find(|folder| is_store_root(folder)) {
+            match path.ancestors().skip(n_skipped).find(|folder| is_store_root(folder)) {
                 Some(store) => Err(refused(store.display().to_string())),
                 None => Ok(()),
             }
         }
         Place::Bucket { bucket, key } => {
-            for folder in ancestors(key).skip(usize::from(own.is_none())) {
-                let marks = METADATA.iter().filter(|name| **name != ".zattrs").map(|name| joined(folder, name));
-                for mark in marks {
-                    match bucket.about(&mark) {
-                        Ok(Some(_)) => return Err(refused(bucket.location(folder).to_string())),
-                        // Whoever may not look there cannot be told.
-                        Ok(None) | Err(StoreError::Denied { .. }) => {}
-                        Err(error) => return Err(error.into()),
-                    }
+            for folder in ancestors(key).skip(n_skipped) {
+                if is_store_in_bucket(bucket, folder)? {
+                    return Err(refused(bucket.location(folder).to_string()));
                 }
             }
             Ok(())
         }
         Place::Web(_) => Ok(()),
     }
+}
+
+/// Whether a key has the metadata of a store below it.
+fn is_store_in_bucket(bucket: &Bucket, folder: &str) -> Result<bool, TransferError> {
+    let marks: Vec<String> =
+        METADATA.iter().filter(|name| **name != ".zattrs").map(|name| joined(folder, name)).collect();
+    let ask = |mark: &String| match bucket.about(mark) {
+        Ok(found) => Ok(found.is_some()),
+        // Whoever may not look there cannot be told.
+        Err(StoreError::Denied { .. }) => Ok(false),
+        Err(error) => Err(error),
+    };
+    // Each question is a way to the server and back: they go together.
+    std::thread::scope(|scope| {
+        let asked: Vec<_> = marks.iter().map(|mark| scope.spawn(move || ask(mark))).collect();
+        let mut is_store = false;
+        for answer in asked {
+            match answer.join() {
+                Ok(answer) => is_store |= answer?,
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(is_store)
+    })
 }
 
 fn is_store_root(folder: &Path) -> bool {

@@ -138,7 +138,9 @@ pub fn list_all(text: &str, mut say: impl FnMut(Line) -> Result<(), TransferErro
         }
         return Ok(());
     };
-    if frazil_model::pattern::is_pattern(key) || (!written.ends_with_slash && bucket.about(key)?.is_some()) {
+    if frazil_model::pattern::is_pattern(key)
+        || (!written.ends_with_slash && !key.is_empty() && bucket.about(key)?.is_some())
+    {
         for tree in trees(&written)? {
             for found in &tree.found {
                 say(Line { name: joined(&tree.place.base_name(), &found.name), ..Line::file(found) })?;

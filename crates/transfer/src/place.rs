@@ -54,8 +54,7 @@ impl Written {
         };
         // What is no folder of its own: `.` and `..` are folders however they are written.
         let is_dots = matches!(text.rsplit('/').next(), Some("." | "..")) && matches!(place, Place::Local(_));
-        let is_whole_bucket = matches!(&place, Place::Bucket { key, .. } if key.is_empty());
-        let ends_with_slash = text.ends_with('/') || is_dots || is_whole_bucket;
+        let ends_with_slash = text.ends_with('/') || is_dots;
         Ok(Self { text: text.to_owned(), place, ends_with_slash })
     }
 }

@@ -61,7 +61,7 @@ pub fn plan(places: &[Written], scope: Scope) -> Result<Plan, TransferError> {
     for tree in &all {
         guard::not_too_much(&tree.place, &tree.place.shown())?;
         if scope == Scope::WholeStores {
-            guard::not_inside_a_store(&tree.place, None).or_else(|error| whole_store(error, tree))?;
+            outside_of_stores(tree)?;
         }
     }
     Ok(Plan { trees: all })
@@ -84,24 +84,12 @@ fn found(written: &Written) -> Result<Vec<Tree>, TransferError> {
     trees(written)
 }
 
-/// The store that is deleted may be the place itself, if no other store is around it.
-fn whole_store(error: TransferError, tree: &Tree) -> Result<(), TransferError> {
-    let TransferError::InsideStore { .. } = &error else { return Err(error) };
+/// A store may be deleted whole, unless it lies in another one; other files may not be if they lie in one.
+fn outside_of_stores(tree: &Tree) -> Result<(), TransferError> {
     let is_store =
         !tree.is_file && Atoms::among(tree.found.iter().map(|found| found.name.as_str())).roots().next() == Some("");
-    if !is_store {
-        return Err(error);
-    }
-    guard::not_inside_a_store(&tree.place, Some(&tree.place)).err().map_or(Ok(()), |_| {
-        let above = match &tree.place {
-            Place::Local(path) => path.parent().map(|above| Place::Local(above.to_owned())),
-            Place::Bucket { bucket, key } => {
-                key.rsplit_once('/').map(|(above, _)| Place::Bucket { bucket: bucket.clone(), key: above.to_owned() })
-            }
-            Place::Web(_) => None,
-        };
-        above.map_or(Ok(()), |above| guard::not_inside_a_store(&above, Some(&above)))
-    })
+    let around = if is_store { guard::Around::Above } else { guard::Around::AtOrAbove };
+    guard::not_inside_a_store(&tree.place, around)
 }
 
 /// Deletes. Answers what is still there, with the reason.

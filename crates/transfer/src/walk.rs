@@ -29,7 +29,7 @@ use crate::{
 pub(crate) const WORKSHOP: &str = ".frazil/staging";
 
 /// Folders within folders.
-const MAX_DEPTH: usize = 256;
+const MAX_DEPTH: usize = 2048;
 
 /// A file or an object.
 #[derive(Debug, Clone)]
@@ -180,7 +180,7 @@ fn walk(folder: &Path, below: &str, depth: usize, tree: &mut Tree) -> Result<(),
 fn of_key(bucket: &Bucket, key: &str, written: &Written) -> Result<Tree, TransferError> {
     let mut tree = Tree { place: written.place.clone(), is_file: false, found: Vec::new(), passed_over: Vec::new() };
     let mut refused = None;
-    if !written.ends_with_slash {
+    if !written.ends_with_slash && !key.is_empty() {
         match bucket.about(key) {
             Ok(Some(listed)) => {
                 tree.is_file = true;

@@ -311,7 +311,8 @@ impl Bucket {
 }
 
 /// The digest that an object has which was made of these parts, if their tags are the MD5s of their bytes.
-pub(crate) fn digest_of_parts(parts: &[Part]) -> Option<Digest> {
+#[must_use]
+pub fn digest_of_parts(parts: &[Part]) -> Option<Digest> {
     let mut all = Vec::with_capacity(16 * parts.len());
     for part in parts {
         match Digest::of_etag(&part.tag) {

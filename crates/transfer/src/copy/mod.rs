@@ -6,6 +6,7 @@
 pub(crate) mod existing;
 pub(crate) mod one;
 pub mod parts;
+mod stores;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -215,7 +216,7 @@ pub fn plan(request: &Request) -> Result<Plan, TransferError> {
     for (tree, base) in all.into_iter().zip(&bases) {
         plan.add(request, tree, base, &existing)?;
     }
-    plan.keep_stores_whole(request, &existing);
+    stores::keep_whole(&mut plan, request.mode, &existing);
     if request.mode == Mode::SyncAndDelete {
         plan.add_deletes(request, &existing, &bases)?;
     }
@@ -244,6 +245,10 @@ fn places(request: &Request, all: &[Tree]) -> Result<(Place, Vec<String>), Trans
             let above = path.parent().filter(|above| !above.as_os_str().is_empty());
             (Place::Local(above.unwrap_or(std::path::Path::new(".")).to_owned()), dest.place.base_name())
         }
+        // No file can be a bucket.
+        Place::Bucket { key, .. } if key.is_empty() => {
+            return Err(TransferError::ManyToOne { dest: dest.text.clone() });
+        }
         Place::Bucket { bucket, key } => {
             let (above, name) = key.rsplit_once('/').unwrap_or(("", key));
             (Place::Bucket { bucket: bucket.clone(), key: above.to_owned() }, name.to_owned())
@@ -259,7 +264,7 @@ impl Plan {
         let Tree { place, found, passed_over, .. } = tree;
         let atoms = Atoms::among(found.iter().map(|found| found.name.as_str()));
         self.names.extend(passed_over.iter().map(|(name, _)| joined(base, name)));
-        self.passed_over.extend(passed_over);
+        self.passed_over.extend(passed_over.into_iter().filter(|(name, _)| request.filter.takes(name)));
         let mut wanted: Vec<(Found, String)> = Vec::with_capacity(found.len());
         for found in found {
             // Filters are about a store, not about its parts.
@@ -326,56 +331,6 @@ impl Plan {
             }
             Ok(all)
         })
-    }
-
-    /// Sees to it that each store that is written is the source's, whole, or left as it is.
-    fn keep_stores_whole(&mut self, request: &Request, existing: &Existing) {
-        self.atoms = Atoms::among(self.names.iter().map(String::as_str));
-        let roots: Vec<String> = self.atoms.roots().map(str::to_owned).collect();
-        for root in roots {
-            let of_store = |name: &str| self.atoms.of(name) == Some(root.as_str());
-            let extra: Vec<(&str, u64)> = existing.all().filter(|(name, _)| is_below(name, &root)).collect();
-            let extra: Vec<(&str, u64)> = extra.into_iter().filter(|(name, _)| !self.names.contains(*name)).collect();
-            let is_refused = match request.mode {
-                Mode::Copy => !extra.is_empty() || self.in_the_way.iter().any(|name| of_store(name)),
-                Mode::Sync => !extra.is_empty(),
-                Mode::CopyOver | Mode::SyncAndDelete => false,
-            };
-            let changes = self.tasks.iter().any(|task| of_store(&task.to)) || !extra.is_empty();
-            if is_refused && changes {
-                let shown = self.root.below(&root).shown();
-                self.in_the_way.retain(|name| self.atoms.of(name) != Some(root.as_str()));
-                self.in_the_way.push(format!("{shown} (the store there is another one)"));
-                self.tasks.retain(|task| self.atoms.of(&task.to) != Some(root.as_str()));
-                continue;
-            }
-            let extra: Vec<Delete> = extra
-                .into_iter()
-                .map(|(name, size_bytes)| Delete { name: name.to_owned(), size_bytes, source: None })
-                .collect();
-            let is_rewritten = !extra.is_empty()
-                || self
-                    .tasks
-                    .iter()
-                    .any(|task| task.replaces && of_store(&task.to) && self.atoms.phase(&task.to) == Phase::Data);
-            if is_rewritten {
-                let is_shown = |name: &&str| matches!(self.atoms.phase(name), Phase::Root | Phase::Outer);
-                let marks = existing.all().map(|(name, _)| name).filter(|name| of_store(name));
-                self.hidden.insert(root.clone(), marks.filter(is_shown).map(str::to_owned).collect());
-                // What was taken away is put again, also if it is the same.
-                self.put_again(&root);
-            }
-            self.deletes.extend(extra);
-        }
-    }
-
-    /// Metadata of a store that is taken away first is written at the end, whether it differs or not.
-    fn put_again(&mut self, root: &str) {
-        let hidden = self.hidden.get(root).map(Vec::as_slice).unwrap_or_default();
-        let (again, unmoved) =
-            std::mem::take(&mut self.unmoved).into_iter().partition(|task| hidden.contains(&task.to));
-        self.unmoved = unmoved;
-        self.tasks.extend::<Vec<Task>>(again);
     }
 
     /// Adds what the source has not.
