@@ -167,10 +167,12 @@ pub fn list_all(text: &str, mut say: impl FnMut(Line) -> Result<(), TransferErro
     }
 }
 
-/// `s3://` or `NAME:`, where no bucket is named.
+/// `s3://`, `gs://`, `az://` or `NAME:`, where no bucket is named.
 fn door_alone(text: &str) -> Option<Door> {
     match text {
         "s3://" => Some(Door::S3),
+        "gs://" => Some(Door::Google),
+        "az://" => Some(Door::Azure),
         _ => {
             let name = text.strip_suffix(':').filter(|name| !name.is_empty() && !name.contains('/'))?;
             let known = profile::known(&profile::Surroundings::of_process());
