@@ -152,6 +152,14 @@ fn listed(plan: &Plan) -> String {
     text
 }
 
+/// Where everything goes: for a file by itself, its own place.
+fn dest(plan: &Plan) -> String {
+    match plan.tasks.as_slice() {
+        [task] if task.found.name.is_empty() => plan.root.below(&task.to).shown(),
+        _ => plan.root.shown(),
+    }
+}
+
 /// The plan in a line, and what is in its way in more.
 fn words(verb: &str, plan: &Plan) -> String {
     let mut text =
@@ -243,8 +251,8 @@ fn judge(report: &mut Report, plan: &Plan, outcome: Option<&Outcome>) {
 /// What was done, in words.
 fn done(plan: &Plan, outcome: &Outcome) -> String {
     let mut text = match (outcome.n_files, outcome.failed.len()) {
-        (0, 0) => format!("nothing to copy → {}", plan.root.shown()),
-        (n_files, _) => format!("copied {} · {} → {}", files(n_files), bytes(outcome.n_bytes), plan.root.shown()),
+        (0, 0) => format!("nothing to copy → {}", dest(plan)),
+        (n_files, _) => format!("copied {} · {} → {}", files(n_files), bytes(outcome.n_bytes), dest(plan)),
     };
     if plan.same.0 > 0 {
         text.push_str(&format!(" · {} there already", plan.same.0));

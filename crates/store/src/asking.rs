@@ -15,7 +15,8 @@ use crate::{
     address::{Address, Scheme},
     bucket,
     error::StoreError,
-    manners::{Manners, Turn, count_received, count_retry, manners_of, turn},
+    login::Login,
+    manners::{Manners, Turn, count_received, count_retry, hold, manners_of, turn},
     open::{Answer, Ask, NoAnswer, send},
     region,
     sign::Sign,
@@ -76,7 +77,8 @@ pub(crate) fn way_to(location: &Location) -> Result<Way, StoreError> {
         Location::File(_) => Err(lasting(location, "this place is not on a web server")),
         Location::Http(text) => {
             let address = Address::parse(text).ok_or_else(|| lasting(location, "its address cannot be sent"))?;
-            Ok(Way { address, signer: None })
+            let signer = Login::of(&address);
+            Ok(Way { address, signer })
         }
         Location::Object(object) => bucket::way_to(object),
     }
@@ -114,6 +116,10 @@ pub(crate) fn with_retries<T>(
             return Err(StoreError::Fetch { location: location.clone(), reason, is_temporary: true });
         }
         count_retry();
+        if after.is_some() {
+            // A server that asks for patience means everybody who asks it.
+            hold(way.address.authority(), pause);
+        }
         std::thread::sleep(pause);
         wait = wait.saturating_mul(2).min(LONGEST_WAIT);
     }
@@ -135,6 +141,9 @@ pub(crate) fn follow_to(
     while n_redirects <= MOST_REDIRECTS {
         let since = Instant::now();
         let (mut answer, turn) = ask_host(location, at, ask, manners)?;
+        if let Some(signer) = &at.signer {
+            signer.hear(&at.address, &answer);
+        }
         if n_renewals < MOST_RENEWALS && is_refused_by_key(&mut answer, at, since) {
             n_renewals += 1;
             continue;
@@ -147,9 +156,14 @@ pub(crate) fn follow_to(
             continue;
         }
         if !is_elsewhere {
-            return Ok((answer, turn));
+            // Some servers know no HEAD, and say so in this way.
+            let is_answer = matches!(ask, Ask::Head) || !matches!(answer.status, 401 | 403);
+            return match login_refused(location, at, answer.status) {
+                Some(error) if !is_answer => Err(error.into()),
+                _ => Ok((answer, turn)),
+            };
         }
-        if at.signer.is_some() {
+        if at.signer.as_ref().is_some_and(|signer| signer.is_for_one_server()) {
             return Err(elsewhere(location, &answer).into());
         }
         let said = answer.header("location").unwrap_or_default();
@@ -164,6 +178,14 @@ pub(crate) fn follow_to(
         n_redirects += 1;
     }
     Err(lasting(location, format!("the server sends us on more than {MOST_REDIRECTS} times")).into())
+}
+
+/// The error that a web server, which may be another than the one that was asked, wants to know who asks.
+fn login_refused(location: &Location, at: &Way, status: u16) -> Option<StoreError> {
+    let Location::Http(_) = location else { return None };
+    let login = at.signer.as_ref().and_then(|signer| signer.told_by(&at.address));
+    let host = at.address.authority().to_owned();
+    Some(StoreError::Login { location: location.clone(), host, status, login })
 }
 
 /// Whether a server did not take the key that signed, and there is another by now.

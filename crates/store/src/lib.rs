@@ -15,6 +15,7 @@ pub mod error;
 pub mod folder;
 mod keys;
 pub mod lock;
+pub mod login;
 pub mod manners;
 mod open;
 pub mod profile;

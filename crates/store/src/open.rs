@@ -4,7 +4,7 @@
 //! promises that a request ends: there is a time for the connection, for every silence and for the whole.
 //!
 //! Servers are known by the certificates of this machine (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured, and `AWS_CA_BUNDLE` adds); where there
-//! are none, by those that Mozilla trusts. No cookies are ever sent, and credentials only where a signer was given.
+//! are none, by those that Mozilla trusts. Cookies and credentials are sent only where a signer was given.
 
 use std::{
     borrow::Cow,

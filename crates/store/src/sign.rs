@@ -13,8 +13,9 @@ use std::{
 };
 
 use crate::{
+    address::Address,
     keys::{Key, Provider},
-    open::{HeaderValue, NoAnswer, Request},
+    open::{Answer, HeaderValue, NoAnswer, Request},
 };
 use reqsign_aws_v4::{Credential, RequestSigner};
 use reqsign_core::{SignRequest, hash::hex_sha256};
@@ -37,6 +38,22 @@ pub(crate) trait Sign: fmt::Debug + Send + Sync {
     fn is_renewed(&self, since: Instant, code: Option<&str>) -> bool {
         let _ = (since, code);
         false
+    }
+
+    /// Whether what it signs is for one server only, so that it follows to no other.
+    fn is_for_one_server(&self) -> bool {
+        true
+    }
+
+    /// Takes note of an answer of the server at `hop`.
+    fn hear(&self, hop: &Address, answer: &Answer) {
+        let _ = (hop, answer);
+    }
+
+    /// Who tells the server at `hop` something, in words; nobody if it is asked as anybody may ask.
+    fn told_by(&self, hop: &Address) -> Option<String> {
+        let _ = hop;
+        Some(self.profile().to_owned())
     }
 
     /// The same for another region of the same server, if there is such a thing.

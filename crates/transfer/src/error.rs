@@ -16,6 +16,8 @@ pub enum TransferError {
     Location(#[from] LocationError),
     #[error("there is nothing at `{place}`")]
     Nothing { place: String },
+    #[error("`{place}` is a folder without a name")]
+    Nameless { place: String },
     #[error("`{place}` cannot be listed: it is a web server, and no bucket")]
     NoListing { place: String },
     #[error("`{place}` cannot be written to: {reason}")]
@@ -48,6 +50,7 @@ impl Problem for TransferError {
             Self::Store(error) => error.code(),
             Self::Location(error) => error.code(),
             Self::Nothing { .. } => "transfer.nothing",
+            Self::Nameless { .. } => "transfer.nameless",
             Self::NoListing { .. } => "transfer.no-listing",
             Self::NotWritable { .. } => "transfer.not-writable",
             Self::ManyToOne { .. } => "transfer.many-to-one",
@@ -72,6 +75,7 @@ impl Problem for TransferError {
                     .into()
             }
             Self::Nothing { .. } => "`frazil ls` on the folder above shows what is there".into(),
+            Self::Nameless { .. } => "name its objects one by one, or the bucket with one slash".into(),
             Self::NoListing { .. } => "name its files, each by its address".into(),
             Self::NotWritable { .. } => "name a folder on this machine or a bucket".into(),
             Self::ManyToOne { dest } => format!("write a slash at the end: `{dest}/`"),
@@ -95,7 +99,9 @@ impl Problem for TransferError {
     fn exit(&self) -> Exit {
         match self {
             Self::Store(error) => error.exit(),
-            Self::Location(_) | Self::ManyToOne { .. } | Self::Configuration { .. } => Exit::Usage,
+            Self::Location(_) | Self::Nameless { .. } | Self::ManyToOne { .. } | Self::Configuration { .. } => {
+                Exit::Usage
+            }
             Self::Part { exit, .. } => *exit,
             Self::Interrupted { .. } => Exit::Interrupted,
             _ => Exit::No,

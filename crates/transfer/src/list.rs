@@ -24,7 +24,7 @@ use crate::{
     atoms::METADATA,
     error::TransferError,
     place::{Place, Written, joined},
-    walk::{Found, trees},
+    walk::{Found, is_meant_as_pattern, trees},
 };
 
 /// Folders that are looked into at a time.
@@ -110,12 +110,10 @@ pub fn list(text: &str) -> Result<Vec<Line>, TransferError> {
     let written = Written::read(text)?;
     let (place, mut lines) = match &written.place {
         Place::Local(path) if path.is_dir() => (written.place.clone(), of_folder(path)?),
-        Place::Bucket { bucket, key } if !frazil_model::pattern::is_pattern(key) => {
-            match of_prefix(bucket, key, &written)? {
-                Some(lines) => (written.place.clone(), lines),
-                None => return Ok(vec![single(&written)?]),
-            }
-        }
+        Place::Bucket { bucket, key } if !is_meant_as_pattern(&written)? => match of_prefix(bucket, key, &written)? {
+            Some(lines) => (written.place.clone(), lines),
+            None => return Ok(vec![single(&written)?]),
+        },
         _ => return of_trees(&written),
     };
     look_into(&place, &mut lines);
@@ -223,7 +221,9 @@ fn of_prefix(bucket: &Bucket, key: &str, written: &Written) -> Result<Option<Vec
         }
         folders.extend(page.folders.iter().filter_map(|folder| Some(folder.get(prefix.len()..)?.to_owned())));
     }
-    lines.extend(folders.iter().map(|name| Line::folder(name.strip_suffix('/').unwrap_or(name))));
+    // A folder may have no name, where a key begins with a slash.
+    let name = |folder: &String| folder.strip_suffix('/').filter(|name| !name.is_empty()).unwrap_or("/").to_owned();
+    lines.extend(folders.iter().map(|folder| Line::folder(&name(folder))));
     match lines.is_empty() && !key.is_empty() {
         true if written.ends_with_slash => Err(TransferError::Nothing { place: written.text.clone() }),
         true => Ok(None),

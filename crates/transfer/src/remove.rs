@@ -17,7 +17,7 @@ use crate::{
     guard,
     place::{Place, Written, joined},
     run::Watch,
-    walk::{Tree, trees},
+    walk::{Tree, is_meant_as_pattern, trees},
 };
 
 /// Requests to delete that run at a time; each is for many keys.
@@ -56,6 +56,9 @@ pub fn plan(places: &[Written], scope: Scope) -> Result<Plan, TransferError> {
     for written in places {
         guard::not_too_much(&written.place, &written.text)?;
         guard::bounds(&written.place)?;
+        if is_meant_as_pattern(written)? {
+            guard::not_everything(&written.place, &written.text)?;
+        }
         all.extend(found(written)?);
     }
     for tree in &all {

@@ -137,7 +137,7 @@ fn open_s3(naming: &Naming, bucket: String, profile: &Profile, server: &S3Server
     };
     let address = address_of(naming, profile, &text)?;
     let path = format!("{}{path}", address.path().trim_end_matches('/'));
-    let signer = signer(naming, profile, &server.region);
+    let signer = signer(&naming.object.door, profile, &server.region);
     let signed_as = match &profile.keys {
         Keys::Fixed { access_key_id, .. } => access_key_id.clone(),
         Keys::Got(_) => profile.name.clone(),
@@ -148,15 +148,26 @@ fn open_s3(naming: &Naming, bucket: String, profile: &Profile, server: &S3Server
     Ok(S3 { naming: naming.clone(), server: address, path, bucket, signer, signed_as, quotes, sent_key: sent_in_path })
 }
 
-/// Who signs with the keys of a profile; nobody if it signs nothing.
-fn signer(naming: &Naming, profile: &Profile, region: &str) -> Option<Arc<dyn Sign>> {
-    if !matches!(profile.keys, Keys::Fixed { .. } | Keys::Got(_)) {
-        return None;
-    }
-    let chosen = match &naming.object.door {
+/// The address of a server, without a bucket.
+pub(super) fn server_address(server: &S3Server) -> Option<Address> {
+    let amazon = || format!("https://s3.{}.amazonaws.com", server.region);
+    Address::parse(server.endpoint.clone().unwrap_or_else(amazon).trim_end_matches('/'))
+}
+
+/// How a profile is found anew.
+pub(super) fn again(door: &Door, profile: &Profile) -> Again {
+    let chosen = match door {
         Door::Named(name) => Some(name.clone()),
         _ => super::CHOSEN.get().and_then(|chosen| chosen.profile.clone()),
     };
-    let again = Again::new(Surroundings::of_process(), chosen, profile.name.clone(), profile.server.clone());
-    Some(Arc::new(Signer::new(Provider::of(profile, Some(again)), region)))
+    Again::new(Surroundings::of_process(), chosen, profile.name.clone(), profile.server.clone())
+}
+
+/// Who signs with the keys of a profile; nobody if it signs nothing.
+pub(super) fn signer(door: &Door, profile: &Profile, region: &str) -> Option<Arc<dyn Sign>> {
+    if !matches!(profile.keys, Keys::Fixed { .. } | Keys::Got(_)) {
+        return None;
+    }
+    let provider = Provider::of(profile, Some(again(door, profile)));
+    Some(Arc::new(Signer::new(provider, region)))
 }

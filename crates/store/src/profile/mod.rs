@@ -13,6 +13,7 @@ mod ini;
 mod rclone;
 pub mod source;
 mod ways;
+mod web;
 
 use std::{
     collections::BTreeMap,
@@ -27,6 +28,7 @@ pub use grant::Grant;
 
 use crate::secret::Secret;
 use source::Source;
+pub use web::WebRemote;
 
 /// What this process was given: variables and a home.
 #[derive(Clone, Default)]
@@ -52,7 +54,7 @@ impl Surroundings {
     }
 
     /// A variable that is set and not empty.
-    fn variable(&self, name: &str) -> Option<&str> {
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|text| !text.is_empty())
     }
 
@@ -73,7 +75,7 @@ impl Surroundings {
     }
 
     /// The file that a variable names, else one in the home folder.
-    fn file(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
+    pub(crate) fn file(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
         match self.variable(variable) {
             Some(path) => Some(self.at_home(path)),
             None => self.home.as_ref().map(|home| home.join(below_home)),
@@ -238,6 +240,8 @@ pub struct Known {
     pub profiles: Vec<Profile>,
     /// File and reason.
     pub unread: Vec<(PathBuf, String)>,
+    /// Names that lead to a web server.
+    pub web: Vec<WebRemote>,
     /// Names that lead to no bucket.
     pub not_followed: Vec<NotFollowed>,
     /// The files that were read or looked for.
@@ -266,6 +270,9 @@ impl Known {
 
     /// Why there is no profile of a name.
     fn why_not(&self, name: &str) -> String {
+        if let Some(web) = self.web.iter().find(|web| web.name == name) {
+            return format!("remote `{name}` ({}) is of a web server, which has no buckets", web.origin);
+        }
         if let Some(not) = self.not_followed.iter().find(|not| not.name == name) {
             return format!("rclone remote `{name}` ({}) is of type `{}`: {}", not.origin, not.kind, not.why);
         }
@@ -290,6 +297,9 @@ pub fn located(text: &str) -> Result<Location, LocationError> {
     let known = known(&Surroundings::of_process());
     if let Some(kind) = connection_string(name, rest, &known) {
         return Err(LocationError::Settings { remote: kind });
+    }
+    if let Some(remote) = known.web.iter().find(|remote| remote.name == name) {
+        return Location::parse(&remote.address_of(rest));
     }
     let is_followed = known.named(name).is_some();
     if name.is_empty() || !(is_followed || known.not_followed.iter().any(|not| not.name == name)) {
@@ -327,6 +337,12 @@ pub fn known(surroundings: &Surroundings) -> Known {
     known.profiles.extend(google::in_force(surroundings));
     known.profiles.extend(azure::in_force(surroundings, None));
     known
+}
+
+/// The name of the AWS profile that is in force.
+#[must_use]
+pub fn default_name(surroundings: &Surroundings) -> String {
+    aws::default_name(surroundings)
 }
 
 /// Who signs for `s3://`: the profile that was chosen, else what the AWS tools would take.

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use super::{
-    Keys, Known, NotFollowed, Origin, Profile, S3Server, Server, Style, Surroundings,
+    Keys, Known, NotFollowed, Origin, Profile, S3Server, Server, Style, Surroundings, WebRemote,
     aws::{self, Files, USUAL_REGION},
     azure, google,
     ini::{Section, sections_of},
@@ -101,14 +101,19 @@ pub(super) fn remotes(surroundings: &Surroundings, files: &Files, known: &mut Kn
     for remote in &all {
         let profile = followed(remote, &all).and_then(|(section, below)| {
             let profile = match section.text("type") {
+                Some("http") => {
+                    let web = WebRemote::of(section, &remote.section.name, &remote.origin, below.as_deref())?;
+                    known.web.push(web);
+                    return Ok(None);
+                }
                 Some("google cloud storage") => google::of_remote(section, surroundings),
                 Some("azureblob") => azure::of_remote(section, surroundings),
                 _ => of_s3(section, surroundings, files, known)?,
             };
-            Ok(Profile { name: remote.section.name.clone(), origin: remote.origin.clone(), below, ..profile })
+            Ok(Some(Profile { name: remote.section.name.clone(), origin: remote.origin.clone(), below, ..profile }))
         });
         match profile {
-            Ok(profile) => found.push(profile),
+            Ok(profile) => found.extend(profile),
             Err(why) => known.not_followed.push(NotFollowed {
                 name: remote.section.name.clone(),
                 kind: remote.section.text("type").unwrap_or("no").to_owned(),
@@ -136,7 +141,7 @@ fn followed<'a>(remote: &'a Remote, all: &'a [Remote]) -> Result<(&'a Section, O
     let (mut section, mut below) = (&remote.section, String::new());
     for _ in 0..MOST_ALIASES {
         match section.text("type") {
-            Some("s3" | "google cloud storage" | "azureblob") => {
+            Some("s3" | "http" | "google cloud storage" | "azureblob") => {
                 return Ok((section, Some(below).filter(|below| !below.is_empty())));
             }
             Some("alias") => {

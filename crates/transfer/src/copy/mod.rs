@@ -250,7 +250,7 @@ fn places(request: &Request, all: &[Tree]) -> Result<(Place, Vec<String>), Trans
             return Err(TransferError::ManyToOne { dest: dest.text.clone() });
         }
         Place::Bucket { bucket, key } => {
-            let (above, name) = key.rsplit_once('/').unwrap_or(("", key));
+            let (above, name) = key.rsplit_once('/').filter(|(above, _)| !above.is_empty()).unwrap_or(("", key));
             (Place::Bucket { bucket: bucket.clone(), key: above.to_owned() }, name.to_owned())
         }
         web @ Place::Web(_) => (web.clone(), String::new()),
