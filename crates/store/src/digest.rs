@@ -25,6 +25,26 @@ impl Running {
     }
 }
 
+/// CRC-32C of `bytes`.
+#[must_use]
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes)
+}
+
+/// CRC-32C of bytes whose first ones have the sum `before`.
+#[must_use]
+pub fn crc32c_on(before: u32, bytes: &[u8]) -> u32 {
+    crc32c::crc32c_append(before, bytes)
+}
+
+/// CRC-32C of pieces one after the other, by the sum and the length of each; `None` if one is longer than memory.
+#[must_use]
+pub fn crc32c_of_pieces(pieces: impl IntoIterator<Item = (u32, u64)>) -> Option<u32> {
+    pieces
+        .into_iter()
+        .try_fold(0, |before, (sum, n_bytes)| Some(crc32c::crc32c_combine(before, sum, usize::try_from(n_bytes).ok()?)))
+}
+
 const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /// Bytes as base64 (RFC 4648, section 4).
@@ -74,6 +94,16 @@ pub(crate) fn bytes_of_base64(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_sum_of_pieces_is_that_of_the_whole() {
+        let (one, two) = (b"one two thr".as_slice(), b"ee".as_slice());
+        let whole = crc32c(&[one, two].concat());
+        assert_eq!(crc32c_of_pieces([one, two].map(|piece| (crc32c(piece), piece.len() as u64))), Some(whole));
+        assert_eq!(crc32c_on(crc32c(one), two), whole);
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+        assert_eq!(crc32c_of_pieces([]), Some(0));
+    }
 
     #[test]
     fn what_is_written_as_base64_is_read_back() {

@@ -58,6 +58,15 @@ impl Digest {
         }
     }
 
+    /// The digest in words.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Crc32c(sum) => format!("crc32c {sum:08x}"),
+            other => other.to_etag().unwrap_or_default(),
+        }
+    }
+
     /// The `ETag` that it is, if it is one.
     #[must_use]
     pub fn to_etag(&self) -> Option<String> {

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     address::Address,
     asking::{Fault, Way, lasting, with_retries},
-    digest::base64,
+    digest::{base64, crc32c, crc32c_of_pieces},
     error::StoreError,
     open::{Method, Sending},
     read::Fingerprint,
@@ -131,7 +131,7 @@ impl Google {
     fn check(&self, key: &str, state: &State, sent: &Sent<'_>) -> Result<(), StoreError> {
         let expected = match state.digest {
             Some(Digest::Md5(_)) => Digest::Md5(sent.md5),
-            Some(Digest::Crc32c(_)) => Digest::Crc32c(crc32c::crc32c(sent.bytes)),
+            Some(Digest::Crc32c(_)) => Digest::Crc32c(crc32c(sent.bytes)),
             _ => return Ok(()),
         };
         self.same(key, state.digest, expected)
@@ -140,7 +140,7 @@ impl Google {
     fn same(&self, key: &str, got: Option<Digest>, wanted: Digest) -> Result<(), StoreError> {
         match got {
             Some(got) if got != wanted => {
-                Err(StoreError::Damaged { location: self.location(key), wanted: shown(wanted), got: shown(got) })
+                Err(StoreError::Damaged { location: self.location(key), wanted: wanted.shown(), got: got.shown() })
             }
             _ => Ok(()),
         }
@@ -159,13 +159,14 @@ impl Google {
     fn digest_of(&self, upload: &Upload, parts: &[Part]) -> Option<Digest> {
         let all = self.digests.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all.get(&upload.id)?;
-        parts
+        let sums: Option<Vec<(u32, u64)>> = parts
             .iter()
-            .try_fold(0, |sum, part| {
-                let (_, digest) = known.get(&part.number).filter(|(tag, _)| *tag == part.tag)?;
-                Some(crc32c::crc32c_combine(sum, *digest, usize::try_from(part.size_bytes).ok()?))
+            .map(|part| {
+                let (_, sum) = known.get(&part.number).filter(|(tag, _)| *tag == part.tag)?;
+                Some((*sum, part.size_bytes))
             })
-            .map(Digest::Crc32c)
+            .collect();
+        crc32c_of_pieces(sums?).map(Digest::Crc32c)
     }
 
     /// The object that parts have become, if it is that.
@@ -185,13 +186,6 @@ impl Google {
             self.same(&upload.key, there.state.digest, wanted)?;
         }
         Ok(there.state)
-    }
-}
-
-fn shown(digest: Digest) -> String {
-    match digest {
-        Digest::Crc32c(sum) => format!("crc32c {sum:08x}"),
-        other => other.to_etag().unwrap_or_default(),
     }
 }
 
@@ -308,7 +302,7 @@ impl Dialect for Google {
 
     fn part(&self, upload: &Upload, number: u32, sent: &Sent<'_>) -> Result<Part, StoreError> {
         let part = self.xml.part(upload, number, sent)?;
-        self.remember(upload, &part, crc32c::crc32c(sent.bytes));
+        self.remember(upload, &part, crc32c(sent.bytes));
         Ok(part)
     }
 
