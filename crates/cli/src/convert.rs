@@ -17,7 +17,7 @@ use frazil_model::{
     recipe::{Spanned, each::Step},
     report::Report,
 };
-use frazil_store::profile::located;
+use frazil_store::profile::located_to_write;
 use serde_json::json;
 
 use crate::{
@@ -45,7 +45,7 @@ pub fn run(words: &Convert, talk: &Talk, stop: &AtomicBool) -> Result<Answer, En
 /// What the words ask for.
 fn request(words: &Convert) -> Result<Request, EngineError> {
     let (sources, store) = words.sources_and_store();
-    let target = located(store)?;
+    let target = located_to_write(store)?;
     let found = typed(sources, &target)?;
     let mut steps = Vec::new();
     if !words.vars.is_empty() {

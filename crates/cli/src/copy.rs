@@ -51,7 +51,7 @@ enum Stage {
 fn request(sources: &[String], dest: &str, mode: Mode, filters: &Filters) -> Result<Request, TransferError> {
     Ok(Request {
         sources: sources.iter().map(|text| Written::read(text)).collect::<Result<_, _>>()?,
-        dest: Written::read(dest)?,
+        dest: Written::read_dest(dest)?,
         mode,
         proof: if filters.checksum { Proof::Read } else { Proof::Remembered },
         scope: if filters.inside_store { Scope::InsideStores } else { Scope::WholeStores },

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use frazil_model::{
     location::{Location, Object},
     pattern::{fits, is_pattern},
+    zarr::DOCUMENTS,
 };
 use frazil_store::{
     bucket::listing,
@@ -16,7 +17,7 @@ use frazil_store::{
 
 use crate::{
     error::EngineError,
-    places::{Place, ZARR_DOCUMENTS, is_named_like_data},
+    places::{Place, is_named_like_data},
 };
 
 /// What `object` names: stores and objects of a pattern or below a key that ends with a slash, a store, or itself.
@@ -53,7 +54,7 @@ fn zarr(object: &Object, key: &str) -> Place {
 /// Whether the objects below a key are of a Zarr store.
 fn is_store(location: &Location) -> Result<bool, EngineError> {
     let names = Folder::at(location)?.names("")?;
-    Ok(names.iter().any(|entry| entry.kind == Kind::File && ZARR_DOCUMENTS.contains(&entry.name.as_str())))
+    Ok(names.iter().any(|entry| entry.kind == Kind::File && DOCUMENTS.contains(&entry.name.as_str())))
 }
 
 /// The folders that a key lies in, the bucket itself included.
@@ -68,8 +69,8 @@ fn is_below(key: &str, root: &str) -> bool {
 /// The folders of stores, without those that lie in others.
 fn roots(keys: &[String]) -> BTreeSet<String> {
     let of_document = |key: &String| match key.rsplit_once('/') {
-        Some((folder, name)) => ZARR_DOCUMENTS.contains(&name).then(|| folder.to_owned()),
-        None => ZARR_DOCUMENTS.contains(&key.as_str()).then(String::new),
+        Some((folder, name)) => DOCUMENTS.contains(&name).then(|| folder.to_owned()),
+        None => DOCUMENTS.contains(&key.as_str()).then(String::new),
     };
     let all: BTreeSet<String> = keys.iter().filter_map(of_document).collect();
     all.iter().filter(|root| !folders_of(root).any(|folder| all.contains(folder))).cloned().collect()

@@ -18,7 +18,7 @@ use frazil_model::{
     },
 };
 
-use frazil_store::profile::located;
+use frazil_store::profile::located_to_write;
 
 use crate::{
     error::EngineError,
@@ -149,7 +149,7 @@ fn expectations(recipe: &Recipe, pick: Pick) -> Vec<Spanned<Expectation>> {
 /// If `to` is no place.
 pub fn target(to: Option<&str>, id: &str, n_recipes: usize) -> Result<Location, EngineError> {
     let file = format!("{id}.zarr");
-    Ok(located(&match to {
+    Ok(located_to_write(&match to {
         None => file,
         Some(to) if to.ends_with('/') || to.ends_with(':') => format!("{to}{file}"),
         Some(to) if n_recipes > 1 => format!("{to}/{file}"),

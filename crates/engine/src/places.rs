@@ -8,6 +8,7 @@ use std::{io::Read, os::unix::fs::MetadataExt, path::Path};
 use frazil_model::{
     location::Location,
     pattern::{is_pattern, matches},
+    zarr::DOCUMENTS,
 };
 use frazil_store::{StoreError, profile::located, read::open_regular};
 
@@ -21,9 +22,6 @@ const MAX_ENTRIES: usize = 5_000_000;
 
 /// Where an HDF5 file may begin behind a user block, besides byte 0.
 const USER_BLOCKS: [u64; 5] = [512, 1024, 2048, 4096, 8192];
-
-/// What shows that a folder is a Zarr store, or an array or group of one.
-pub(crate) const ZARR_DOCUMENTS: [&str; 4] = ["zarr.json", ".zgroup", ".zarray", ".zmetadata"];
 
 /// Something to read.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,7 +93,7 @@ fn zarr(path: &str) -> Place {
 /// Whether the folder at `path` is a Zarr store or an array or group of one.
 #[must_use]
 pub fn is_zarr(path: &Path) -> bool {
-    ZARR_DOCUMENTS.iter().any(|name| path.join(name).is_file())
+    DOCUMENTS.iter().any(|name| path.join(name).is_file())
 }
 
 /// The data files below a folder, told by how they begin; or the store that the folder is.

@@ -62,6 +62,10 @@ pub enum LocationError {
     NoBucket { text: String },
     #[error("`{host}` is not the host of a storage account of Azure")]
     NoAccount { host: String },
+    #[error("`scratch:` is nowhere: the variable SCRATCH_BUCKET is not set")]
+    NoScratch,
+    #[error("there is no profile or remote `{name}`")]
+    NoProfile { name: String, text: String },
     #[error("settings of the remote `{remote}` stand in its place, which frazil does not read")]
     Settings { remote: String },
 }
@@ -75,6 +79,8 @@ impl Problem for LocationError {
             Self::NoHost { .. } => "location.no-host",
             Self::NoBucket { .. } => "location.no-bucket",
             Self::NoAccount { .. } => "location.no-account",
+            Self::NoScratch => "location.no-scratch",
+            Self::NoProfile { .. } => "location.no-profile",
             Self::Settings { .. } => "location.settings",
         }
     }
@@ -87,6 +93,12 @@ impl Problem for LocationError {
             Self::NoHost { .. } => Some("write `https://host/path`".into()),
             Self::NoBucket { .. } => Some("write `s3://bucket/key`".into()),
             Self::NoAccount { .. } => Some("write `abfs://container@account.dfs.core.windows.net/key`".into()),
+            Self::NoScratch => {
+                Some("set it, such as `SCRATCH_BUCKET=gs://leap-scratch/jdoe`, or name the bucket".into())
+            }
+            Self::NoProfile { text, .. } => Some(format!(
+                "`frazil profile list` shows those that there are; for a file of that name write `./{text}`"
+            )),
             Self::Settings { .. } => {
                 Some("give the remote a name in rclone.conf: keys on a command line show in process lists".into())
             }

@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{attribute::Attributes, codec::CodecChain, dtype::DataType};
 
+/// Files that make a folder a Zarr store, or an array or group of one.
+pub const DOCUMENTS: [&str; 4] = ["zarr.json", ".zgroup", ".zarray", ".zmetadata"];
+
 /// Which Zarr specification a store follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub enum ZarrFormat {

@@ -42,7 +42,8 @@ const WALLS: &[(&str, &[&str])] = &[
             "frazil-engine",
         ],
     ),
-    ("frazil-store", &["frazil-formats", "frazil-engine", "clap", "indicatif"]),
+    ("frazil-store", &["frazil-formats", "frazil-engine", "frazil-transfer", "clap", "indicatif"]),
+    ("frazil-transfer", &["frazil-formats", "frazil-engine", "frazil-cli", "clap", "indicatif"]),
     ("frazil-engine", &["frazil-cli", "clap", "indicatif", "comfy-table", "miette"]),
 ];
 
@@ -50,6 +51,7 @@ const WALLS: &[(&str, &[&str])] = &[
 const NOT_DIRECTLY: &[(&str, &[&str])] = &[
     ("frazil-cli", &["object_store", "reqwest", "hyper", "ureq", "frazil-formats"]),
     ("frazil-engine", &["object_store", "reqwest", "hyper", "ureq"]),
+    ("frazil-transfer", &["object_store", "reqwest", "hyper", "ureq"]),
 ];
 
 /// Crates that need more than Rust and `cc` to build, or bring a library of the system.

@@ -5,8 +5,13 @@
 
 use std::collections::BTreeSet;
 
-/// Names of the files that make a folder a Zarr store, or an array or group of one.
-pub const METADATA: [&str; 5] = ["zarr.json", ".zmetadata", ".zgroup", ".zarray", ".zattrs"];
+use frazil_model::zarr::DOCUMENTS;
+
+/// Whether a file of this name holds metadata of a store. Attributes alone make no store.
+#[must_use]
+pub fn is_metadata(file: &str) -> bool {
+    DOCUMENTS.contains(&file) || file == ".zattrs"
+}
 
 /// When a file is written: all of one phase before any of the next. Deleted is in the opposite order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,8 +42,7 @@ impl Atoms {
     pub fn among<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
         let marks = names.into_iter().filter_map(|name| {
             let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
-            // Attributes alone make no store.
-            (METADATA.contains(&file) && file != ".zattrs").then(|| folder.to_owned())
+            DOCUMENTS.contains(&file).then(|| folder.to_owned())
         });
         let mut roots: BTreeSet<String> = marks.collect();
         let inner: Vec<String> = roots
@@ -68,7 +72,7 @@ impl Atoms {
     pub fn phase(&self, name: &str) -> Phase {
         let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
         match self.of(name) {
-            Some(root) if METADATA.contains(&file) => match (folder == root, file) {
+            Some(root) if is_metadata(file) => match (folder == root, file) {
                 (false, _) => Phase::Inner,
                 (true, ".zattrs" | ".zmetadata") => Phase::Outer,
                 (true, _) => Phase::Root,

@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use frazil_model::location::Location;
+use frazil_model::{location::Location, zarr::DOCUMENTS};
 use frazil_store::{StoreError, bounds, bucket::Bucket};
 
 use crate::{
-    atoms::{Atoms, METADATA, ancestors},
+    atoms::{Atoms, ancestors},
     error::TransferError,
     place::{Place, joined},
     walk::Tree,
@@ -120,9 +120,8 @@ pub fn not_inside_a_store(place: &Place, around: Around) -> Result<(), TransferE
 
 /// The first of some folders of a bucket that has the metadata of a store.
 fn store_among<'a>(bucket: &Bucket, folders: &[&'a str]) -> Result<Option<&'a str>, TransferError> {
-    let marks = METADATA.iter().filter(|name| **name != ".zattrs");
     let asked: Vec<(&str, String)> =
-        folders.iter().flat_map(|folder| marks.clone().map(|name| (*folder, joined(folder, name)))).collect();
+        folders.iter().flat_map(|folder| DOCUMENTS.iter().map(|name| (*folder, joined(folder, name)))).collect();
     let ask = |mark: &str| match bucket.about(mark) {
         Ok(found) => Ok(found.is_some()),
         // Whoever may not look there cannot be told.
@@ -144,7 +143,7 @@ fn store_among<'a>(bucket: &Bucket, folders: &[&'a str]) -> Result<Option<&'a st
 }
 
 fn is_store_root(folder: &Path) -> bool {
-    METADATA.iter().any(|name| *name != ".zattrs" && folder.join(name).is_file())
+    DOCUMENTS.iter().any(|name| folder.join(name).is_file())
 }
 
 /// Whether a pattern takes whatever is in a bucket.

@@ -12,7 +12,10 @@ use std::{
     },
 };
 
-use frazil_model::location::{Door, Location};
+use frazil_model::{
+    location::{Door, Location},
+    zarr::DOCUMENTS,
+};
 use frazil_store::{
     StoreError,
     bucket::{self, Bucket, Depth},
@@ -21,7 +24,6 @@ use frazil_store::{
 use serde_json::Value;
 
 use crate::{
-    atoms::METADATA,
     error::TransferError,
     place::{Place, Written, joined},
     walk::{Found, is_meant_as_pattern, trees},
@@ -280,7 +282,7 @@ fn look_into(place: &Place, lines: &mut [Line]) {
 fn look(folder: &Place) -> Option<(Kind, Option<u64>)> {
     let names = match folder {
         Place::Local(path) => {
-            METADATA.iter().filter(|name| path.join(name).is_file()).map(|name| (*name).to_owned()).collect()
+            DOCUMENTS.iter().filter(|name| path.join(name).is_file()).map(|name| (*name).to_owned()).collect()
         }
         Place::Bucket { bucket, key } => {
             let prefix = format!("{key}/");
@@ -290,10 +292,12 @@ fn look(folder: &Place) -> Option<(Kind, Option<u64>)> {
         }
         Place::Web(_) => return None,
     };
-    let mark = METADATA.iter().find(|mark| **mark != ".zattrs" && names.iter().any(|name| name == *mark))?;
+    let mark = ["zarr.json", ".zmetadata", ".zgroup", ".zarray"]
+        .into_iter()
+        .find(|mark| names.iter().any(|name| name == mark))?;
     let document: Value = serde_json::from_slice(&small(&folder.below(mark))?).unwrap_or_default();
     let variables = variables(&document);
-    let version = if *mark == "zarr.json" { 3 } else { 2 };
+    let version = if mark == "zarr.json" { 3 } else { 2 };
     let inventory = small(&folder.below(".frazil/inventory.tsv"));
     let size_bytes = inventory.and_then(|text| size_of_inventory(&String::from_utf8(text).ok()?));
     Some((Kind::Store { version, variables }, size_bytes))

@@ -6,7 +6,10 @@
 use std::path::PathBuf;
 
 use frazil_model::location::Location;
-use frazil_store::{bucket::Bucket, profile::located};
+use frazil_store::{
+    bucket::Bucket,
+    profile::{located, located_to_write},
+};
 
 use crate::error::TransferError;
 
@@ -43,7 +46,18 @@ impl Written {
     /// # Errors
     /// If the text names none, or nobody signs for it.
     pub fn read(text: &str) -> Result<Self, TransferError> {
-        let location = located(text)?;
+        Self::of(text, located(text)?)
+    }
+
+    /// Reads a place that is to be written to.
+    ///
+    /// # Errors
+    /// As for [`Self::read`], and if a name before a colon is that of nobody.
+    pub fn read_dest(text: &str) -> Result<Self, TransferError> {
+        Self::of(text, located_to_write(text)?)
+    }
+
+    fn of(text: &str, location: Location) -> Result<Self, TransferError> {
         let place = match location {
             Location::File(path) => Place::Local(path.into()),
             // What keys begin with that begin with a slash has no name that could be told from the bucket itself.

@@ -30,6 +30,9 @@ use crate::secret::Secret;
 use source::Source;
 pub use web::WebRemote;
 
+/// What comes before a place in the bucket where a hub's people write for a while.
+const SCRATCH: &str = "scratch:";
+
 /// What this process was given: variables and a home.
 #[derive(Clone, Default)]
 pub struct Surroundings {
@@ -290,6 +293,12 @@ impl Known {
 /// If it names no place.
 pub fn located(text: &str) -> Result<Location, LocationError> {
     let location = Location::parse(text)?;
+    if let Some(rest) = text.strip_prefix(SCRATCH).filter(|_| Path::new(text).symlink_metadata().is_err()) {
+        // Where a hub lets its people write for a while: it says so in a variable.
+        let scratch = Surroundings::of_process();
+        let scratch = scratch.variable("SCRATCH_BUCKET").ok_or(LocationError::NoScratch)?;
+        return Location::parse(&format!("{}/{rest}", scratch.trim_end_matches('/')));
+    }
     let (Location::File(path), Some((name, rest))) = (&location, text.split_once(':')) else { return Ok(location) };
     if name.contains('/') || text.contains("://") || Path::new(path).symlink_metadata().is_ok() {
         return Ok(location);
@@ -312,6 +321,24 @@ pub fn located(text: &str) -> Result<Location, LocationError> {
         Some(None) => Object::parse(door, rest),
     };
     object.map(Location::Object).ok_or_else(|| LocationError::NoBucket { text: text.to_owned() })
+}
+
+/// The place that a text names, to be written to.
+///
+/// A name before a colon that nobody knows is taken for a misspelt one, and not for a file to be made.
+///
+/// # Errors
+/// If it names no place, or one that is more likely meant to be another.
+pub fn located_to_write(text: &str) -> Result<Location, LocationError> {
+    let location = located(text)?;
+    match (&location, text.split_once(':')) {
+        (Location::File(path), Some((name, _)))
+            if !name.contains('/') && !text.contains("://") && Path::new(path).symlink_metadata().is_err() =>
+        {
+            Err(LocationError::NoProfile { name: name.to_owned(), text: text.to_owned() })
+        }
+        _ => Ok(location),
+    }
 }
 
 /// The remote of `:s3,key=value:path` or `name,key=value:path`: keys may stand there, so no more of it is repeated.

@@ -14,7 +14,7 @@ use frazil_model::pattern::{fits, is_pattern};
 use frazil_store::{beneath::unsafe_name, bucket::Bucket};
 
 use crate::{
-    atoms::{Atoms, METADATA, Phase},
+    atoms::{Atoms, Phase, is_metadata},
     error::TransferError,
     guard,
     known::Known,
@@ -294,7 +294,7 @@ impl Plan {
                 Some(Same::No) if request.mode == Mode::Copy => self.in_the_way.push(to),
                 Some(Same::No) => self.tasks.push(task(found, to, true)),
                 Some(same) => {
-                    if METADATA.iter().any(|file| to.ends_with(file)) {
+                    if is_metadata(to.rsplit('/').next().unwrap_or_default()) {
                         self.unmoved.push(task(found.clone(), to, true));
                     }
                     self.same = (self.same.0 + 1, self.same.1.saturating_add(found.size_bytes));
