@@ -142,8 +142,7 @@ impl Probe {
                 .key()
                 .map_err(|why| StoreError::Unsigned { location: Location::Object(self.object.clone()), why })?;
             check.ends_seconds = key.ends_seconds;
-            let Server::S3(server) = &self.profile.server;
-            check.who = keys::caller_at_amazon(server, &key);
+            check.who = s3(&self.profile).and_then(|server| keys::caller_at_amazon(server, &key));
         }
         self.account(&mut check)?;
         if let Some(bucket) = &self.bucket {
@@ -154,9 +153,8 @@ impl Probe {
 
     /// What the server says without a bucket.
     fn account(&self, check: &mut Check) -> Result<(), StoreError> {
-        let Server::S3(server) = &self.profile.server;
         let location = Location::Object(Object { bucket: String::new(), key: String::new(), ..self.object.clone() });
-        let Some(way) = self.way_to_server(server) else { return Ok(()) };
+        let Some(way) = s3(&self.profile).and_then(|server| self.way_to_server(server)) else { return Ok(()) };
         let said = web::text(&location, &way, MAX_BUCKETS_BYTES);
         check.clock_ahead_seconds = clock(&location, &way);
         if let Ok(text) = &said {
@@ -237,6 +235,13 @@ fn refused<T>(tried: Result<T, StoreError>) -> Outcome {
         Err(StoreError::Taken { .. }) => Outcome::Can,
         Ok(_) => Outcome::Unknown { why: "the server takes no notice of the condition".into() },
         Err(error) => outcome::<()>(Err(error)),
+    }
+}
+
+/// The server, if it speaks the dialect of Amazon S3.
+fn s3(profile: &Profile) -> Option<&S3Server> {
+    match &profile.server {
+        Server::S3(server) => Some(server),
     }
 }
 

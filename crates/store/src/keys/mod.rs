@@ -269,12 +269,12 @@ pub(crate) fn caller_at_amazon(server: &S3Server, key: &Key) -> Option<String> {
 }
 
 /// Seconds since 1970.
-fn now_seconds(now: SystemTime) -> u64 {
+pub(crate) fn now_seconds(now: SystemTime) -> u64 {
     now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Reads a time of a file or an answer: `Z` or `+00:00` at its end.
-fn seconds_of(text: &str) -> Option<u64> {
+pub(crate) fn seconds_of(text: &str) -> Option<u64> {
     let text = text.trim();
     let (plain, offset) = match text.strip_suffix('Z') {
         Some(plain) => (plain, 0),
