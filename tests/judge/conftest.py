@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import signal
 import tempfile
 
 import pytest
@@ -24,6 +25,8 @@ def pytest_report_header():
 
 
 def pytest_sessionstart(session):
+    # Whoever ends the tests ends what they started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # The stand-in for moving starts with an environment of its own, and must still find rclone.
     os.environ["STAND_IN_CLIENTS"] = str(clients.folder() / "bin")
     # The index of scans lies in the user's cache; the tests keep one of their own.

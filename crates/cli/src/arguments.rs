@@ -386,7 +386,7 @@ pub struct Import {
     /// A file with the keys; stdin if not given
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
-    /// The server that they are for
+    /// The server that they are for; gs:// is Google's
     #[arg(long, value_name = "URL")]
     pub server: Option<String>,
     /// The region of the server

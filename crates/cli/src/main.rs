@@ -12,6 +12,7 @@ mod inspect;
 mod lint;
 mod ls;
 mod made;
+mod opening;
 mod output;
 mod profile;
 mod progress;

@@ -76,8 +76,11 @@ pub fn list() -> Answer {
     }
     report.total("n_profiles", rows.len());
     report.more.insert("in_force".into(), json!(of_s3(&surroundings, None).map(|profile| profile.name).ok()));
-    let text =
-        if rows.is_empty() { "no AWS profile, no rclone remote and no login was found\n".into() } else { table(&rows) };
+    let text = if rows.is_empty() {
+        "no AWS profile, no rclone remote, no keys of Google or Azure and no login were found\n".into()
+    } else {
+        table(&rows)
+    };
     Answer { report, text }
 }
 
@@ -281,6 +284,9 @@ fn keys(profile: &Profile) -> String {
     match &profile.keys {
         Keys::Fixed { access_key_id, token: None, .. } => format!("key {access_key_id}"),
         Keys::Fixed { access_key_id, token: Some(_), .. } => format!("temporary key {access_key_id}"),
+        Keys::Token(grant) => grant.shown(),
+        Keys::AccountKey(_) => "account key".into(),
+        Keys::SharedAccess(_) => "shared access signature".into(),
         Keys::Got(source) => source.shown(),
         Keys::Anonymous => "no signature".into(),
         Keys::Missing { why } => format!("cannot sign: {why}"),
@@ -293,12 +299,22 @@ fn row(profile: &Profile) -> Vec<String> {
 }
 
 fn item(profile: &Profile) -> Value {
-    let Server::S3(server) = &profile.server;
-    json!({
-        "name": profile.name, "kind": "s3", "origin": profile.origin.to_string(), "endpoint": server.endpoint,
-        "region": server.region, "keys": keys(profile), "below": profile.below,
-        "can_sign": matches!(profile.keys, Keys::Fixed { .. } | Keys::Got(_)),
-    })
+    let (kind, endpoint) = match &profile.server {
+        Server::S3(server) => ("s3", &server.endpoint),
+        Server::Google(server) => ("google", &server.endpoint),
+        Server::Azure(server) => ("azure", &server.endpoint),
+    };
+    let mut item = json!({
+        "name": profile.name, "origin": profile.origin.to_string(), "kind": kind, "endpoint": endpoint,
+        "keys": keys(profile), "below": profile.below,
+        "can_sign": !matches!(profile.keys, Keys::Missing { .. } | Keys::Anonymous),
+    });
+    match &profile.server {
+        Server::S3(server) => item["region"] = json!(server.region),
+        Server::Google(server) => item["project"] = json!(server.project),
+        Server::Azure(server) => item["account"] = json!(server.account),
+    }
+    item
 }
 
 fn web_keys(remote: &WebRemote) -> &'static str {

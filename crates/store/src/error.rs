@@ -164,6 +164,11 @@ impl Problem for StoreError {
             Self::Denied { code: Some(code), .. } if code == "RequestTimeTooSkewed" => {
                 "the clock of this machine differs from the server's; set it right".into()
             }
+            Self::Denied { code: Some(code), .. } if code == crate::asking::PAYER_MISSING => {
+                "its owner lets readers pay; name the project that does: `GOOGLE_CLOUD_QUOTA_PROJECT`, or `user_project` \
+                 of an rclone remote"
+                    .into()
+            }
             Self::Denied { signed_by: Some(name), location, .. } => format!(
                 "it was signed with profile `{name}`; `frazil profile explain {location}` shows where its key was read"
             ),

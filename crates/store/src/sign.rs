@@ -15,7 +15,7 @@ use std::{
 use crate::{
     address::Address,
     keys::{Key, Provider},
-    open::{Answer, HeaderValue, Request},
+    open::{Answer, HeaderValue, NoAnswer, Request},
 };
 use reqsign_aws_v4::{Credential, RequestSigner};
 use reqsign_core::{SignRequest, hash::hex_sha256};
@@ -28,8 +28,8 @@ pub(crate) trait Sign: fmt::Debug + Send + Sync {
     /// The request with its signature.
     ///
     /// # Errors
-    /// What cannot be signed, in words.
-    fn sign(&self, request: Request<()>) -> Result<Request<()>, String>;
+    /// Why it has none.
+    fn sign(&self, request: Request<()>) -> Result<Request<()>, NoAnswer>;
 
     /// The profile whose key it is.
     fn profile(&self) -> &str;
@@ -87,9 +87,9 @@ impl Sign for Signer {
         self.provider.profile()
     }
 
-    fn sign(&self, request: Request<()>) -> Result<Request<()>, String> {
-        let key = self.provider.key()?;
-        signed(request, UNSIGNED_BODY, &self.signer, &key)
+    fn sign(&self, request: Request<()>) -> Result<Request<()>, NoAnswer> {
+        let key = self.provider.key().map_err(NoAnswer::Unsigned)?;
+        signed(request, UNSIGNED_BODY, &self.signer, &key).map_err(NoAnswer::Unsigned)
     }
 
     fn is_renewed(&self, since: Instant, code: Option<&str>) -> bool {
@@ -126,9 +126,9 @@ impl Sign for TokenSigner {
         &self.key.access_key_id
     }
 
-    fn sign(&self, request: Request<()>) -> Result<Request<()>, String> {
-        let digest = HeaderValue::from_str(&self.digest).map_err(|_| unsignable())?;
-        signed(request, digest, &self.signer, &self.key)
+    fn sign(&self, request: Request<()>) -> Result<Request<()>, NoAnswer> {
+        let digest = HeaderValue::from_str(&self.digest).map_err(|_| NoAnswer::Unsigned(unsignable()))?;
+        signed(request, digest, &self.signer, &self.key).map_err(NoAnswer::Unsigned)
     }
 }
 

@@ -7,7 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use frazil_model::location::{Door, Location, Object};
 
-use super::{Bucket, When, dialect::Depth, documents, profile_of, server_address, signer};
+use super::{
+    Bucket, When,
+    dialect::Depth,
+    documents,
+    opening::{again, server_address, signer},
+    profile_of,
+};
 use crate::{
     asking::{Way, follow, with_retries},
     digest::md5,
@@ -137,12 +143,14 @@ impl Probe {
             steps: Vec::new(),
         };
         if matches!(self.profile.keys, Keys::Fixed { .. } | Keys::Got(_)) {
-            let again = super::again(&self.object.door, &self.profile);
+            let again = again(&self.object.door, &self.profile);
             let key = Provider::of(&self.profile, Some(again))
                 .key()
                 .map_err(|why| StoreError::Unsigned { location: Location::Object(self.object.clone()), why })?;
             check.ends_seconds = key.ends_seconds;
-            check.who = s3(&self.profile).and_then(|server| keys::caller_at_amazon(server, &key));
+            if let Server::S3(server) = &self.profile.server {
+                check.who = keys::caller_at_amazon(server, &key);
+            }
         }
         self.account(&mut check)?;
         if let Some(bucket) = &self.bucket {
@@ -153,8 +161,14 @@ impl Probe {
 
     /// What the server says without a bucket.
     fn account(&self, check: &mut Check) -> Result<(), StoreError> {
+        let Server::S3(server) = &self.profile.server else {
+            let said = super::buckets(&self.object.door);
+            check.buckets = said.as_ref().cloned().unwrap_or_default();
+            check.note("list buckets", outcome(said));
+            return Ok(());
+        };
         let location = Location::Object(Object { bucket: String::new(), key: String::new(), ..self.object.clone() });
-        let Some(way) = s3(&self.profile).and_then(|server| self.way_to_server(server)) else { return Ok(()) };
+        let Some(way) = self.way_to_server(server) else { return Ok(()) };
         let said = web::text(&location, &way, MAX_BUCKETS_BYTES);
         check.clock_ahead_seconds = clock(&location, &way);
         if let Ok(text) = &said {
@@ -235,13 +249,6 @@ fn refused<T>(tried: Result<T, StoreError>) -> Outcome {
         Err(StoreError::Taken { .. }) => Outcome::Can,
         Ok(_) => Outcome::Unknown { why: "the server takes no notice of the condition".into() },
         Err(error) => outcome::<()>(Err(error)),
-    }
-}
-
-/// The server, if it speaks the dialect of Amazon S3.
-fn s3(profile: &Profile) -> Option<&S3Server> {
-    match &profile.server {
-        Server::S3(server) => Some(server),
     }
 }
 

@@ -244,6 +244,9 @@ fn got(keys: &Keys) -> Result<Key, String> {
         Keys::Fixed { .. } => return Key::of(keys).ok_or_else(|| "it has no keys".to_owned()),
         Keys::Missing { why } => return Err(why.clone()),
         Keys::Anonymous => return Err("it signs nothing".into()),
+        Keys::Token(_) | Keys::AccountKey(_) | Keys::SharedAccess(_) => {
+            return Err("it has keys of another kind".into());
+        }
         Keys::Got(source) => source,
     };
     let key = match source.as_ref() {

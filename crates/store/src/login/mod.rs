@@ -16,7 +16,7 @@ use crate::{
     address::{Address, Scheme},
     digest::base64,
     keys::is_loopback,
-    open::{Answer, HeaderName, HeaderValue, Request},
+    open::{Answer, HeaderName, HeaderValue, NoAnswer, Request},
     profile::{Known, Origin, Surroundings, WebRemote, known},
     secret::Secret,
     sign::Sign,
@@ -127,12 +127,13 @@ impl Login {
 }
 
 impl Sign for Login {
-    fn sign(&self, mut request: Request<()>) -> Result<Request<()>, String> {
+    fn sign(&self, mut request: Request<()>) -> Result<Request<()>, NoAnswer> {
         let Some(hop) = Address::parse(&request.uri().to_string()) else { return Ok(request) };
-        let told = self.logins.told(&hop, &self.typed)?;
+        let told = self.logins.told(&hop, &self.typed).map_err(NoAnswer::Unsigned)?;
         for (name, value) in told.into_iter().flat_map(|told| told.headers) {
             let value = HeaderValue::from_str(value.reveal());
-            let mut value = value.map_err(|_| format!("the login for {} cannot be sent", hop.authority()))?;
+            let mut value =
+                value.map_err(|_| NoAnswer::Unsigned(format!("the login for {} cannot be sent", hop.authority())))?;
             value.set_sensitive(true);
             request.headers_mut().insert(name, value);
         }

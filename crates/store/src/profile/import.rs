@@ -196,8 +196,17 @@ impl Given {
                 lines.extend(region.map(|region| format!("region = {region}")));
                 if token.is_some() { "a temporary key" } else { "a key" }
             }
+            (None, None, Some(token)) if address.as_deref() == Some("gs://") => {
+                let mut said = serde_json::json!({"access_token": token.reveal()});
+                if let Some(expires) = &expires {
+                    said["expiry"] = Value::String(expires.clone());
+                }
+                lines.extend(["type = google cloud storage".into(), format!("access_token = {said}")]);
+                "a token"
+            }
             (None, None, Some(token)) => {
-                let address = address.ok_or("a token alone needs `--server https://host/`, which it is told to")?;
+                let address = address
+                    .ok_or("a token alone needs `--server https://host/` or `--server gs://`, which it is told to")?;
                 if !address.starts_with("https://") {
                     return Err("a token is told to servers over https only".into());
                 }
@@ -250,8 +259,18 @@ mod tests {
     }
 
     #[test]
+    fn a_token_of_google_is_kept_with_its_end() {
+        check(
+            r#"{"access_token": "CANARY", "expiry": "2030-01-01T00:00:00Z"}"#,
+            Some("gs://"),
+            "a token: [n]; type = google cloud storage; access_token = \
+             {\"access_token\":\"CANARY\",\"expiry\":\"2030-01-01T00:00:00Z\"}; expires = 2030-01-01T00:00:00Z",
+        );
+    }
+
+    #[test]
     fn what_makes_no_sense_is_not_repeated() {
-        check("CANARY", None, "a token alone needs `--server https://host/`, which it is told to");
+        check("CANARY", None, "a token alone needs `--server https://host/` or `--server gs://`, which it is told to");
         check("CANARY", Some("http://h"), "a token is told to servers over https only");
         check("{CANARY", None, "what was given is no JSON");
         check("CANARY and CANARY", None, "what was given holds no key and no token that frazil knows");
