@@ -69,7 +69,7 @@ def answering(answer):
         def do_GET(self):
             self.body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             with server.lock:
-                server.seen.append((self.command, self.headers.get("Host"), self.path, dict(self.headers.items()), self.body.decode()))
+                server.seen.append((self.command, self.headers.get("Host"), self.path, {name.lower(): value for name, value in self.headers.items()}, self.body.decode()))
             status, headers, body = answer(self)
             self.send_response(status)
             for name, value in [*headers, ("Content-Length", str(len(body)))]:

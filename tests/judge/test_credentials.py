@@ -309,3 +309,46 @@ def test_no_secret_shows_in_any_process(living, gateway, data):
     assert process.returncode == 0, out.read()
     out.seek(0)
     assert "CANARY" not in out.read() + words + (home.folder / "given").read_text()
+
+
+def test_a_check_says_what_a_profile_may_do_and_leaves_nothing(living, gateway, data, assumed):
+    home, _ = living({CREDENTIALS: f"[c]\n{fixed()}[wrong]\n{fixed(secret='CANARYwrong')}", CONFIG: "[profile c]\nendpoint_url = @\n[profile wrong]\nendpoint_url = @\n", RCLONE: f"[pod]\n{S3}endpoint = @\n[mine]\ntype = alias\nremote = pod:%/mine\n"})
+    everything = {"list buckets", "list", "write", "read", "write only if nothing is there", "write only if unchanged", "write in parts", "delete"}
+    for words in (["c", f"{data}/mine/"], ["pod", f"pod:{data}/mine/"], ["mine"]):
+        answer = home.frazil("profile", "check", *words, "--json")
+        report = answer.report
+        assert {item["what"] for item in report["items"] if item["can"]} == everything, report
+        assert "written and deleted again" in answer.err and report["who"] == "test" and abs(report["clock_ahead_seconds"]) < 60
+    assert data in home.frazil("profile", "check", "c").out
+    assert not [key for key in ceph.objects(gateway, data) if "frazil-check" in key] and not ceph.open_uploads(gateway, data)
+    assert home.frazil("profile", "check", "wrong", "--json", code=4).report["error"]["code"] == "profile.refused"
+    home.frazil("profile", "check", "wrong", f"{data}/", code=4)
+    home.frazil("profile", "check", "gone", code=4)
+    assert "NoSuchBucket" in home.frazil("profile", "check", "c", "no-such-bucket-here/", code=1).err
+    # Keys that reach below a prefix only.
+    home.write(CREDENTIALS, f"[c]\n{temporary(assumed)}")
+    can = {item["what"]: item["can"] for item in home.frazil("profile", "check", "c", f"{data}/mine/", "--json").report["items"]}
+    assert can["list"] and can["write"] and can["delete"] and can["list buckets"] is False
+    can = {item["what"]: item["can"] for item in home.frazil("profile", "check", "c", f"{data}/theirs/", "--json", code=4).report["items"]}
+    assert not any(can.values()), can
+
+
+def test_what_was_given_for_a_while_is_kept_for_its_owner_alone(living, gateway, data, assumed):
+    home, _ = living({RCLONE: f"[c]\n{S3}endpoint = http://127.0.0.1:9\n"})
+    given = {"Credentials": {**assumed, "Expiration": assumed["Expiration"].isoformat()}}
+    home.write("given.json", json.dumps(given), mode=0o644)
+    assert "chmod 600" in home.frazil("profile", "import", "c", home.folder / "given.json", "--server", gateway, code=1).err
+    home.write("given.json", json.dumps(given))
+    home.frazil("profile", "import", "other", home.folder / "given.json", "--server", gateway)
+    answer = home.frazil("profile", "import", "c", home.folder / "given.json", "--server", gateway)
+    assert assumed["SecretAccessKey"] not in answer.text and assumed["SessionToken"] not in answer.text
+    own = home.folder / ".config/frazil/profiles.conf"
+    assert own.stat().st_mode & 0o777 == 0o600 and own.parent.stat().st_mode & 0o777 == 0o700 and len(list(own.parent.iterdir())) == 1
+    for name in ("c", "other"):
+        home.frazil("inspect", f"{name}:{data}/mine/a.nc")
+    listed = home.frazil("profile", "list", "--json").report["items"]
+    assert [item["origin"].split("/")[-2] for item in listed if item["name"] == "c"] == ["frazil", "rclone"] and any("shadowed_by" in item for item in listed)
+    home.frazil("profile", "import", "c", home.folder / "given.json", "--server", gateway, "--expires", "2001-01-01T00:00:00Z")
+    assert "ended at 2001" in home.frazil("inspect", f"c:{data}/mine/a.nc", code=4).err
+    own.chmod(0o644)
+    assert "chmod 600" in home.frazil("profile", "list").err

@@ -41,7 +41,7 @@ def sends_to(place, code=302):
 
 def told(server):
     """What a server was told of secrets."""
-    return [text for *_, headers, body in server.seen for text in (*(headers.get(name) for name in ("Authorization", "Cookie")), body) if text]
+    return [text for *_, headers, body in server.seen for text in (*(headers.get(name) for name in ("authorization", "cookie")), body) if text]
 
 
 def of(server):
@@ -187,7 +187,7 @@ def test_a_pattern_on_a_remote_and_an_alias_of_it(tmp_path):
         assert "http" in answer.out and "headers of its own" in answer.out
         # Beside the folder of the remote nothing is said.
         home.frazil("inspect", f"{server.address}/elsewhere/a.nc", code=None)
-        assert server.seen[-1][3].get("Authorization") is None
+        assert server.seen[-1][3].get("authorization") is None
 
 
 def test_from_https_to_http_is_refused(tmp_path):

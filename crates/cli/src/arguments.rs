@@ -367,6 +367,34 @@ pub enum Profile {
     List,
     Explain(Explain),
     Check(Check),
+    Import(Import),
+}
+
+/// Keep keys or a token that you were given for a while, in a file that only you can read
+///
+/// They are read from a file or from stdin, never from the command line, where they would show in process lists: the JSON of
+/// `aws sts assume-role`, lines such as `export AWS_ACCESS_KEY_ID=…`, or a token alone.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  aws configure export-credentials | frazil profile import mine
+  frazil profile import osn keys.json --server https://osn.example
+  frazil profile import archive token.txt --server https://archive.example/ --expires 2026-12-01T00:00:00Z")]
+pub struct Import {
+    /// The name that it gets
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// A file with the keys; stdin if not given
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// The server that they are for; gs:// is Google's
+    #[arg(long, value_name = "URL")]
+    pub server: Option<String>,
+    /// The region of the server
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+    /// When they end, if that is not said beside them
+    #[arg(long, value_name = "TIME")]
+    pub expires: Option<String>,
 }
 
 /// Try out what a profile may do: list, read, write, delete, and as whom

@@ -2,6 +2,8 @@
 //!
 //! It promises to show no secret: of a key its public part, of a login its name.
 
+use std::{io::Read, path::Path};
+
 use frazil_engine::EngineError;
 use frazil_model::{
     location::{Door, Location, Object},
@@ -15,7 +17,11 @@ use frazil_store::{
         profile_of,
     },
     login::{of_address, of_netrc},
-    profile::{Keys, Known, Origin, Profile, Server, Surroundings, WebRemote, default_name, known, located, of_s3},
+    profile::{
+        Keys, Known, Origin, Profile, Server, Surroundings, WebRemote, default_name,
+        import::{self, With},
+        known, located, of_s3,
+    },
 };
 use serde_json::{Value, json};
 
@@ -26,6 +32,9 @@ use crate::{
 
 /// A clock that differs by more is a reason for refusals.
 const CLOCK_MATTERS_SECONDS: i64 = 60;
+
+/// What somebody was given is no longer.
+const MAX_GIVEN_BYTES: u64 = 2 << 20;
 
 /// Buckets that are shown as text.
 const MOST_BUCKETS: usize = 40;
@@ -189,6 +198,43 @@ pub fn check(words: &arguments::Check, talk: &Talk) -> Result<Answer, EngineErro
     }
     let text = check_text(&check);
     Ok(Answer { report, text })
+}
+
+/// Keeps keys that somebody was given.
+pub fn import(words: &arguments::Import) -> Result<Answer, EngineError> {
+    let mut report = Report::of("profile-import");
+    let with = With { address: words.server.clone(), region: words.region.clone(), expires: words.expires.clone() };
+    let taken = given(words.file.as_deref())
+        .and_then(|text| import::import(&Surroundings::of_process(), &words.name, &text, &with));
+    let text = match taken {
+        Ok(taken) => {
+            let path = taken.path.display().to_string();
+            let until = taken.expires.as_ref().map(|ends| format!(", until {ends}")).unwrap_or_default();
+            let text = format!("{} is kept as `{}` in {path}{until}\n", taken.what, words.name);
+            report.items.push(json!({"name": words.name, "origin": path, "expires": taken.expires}));
+            text
+        }
+        Err(why) => {
+            report.fail(ErrorReport::new("profile.import", why, Exit::No));
+            String::new()
+        }
+    };
+    Ok(Answer { report, text })
+}
+
+/// What stands in a file, or comes on stdin.
+fn given(file: Option<&Path>) -> Result<String, String> {
+    let mut text = String::new();
+    let read = match file {
+        Some(path) => {
+            import::is_private(path)?;
+            let file = std::fs::File::open(path);
+            file.and_then(|file| file.take(MAX_GIVEN_BYTES).read_to_string(&mut text))
+        }
+        None => std::io::stdin().lock().take(MAX_GIVEN_BYTES).read_to_string(&mut text),
+    };
+    read.map_err(|error| format!("what was given could not be read: {}", error.kind()))?;
+    Ok(text)
 }
 
 fn check_text(check: &Check) -> String {

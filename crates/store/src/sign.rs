@@ -96,6 +96,12 @@ impl Sign for Signer {
         self.provider.is_renewed(since, code)
     }
 
+    fn hear(&self, _hop: &Address, answer: &Answer) {
+        if (200..300).contains(&answer.status) {
+            self.provider.has_worked();
+        }
+    }
+
     fn for_region(&self, region: &str) -> Option<Arc<dyn Sign>> {
         Some(Arc::new(Self::new(Arc::clone(&self.provider), region)))
     }

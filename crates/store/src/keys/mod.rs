@@ -13,7 +13,10 @@ mod watch;
 
 use std::{
     fmt,
-    sync::{Arc, LazyLock, Mutex, PoisonError},
+    sync::{
+        Arc, LazyLock, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -80,6 +83,8 @@ pub(crate) struct Provider {
     profile: String,
     again: Option<Again>,
     held: Mutex<Held>,
+    /// Whether a server took the key for anything.
+    has_worked: AtomicBool,
 }
 
 struct Held {
@@ -129,7 +134,12 @@ impl Provider {
             is_second: false,
             least_age: LEAST_AGE,
         };
-        Self { profile: profile.to_owned(), again, held: Mutex::new(held) }
+        Self { profile: profile.to_owned(), again, held: Mutex::new(held), has_worked: AtomicBool::new(false) }
+    }
+
+    /// Says that a server took the key.
+    pub fn has_worked(&self) {
+        self.has_worked.store(true, Ordering::Relaxed);
     }
 
     pub fn profile(&self) -> &str {
@@ -183,18 +193,20 @@ impl Provider {
         if matches!(held.keys, Keys::Got(_)) && held.key.as_ref() == Some(&refused) {
             // Ceph says of a key that it does not know no more than that it may not, as of one that may not.
             let is_about_key = code.is_some_and(|code| ABOUT_KEYS.contains(&code));
-            if held.is_second && !is_about_key && held.got.elapsed() < held.least_age {
+            if self.has_worked.load(Ordering::Relaxed) {
+                held.least_age = LEAST_AGE;
+            }
+            let is_again = held.is_second && !is_about_key;
+            if (is_again && held.got.elapsed() < held.least_age) || (is_about_key && held.got.elapsed() < LEAST_AGE) {
                 return false;
             }
-            if held.is_second && !is_about_key {
+            if is_again {
                 held.least_age = held.least_age.saturating_mul(2).min(MOST_LEAST_AGE);
-            }
-            if is_about_key && held.got.elapsed() < LEAST_AGE {
-                return false;
             }
             match got(&held.keys) {
                 Ok(key) => {
                     held.hold(key);
+                    self.has_worked.store(false, Ordering::Relaxed);
                     held.is_second = !is_about_key;
                 }
                 Err(_) => return false,
@@ -272,12 +284,12 @@ pub(crate) fn caller_at_amazon(server: &S3Server, key: &Key) -> Option<String> {
 }
 
 /// Seconds since 1970.
-fn now_seconds(now: SystemTime) -> u64 {
+pub(crate) fn now_seconds(now: SystemTime) -> u64 {
     now.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// Reads a time of a file or an answer: `Z` or `+00:00` at its end.
-fn seconds_of(text: &str) -> Option<u64> {
+pub(crate) fn seconds_of(text: &str) -> Option<u64> {
     let text = text.trim();
     let (plain, offset) = match text.strip_suffix('Z') {
         Some(plain) => (plain, 0),

@@ -9,6 +9,7 @@ mod aws;
 mod azure;
 mod google;
 pub(crate) mod grant;
+pub mod import;
 mod ini;
 mod rclone;
 pub mod source;
@@ -20,6 +21,7 @@ use std::{
     ffi::OsString,
     fmt,
     path::{Path, PathBuf},
+    sync::LazyLock,
 };
 
 use frazil_model::location::{Door, Location, LocationError, Object};
@@ -285,6 +287,9 @@ impl Known {
     }
 }
 
+/// What is known when the first name is looked for: a recipe may have a hundred thousand of them.
+static OF_PROCESS: LazyLock<Known> = LazyLock::new(|| known(&Surroundings::of_process()));
+
 /// The place that a text names, `NAME:bucket/key` included.
 ///
 /// A path that is there wins over a profile of the same name; `./` in front makes any name a path.
@@ -303,8 +308,8 @@ pub fn located(text: &str) -> Result<Location, LocationError> {
     if name.contains('/') || text.contains("://") || Path::new(path).symlink_metadata().is_ok() {
         return Ok(location);
     }
-    let known = known(&Surroundings::of_process());
-    if let Some(kind) = connection_string(name, rest, &known) {
+    let known = &*OF_PROCESS;
+    if let Some(kind) = connection_string(name, rest, known) {
         return Err(LocationError::Settings { remote: kind });
     }
     if let Some(remote) = known.web.iter().find(|remote| remote.name == name) {

@@ -4,15 +4,18 @@
 //! they do for rclone. Source: the rclone documentation, "Environment Variables", "Amazon S3 Storage Providers", "HTTP"
 //! and "Alias". Keys of `s3` remotes stand there as they are.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::SystemTime};
 
 use super::{
     Keys, Known, NotFollowed, Origin, Profile, S3Server, Server, Style, Surroundings, WebRemote,
     aws::{self, Files, USUAL_REGION},
-    azure, google,
+    azure, google, import,
     ini::{Section, sections_of},
 };
-use crate::secret::Secret;
+use crate::{
+    keys::{now_seconds, seconds_of},
+    secret::Secret,
+};
 
 /// How often one alias may lead to another.
 const MOST_ALIASES: usize = 8;
@@ -49,9 +52,12 @@ pub(super) struct Remote {
 /// All remotes, in the order of the file; those of variables alone come last.
 pub(super) fn sections(surroundings: &Surroundings, known: &mut Known) -> Vec<Remote> {
     let mut found = Vec::new();
-    if let Some(path) = file(surroundings) {
+    // What frazil was told to keep has the same form, and comes first.
+    let own = import::file(surroundings).filter(|path| path.exists());
+    for path in own.iter().cloned().chain(file(surroundings)) {
         known.files.push(path.clone());
-        let sections = sections_of(&path).unwrap_or_else(|reason| {
+        let is_private = if own.as_ref() == Some(&path) { import::is_private(&path) } else { Ok(()) };
+        let sections = is_private.and_then(|()| sections_of(&path)).unwrap_or_else(|reason| {
             known.unread.push((path.clone(), reason));
             Vec::new()
         });
@@ -210,6 +216,16 @@ fn of_s3(section: &Section, surroundings: &Surroundings, files: &Files, known: &
             Keys::Missing { why: format!("it has no `endpoint`, and its provider `{provider}` is not Amazon") }
         }
         _ => keys,
+    };
+    let ended = section.text("expires").filter(|text| {
+        let ends = seconds_of(text);
+        ends.is_some_and(|ends| ends <= now_seconds(SystemTime::now()))
+    });
+    let keys = match ended {
+        Some(ended) => {
+            Keys::Missing { why: format!("its keys ended at {ended}; `frazil profile import` takes others") }
+        }
+        None => keys,
     };
     let is_path = match section.text("force_path_style") {
         Some(_) => section.is_on("force_path_style"),
