@@ -5,12 +5,9 @@ for name. A token of Microsoft is got as a service principal gets it.
 """
 
 import base64
-import contextlib
-import hashlib
 import http.server
 import json
 import os
-import pathlib
 import subprocess
 import threading
 import time
@@ -23,16 +20,15 @@ import azurite
 import ceph
 import clients
 import google
-import google_sign_in
 import tls
 from command import ROOT, binary, measured
 from hostile_keys import KEYS, bytes_of
 from moves import differences, digests, make_tree
-from test_clouds import adc, ask_azure, azure_way, google_way, suite
+from test_clouds import ask_azure, suite
 
 SOURCES = sorted((ROOT / "examples/sea-surface/data").glob("*.nc"))
 MIB = 1 << 20
-SIZES = {"empty": 0, "one": 1, "odd": 65_537, "a b/ü %41+&=?#": 10, "below a part": 5 * MIB - 1, "a part": 5 * MIB, "above a part": 5 * MIB + 1, "sub/parts": 33 * MIB + 7}
+SIZES = {"empty": 0, "one": 1, "odd": 65_537, "a b/ü %41+&=": 10, "below a part": 5 * MIB - 1, "a part": 5 * MIB, "above a part": 5 * MIB + 1, "sub/parts": 33 * MIB + 7}
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +126,7 @@ def test_what_goes_up_is_read_by_others_and_comes_down(cloud, run, tree, tmp_pat
 
 def test_what_others_put_there_comes_down(cloud, run, tree, tmp_path):
     folder, wanted = tree
-    clients.rclone("copy", folder, f"cloud:{cloud.bucket}/theirs", "--azureblob-chunk-size", "5M", "--gcs-chunk-size", "5M", config=cloud.rclone())
+    clients.rclone("copy", folder, f"cloud:{cloud.bucket}/theirs", "--azureblob-chunk-size", "5M", config=cloud.rclone())
     run("cp", f"{cloud.place}/theirs/", tmp_path / "down", clouds=[cloud])
     assert differences(wanted, digests(tmp_path / "down")) == []
     assert "nothing to copy" in run("sync", folder, f"{cloud.place}/theirs", clouds=[cloud]).out
@@ -163,14 +159,16 @@ def test_from_cloud_to_cloud(google_cloud, azure_cloud, run, tree, tmp_path):
 def test_hostile_keys_are_copied_byte_for_byte(google_cloud, run):
     """Google keeps them all but those that it refuses itself."""
     double = google_cloud.server
-    legal = {key: bytes_of(key) for key in KEYS if is_legal(key)}
+    legal = {key: bytes_of(key) for key in KEYS if is_legal(f"below/{key}") and is_legal(key)}
     for key, content in legal.items():
         double.put(google_cloud.bucket, key, content)
     other = double.bucket()
     run("cp", f"{google_cloud.place}/", f"gs://{other}", clouds=[google_cloud])
     assert double.contents(other) == legal
-    run("rm", f"gs://{other}/", "--yes", "--max-objects", "1000", clouds=[google_cloud])
-    assert double.contents(other) == {}
+    double.put(other, "h/again", b"")
+    run("cp", f"gs://{other}/", f"{google_cloud.place}/below", clouds=[google_cloud])
+    run("rm", f"{google_cloud.place}/below/", "--yes", "--max-objects", "1000", clouds=[google_cloud])
+    assert double.contents(google_cloud.bucket) == legal
 
 
 def is_legal(key) -> bool:
@@ -213,6 +211,8 @@ def test_an_upload_that_was_killed_goes_on(cloud, run, tmp_path):
         time.sleep(0.01)
     process.kill()
     process.wait()
+    # What was under way still arrives.
+    time.sleep(1)
     there = n_parts(cloud)
     if there < 3:
         pytest.skip("it was done before it could be killed")

@@ -5,7 +5,7 @@
 use frazil_model::location::{Door, Location, Object};
 use frazil_store::{
     bucket::profile_of,
-    profile::{Keys, Origin, Profile, S3Server, Server, located},
+    profile::{AzureServer, GoogleServer, Keys, Origin, Profile, S3Server, Server, located},
 };
 use serde_json::{Map, Value, json};
 
@@ -45,12 +45,41 @@ fn python(value: &Value) -> String {
     }
 }
 
-#[allow(unreachable_patterns)] // servers of other dialects need other lines
 fn of_bucket(object: &Object, profile: &Profile) -> String {
     match &profile.server {
         Server::S3(server) => of_s3(object, profile, server),
-        _ => String::new(),
+        Server::Google(server) => of_google(object, profile, server),
+        Server::Azure(server) => of_azure(object, profile, server),
     }
+}
+
+fn of_google(object: &Object, profile: &Profile, server: &GoogleServer) -> String {
+    let (mut before, mut options) = (Vec::new(), Map::new());
+    if profile.keys == Keys::Anonymous {
+        options.insert("token".into(), json!("anon"));
+    } else if let Door::Named(name) = &object.door {
+        before.push(format!("set GOOGLE_APPLICATION_CREDENTIALS to what `{name}` signs with ({})", profile.origin));
+    }
+    if let Some(endpoint) = &server.endpoint {
+        options.insert("endpoint_url".into(), json!(endpoint.trim_end_matches('/').trim_end_matches("/storage/v1")));
+    }
+    before.push("this needs the package gcsfs".into());
+    lines(&before, &address("gs", object, profile), &options)
+}
+
+fn of_azure(object: &Object, profile: &Profile, server: &AzureServer) -> String {
+    let (mut before, mut options) = (Vec::new(), Map::new());
+    options.insert("account_name".into(), json!(server.account));
+    if profile.keys == Keys::Anonymous {
+        options.insert("anon".into(), json!(true));
+    } else if profile.origin != Origin::Environment {
+        before.push(format!(
+            "set AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN to what `{}` signs with ({})",
+            profile.name, profile.origin
+        ));
+    }
+    before.push("this needs the package adlfs".into());
+    lines(&before, &address("az", object, profile), &options)
 }
 
 fn of_s3(object: &Object, profile: &Profile, server: &S3Server) -> String {
@@ -76,15 +105,15 @@ fn of_s3(object: &Object, profile: &Profile, server: &S3Server) -> String {
         }
     }
     before.push("this needs the package s3fs".into());
-    lines(&before, &address(object, profile), &options)
+    lines(&before, &address("s3", object, profile), &options)
 }
 
 /// The place as every program knows it.
-fn address(object: &Object, profile: &Profile) -> String {
+fn address(scheme: &str, object: &Object, profile: &Profile) -> String {
     let key = object.key.trim_end_matches('/');
     match (&object.door, &profile.below) {
-        (Door::Named(_), Some(below)) => format!("s3://{}/{key}", below.trim_end_matches('/')),
-        _ => format!("s3://{}/{key}", object.bucket),
+        (Door::Named(_), Some(below)) => format!("{scheme}://{}/{key}", below.trim_end_matches('/')),
+        _ => format!("{scheme}://{}/{key}", object.bucket),
     }
 }
 
@@ -93,6 +122,32 @@ mod tests {
     use frazil_store::profile::Style;
 
     use super::*;
+
+    #[test]
+    fn each_cloud_is_opened_by_its_own_package() {
+        let of = |server: Server, door: Door, keys: Keys| {
+            let origin = Origin::Environment;
+            let profile = Profile { name: "p".into(), origin, server, keys, below: None };
+            of_bucket(&Object::parse(door, "data/a.zarr").unwrap(), &profile)
+        };
+        let google = || Server::Google(GoogleServer { endpoint: None, project: None, owner: None });
+        let text = of(google(), Door::Google, Keys::Anonymous);
+        assert!(
+            text.contains(
+                r#"("gs://data/a.zarr", engine="zarr", consolidated=True, storage_options={"token": "anon"})"#
+            ),
+            "{text}"
+        );
+        let azure = Server::Azure(AzureServer { account: "acc".into(), endpoint: None });
+        let text = of(azure, Door::Named("p".into()), Keys::Missing { why: String::new() });
+        assert!(
+            text.contains(
+                r#"("az://data/a.zarr", engine="zarr", consolidated=True, storage_options={"account_name": "acc"})"#
+            ),
+            "{text}"
+        );
+        assert!(text.contains("adlfs"), "{text}");
+    }
 
     #[track_caller]
     fn check(origin: Origin, keys: Keys, expected: &str) {

@@ -11,7 +11,7 @@ use super::{
     Bucket, When,
     dialect::Depth,
     documents,
-    opening::{again, server_address, signer},
+    opening::{again, server_address, signer, tokens},
     profile_of,
 };
 use crate::{
@@ -156,6 +156,7 @@ impl Probe {
         if let Some(bucket) = &self.bucket {
             self.there(bucket, &mut check)?;
         }
+        check.ends_seconds = check.ends_seconds.or_else(|| tokens(&self.profile)?.ends_seconds());
         Ok(check)
     }
 

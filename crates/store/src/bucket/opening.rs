@@ -43,6 +43,15 @@ pub(super) fn dialect(naming: &Naming, bucket: String, profile: &Profile) -> Res
     })
 }
 
+/// The tokens of a profile that has such.
+pub(super) fn tokens(profile: &Profile) -> Option<Arc<Tokens>> {
+    let scope = if matches!(profile.server, Server::Google(_)) { GOOGLE_SCOPE } else { AZURE_SCOPE };
+    match &profile.keys {
+        Keys::Token(grant) => Some(Tokens::of(grant, scope)),
+        _ => None,
+    }
+}
+
 fn unsigned(naming: &Naming, why: String) -> StoreError {
     StoreError::Unsigned { location: Location::Object(naming.object.clone()), why }
 }

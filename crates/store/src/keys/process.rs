@@ -29,12 +29,21 @@ const MAX_OUTPUT_BYTES: u64 = 64 << 10;
 const LOOKED_EVERY: Duration = Duration::from_millis(10);
 
 /// Secrets of our own.
-const KEPT_BACK: [&str; 5] = [
+const KEPT_BACK: [&str; 14] = [
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
     "AWS_SESSION_TOKEN",
     "AWS_CONTAINER_AUTHORIZATION_TOKEN",
     "EARTHDATA_TOKEN",
+    "CLOUDSDK_AUTH_ACCESS_TOKEN",
+    "GOOGLE_OAUTH_ACCESS_TOKEN",
+    "AZURE_STORAGE_CONNECTION_STRING",
+    "AZURE_STORAGE_KEY",
+    "AZURE_STORAGE_ACCOUNT_KEY",
+    "AZURE_STORAGE_SAS_TOKEN",
+    "AZURE_STORAGE_TOKEN",
+    "AZURE_CLIENT_SECRET",
+    "IDENTITY_HEADER",
 ];
 
 #[derive(Deserialize)]
@@ -59,7 +68,10 @@ pub(super) fn run(command: &Secret) -> Result<Key, String> {
     command.args(rest).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
     for (variable, _) in std::env::vars_os() {
         let text = variable.to_string_lossy();
-        if KEPT_BACK.contains(&text.as_ref()) || text.starts_with("RCLONE_CONFIG_") || text.starts_with("RCLONE_S3_") {
+        if KEPT_BACK.contains(&text.as_ref())
+            || text.starts_with("RCLONE_CONFIG_")
+            || ["RCLONE_S3_", "RCLONE_GCS_", "RCLONE_AZUREBLOB_"].iter().any(|prefix| text.starts_with(prefix))
+        {
             command.env_remove(&variable);
         }
     }

@@ -232,14 +232,14 @@ fn remote(section: &Section, surroundings: &Surroundings) -> Found {
         return of_sas_url(url);
     }
     let text = |name: &str| section.text(name).map(str::to_owned);
+    let authority = surroundings.variable("AZURE_AUTHORITY_HOST").unwrap_or(AUTHORITY);
     if let (Some(tenant), Some(client_id), Some(secret)) =
         (text("tenant"), text("client_id"), section.secret("client_secret"))
     {
-        let authority = surroundings.variable("AZURE_AUTHORITY_HOST").unwrap_or(AUTHORITY);
         return with(Keys::Token(application(authority, &tenant, client_id, Proof::Secret(secret))));
     }
     if let Some(path) = section.text("service_principal_file") {
-        return match principal(&surroundings.at_home(path)) {
+        return match principal(&surroundings.at_home(path), authority) {
             Ok(grant) => with(Keys::Token(grant)),
             Err(why) => missing(&format!("`service_principal_file`: {why}")),
         };
@@ -274,10 +274,85 @@ fn of_sas_url(url: &str) -> Found {
 }
 
 /// The file that `az ad sp create-for-rbac` printed.
-fn principal(path: &std::path::Path) -> Result<Grant, String> {
+fn principal(path: &std::path::Path, authority: &str) -> Result<Grant, String> {
     let value: Value = serde_json::from_str(&text_of(path)?).map_err(|_| "it is not JSON".to_owned())?;
     let text = |name: &str| value.get(name).and_then(Value::as_str).map(str::to_owned);
     let needed = |name: &str| text(name).ok_or_else(|| format!("it has no `{name}`"));
     let proof = Proof::Secret(Secret::new(needed("password")?));
-    Ok(application(AUTHORITY, &needed("tenant")?, needed("appId")?, proof))
+    Ok(application(authority, &needed("tenant")?, needed("appId")?, proof))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(variables: &[(&str, &str)], host: Option<&str>, expected: &str) {
+        let all = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let shown =
+            in_force(&Surroundings::of(all), host).map_or_else(|| "nothing".to_owned(), |profile| shown(&profile));
+        assert_eq!(shown, expected);
+    }
+
+    fn shown(profile: &Profile) -> String {
+        let keys = match &profile.keys {
+            Keys::AccountKey(_) => "key".into(),
+            Keys::SharedAccess(signature) => format!("signature {}", signature.reveal()),
+            Keys::Token(grant) => grant.shown(),
+            Keys::Missing { why } => why.clone(),
+            _ => "other".into(),
+        };
+        let Server::Azure(server) = &profile.server else { return "no server of Azure".into() };
+        format!("{} {} {keys}", server.account, server.endpoint.as_deref().unwrap_or("usual"))
+    }
+
+    #[test]
+    fn a_connection_string_says_all() {
+        let check = |text: &str, expected: &str| check(&[("AZURE_STORAGE_CONNECTION_STRING", text)], None, expected);
+        check(
+            "DefaultEndpointsProtocol=https;AccountName=a;AccountKey=aw==;EndpointSuffix=core.windows.net",
+            "a https://a.blob.core.windows.net key",
+        );
+        check("AccountName=a;AccountKey=aw==", "a usual key");
+        check(
+            "BlobEndpoint=https://b.blob.core.windows.net/;SharedAccessSignature=?sv=1&sig=x",
+            "b https://b.blob.core.windows.net/ signature sv=1&sig=x",
+        );
+        check("UseDevelopmentStorage=true", "devstoreaccount1 http://127.0.0.1:10000/devstoreaccount1 key");
+        check("AccountName=a", "a usual the connection string has no `AccountKey` and no signature");
+        check("nonsense", " usual the connection string has no `AccountKey` and no signature");
+    }
+
+    #[test]
+    fn the_environment_says_who_signs() {
+        let account = ("AZURE_STORAGE_ACCOUNT", "a");
+        let principal = [("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "app"), ("AZURE_CLIENT_SECRET", "CANARY")];
+        check(&[], None, "nothing");
+        check(&[account], None, "a usual `AZURE_STORAGE_ACCOUNT` is set, and nothing that signs for it");
+        check(&[account, ("AZURE_STORAGE_KEY", "aw=="), ("AZURE_STORAGE_SAS_TOKEN", "sig=x")], None, "a usual key");
+        check(&[account, ("AZURE_STORAGE_SAS_TOKEN", "?sig=x")], None, "a usual signature sig=x");
+        check(&[&[account][..], &principal].concat(), None, "a usual application app");
+        check(&principal, None, " usual no account is named; set `AZURE_STORAGE_ACCOUNT`");
+    }
+
+    #[test]
+    fn a_key_opens_its_own_account_only() {
+        let host = Some("b.dfs.core.windows.net");
+        let key = [("AZURE_STORAGE_ACCOUNT", "a"), ("AZURE_STORAGE_KEY", "aw==")];
+        check(&key, host, "b https://b.blob.core.windows.net its key is for account `a`, not for `b`");
+        check(&key, Some("a.dfs.core.windows.net"), "a usual key");
+        let principal = [("AZURE_TENANT_ID", "t"), ("AZURE_CLIENT_ID", "app"), ("AZURE_CLIENT_SECRET", "CANARY")];
+        check(&principal, host, "b usual application app");
+    }
+
+    #[test]
+    fn an_address_with_a_signature_says_its_account() {
+        let found = |url: &str| shown(&profile("p", Origin::Environment, of_sas_url(url)));
+        assert_eq!(
+            found("https://a.blob.core.windows.net/c?sig=x"),
+            "a https://a.blob.core.windows.net signature sig=x"
+        );
+        assert_eq!(found("http://127.0.0.1:10000/dev/c?sig=x"), "dev http://127.0.0.1:10000/dev signature sig=x");
+        assert_eq!(found("https://a.blob.core.windows.net/c"), "a usual its `sas_url` is no address with a signature");
+    }
 }

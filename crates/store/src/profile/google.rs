@@ -157,3 +157,57 @@ fn of_token(section: &Section, text: &str) -> Result<GoogleCredentials, String> 
     };
     Ok(bare(grant))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, files: &[(&str, &str)], variables: &[(&str, &str)], expected: &str) {
+        let home = std::env::temp_dir().join(format!("frazil-google-{}-{name}", std::process::id()));
+        for (path, text) in files {
+            let path = home.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let mut all: BTreeMap<String, String> =
+            variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        all.insert("HOME".into(), home.display().to_string());
+        let found = in_force(&Surroundings::of(all)).map(|profile| {
+            assert!(!format!("{profile:?}").contains("CANARY"));
+            let keys = match profile.keys {
+                Keys::Token(grant) => grant.shown(),
+                Keys::Missing { why } => format!("nothing: {why}"),
+                _ => "other".into(),
+            };
+            let Server::Google(server) = profile.server else { return keys };
+            format!("{keys} {:?}", server.project)
+        });
+        let _ = std::fs::remove_dir_all(&home);
+        assert_eq!(found.as_deref().unwrap_or("none"), expected);
+    }
+
+    const USER: (&str, &str) = (
+        ".config/gcloud/application_default_credentials.json",
+        r#"{"type":"authorized_user","client_id":"7.apps","client_secret":"CANARY","refresh_token":"CANARY","quota_project_id":"q"}"#,
+    );
+
+    #[test]
+    fn the_nearest_credentials_are_taken_and_a_broken_one_is_an_error() {
+        check("none", &[], &[], "none");
+        check("file", &[USER], &[], "user, by client 7 Some(\"q\")");
+        check("token", &[USER], &[("CLOUDSDK_AUTH_ACCESS_TOKEN", "CANARY")], "access token None");
+        let (here, broken) = ("GOOGLE_APPLICATION_CREDENTIALS", ("key.json", "{\"type\":\"gdch\"}"));
+        check(
+            "broken",
+            &[USER, broken],
+            &[(here, "~/key.json")],
+            "nothing: its credentials are of type `gdch`, which frazil does not follow None",
+        );
+        check("missing", &[USER], &[(here, "/nowhere")], "nothing: No such file or directory (os error 2) None");
+        check("payer", &[USER], &[("GOOGLE_CLOUD_QUOTA_PROJECT", "mine")], "user, by client 7 Some(\"mine\")");
+        check("machine", &[], &[("GCE_METADATA_HOST", "metadata.google.internal")], "account of this machine None");
+    }
+}

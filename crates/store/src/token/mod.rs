@@ -29,7 +29,7 @@ const UNTOLD: Duration = Duration::from_secs(60);
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
 
 /// A token that was got by asking is not got again so soon: whoever is refused may not do what is asked for.
-const LEAST_AGE: Duration = Duration::from_secs(1);
+const LEAST_AGE: Duration = Duration::from_millis(200);
 
 /// A longer one is taken for a mistake.
 const LONGEST: Duration = Duration::from_secs(100 * 86_400);
@@ -108,7 +108,7 @@ impl Tokens {
         let known = held(&self.held).clone();
         let old = match known {
             Some(known) if now < known.renew => return Ok(known.token),
-            Some(known) if known.ends.is_some_and(|ends| now < ends) => Some(known.token),
+            Some(known) if known.ends.is_none_or(|ends| now < ends) => Some(known.token),
             _ => None,
         };
         let _getting = match (&old, self.getting.try_lock()) {
@@ -117,28 +117,41 @@ impl Tokens {
             (Some(old), Err(TryLockError::WouldBlock)) => return Ok(old.clone()),
             _ => held(&self.getting),
         };
-        if let Some(known) = held(&self.held).as_ref().filter(|known| now < known.renew && known.got >= now) {
+        // Whoever got here first has got it for all.
+        if let Some(known) = held(&self.held).as_ref().filter(|known| Instant::now() < known.renew) {
             return Ok(known.token.clone());
         }
         match (self.get(), old) {
             (Ok(token), _) => Ok(token),
-            (Err(NoToken::Passing(_)), Some(old)) => {
+            // What is good until its end, or until a server says otherwise, needs no other: a pipe is read once.
+            (Err(_), Some(old)) => {
                 if let Some(known) = held(&self.held).as_mut() {
                     known.renew = now + AFTER_FAILURE;
                 }
                 Ok(old)
             }
-            (Err(reason), _) => Err(reason.into()),
+            (Err(reason), None) => Err(reason.into()),
         }
     }
 
+    /// When the token that is held ends, in seconds since 1970, if that is known.
+    pub fn ends_seconds(&self) -> Option<u64> {
+        let ends = held(&self.held).as_ref()?.ends?;
+        Some(now_seconds() + ends.checked_duration_since(Instant::now())?.as_secs())
+    }
+
     fn get(&self) -> Result<Secret, NoToken> {
-        let got = Instant::now();
+        // Its time may have begun when it was asked for; it is there when it has arrived.
+        let asked = Instant::now();
         let Got { token, lifetime } = get(&self.grant, &self.scope)?;
         let lifetime = lifetime.map(|lifetime| lifetime.min(LONGEST));
         let renew = lifetime.map_or(UNTOLD, |lifetime| lifetime - BEFORE_ITS_END.min(lifetime / 4));
-        let known =
-            Held { token: token.clone(), got, renew: got + renew, ends: lifetime.map(|lifetime| got + lifetime) };
+        let known = Held {
+            token: token.clone(),
+            got: Instant::now(),
+            renew: asked + renew,
+            ends: lifetime.map(|lifetime| asked + lifetime),
+        };
         *held(&self.held) = Some(known);
         Ok(token)
     }
