@@ -211,6 +211,17 @@ impl Folder {
         }
     }
 
+    /// The same of at most `limit_bytes`, where it is a server that decides how much comes.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`], or if it is there and cannot be read.
+    pub fn get_within(&self, key: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        match &self.place {
+            Place::Here(local) => local.get(key),
+            Place::Away(remote) => remote.get_within(key, limit_bytes),
+        }
+    }
+
     /// Opens the object of `key` for reading parts of it; `None` if there is none.
     ///
     /// # Errors
