@@ -25,6 +25,7 @@ PROGRAMS = ["ceph", "ceph-mon", "ceph-osd", "monmaptool", "radosgw", "radosgw-ad
 KEY, SECRET = "testkey", "CANARY0testsecret"
 MAX_START_SECONDS = 60
 MAX_STORE_STARTS = 10
+MAX_STARTS = 3
 DISCARD_THREADS = 16
 
 CONFIG = """[global]
@@ -149,6 +150,29 @@ def running(folder: pathlib.Path, *, device_bytes=2 << 30, day_seconds=-1):
 
     It holds at most `device_bytes`. With `day_seconds` a day of its lifecycle rules is that long.
     """
+    for n_starts in range(MAX_STARTS):
+        place = folder / str(n_starts)
+        try:
+            gateway = start(place, device_bytes, day_seconds)
+            break
+        except (subprocess.SubprocessError, OSError):
+            # Somebody may have taken a port between its choice and its use.
+            end(place)
+            if n_starts + 1 == MAX_STARTS:
+                raise
+    try:
+        yield gateway
+    finally:
+        end(place)
+
+
+def end(folder):
+    # The gateway first: it hangs when the store is gone. The store is killed: it would save its memory to the disk.
+    for name in ("client.rgw.a", "osd.0", "mon.a"):
+        stop(folder / "run" / f"{name}.pid", gently=name != "osd.0")
+
+
+def start(folder: pathlib.Path, device_bytes, day_seconds) -> Gateway:
     for name in ("mon", "osd", "run", "log", "rgw"):
         (folder / name).mkdir(parents=True)
     monitor, port, tls_port = free_port(), free_port(), free_port()
@@ -169,29 +193,24 @@ def running(folder: pathlib.Path, *, device_bytes=2 << 30, day_seconds=-1):
     def run(*words, **options):
         subprocess.run(words, check=True, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=MAX_START_SECONDS, **options)
 
-    try:
-        run("monmaptool", "--create", "--fsid", fsid, "--addv", "a", f"[v1:127.0.0.1:{monitor}]", folder / "monmap")
-        run("ceph-mon", "-i", "a", "--mkfs", "--monmap", folder / "monmap", "--keyring", "/dev/null")
-        run("ceph-mon", "-i", "a")
-        run("ceph", "osd", "new", store)
-        run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", store)
-        # Right after it was made the monitor may not know of it yet; then it ends at once.
-        for n_tries in range(MAX_STORE_STARTS):
-            try:
-                run("ceph-osd", "-i", "0")
-                break
-            except subprocess.CalledProcessError:
-                if n_tries + 1 == MAX_STORE_STARTS:
-                    raise
-                time.sleep(1)
-        run("radosgw", "-n", "client.rgw.a", "--keyring", "/dev/null")
-        wait_for(address)
-        run("radosgw-admin", "-n", "client.rgw.a", "--keyring", "/dev/null", "user", "create", "--uid", "test", "--display-name", "test", "--access-key", KEY, "--secret-key", SECRET, "--caps", "roles=*;user-policy=*")
-        yield address
-    finally:
-        # The gateway first: it hangs when the store is gone. The store is killed: it would save its memory to the disk.
-        for name in ("client.rgw.a", "osd.0", "mon.a"):
-            stop(folder / "run" / f"{name}.pid", gently=name != "osd.0")
+    run("monmaptool", "--create", "--fsid", fsid, "--addv", "a", f"[v1:127.0.0.1:{monitor}]", folder / "monmap")
+    run("ceph-mon", "-i", "a", "--mkfs", "--monmap", folder / "monmap", "--keyring", "/dev/null")
+    run("ceph-mon", "-i", "a")
+    run("ceph", "osd", "new", store)
+    run("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", store)
+    # Right after it was made the monitor may not know of it yet; then it ends at once.
+    for n_tries in range(MAX_STORE_STARTS):
+        try:
+            run("ceph-osd", "-i", "0")
+            break
+        except subprocess.CalledProcessError:
+            if n_tries + 1 == MAX_STORE_STARTS:
+                raise
+            time.sleep(1)
+    run("radosgw", "-n", "client.rgw.a", "--keyring", "/dev/null")
+    wait_for(address)
+    run("radosgw-admin", "-n", "client.rgw.a", "--keyring", "/dev/null", "user", "create", "--uid", "test", "--display-name", "test", "--access-key", KEY, "--secret-key", SECRET, "--caps", "roles=*;user-policy=*")
+    return address
 
 
 def fresh_bucket(gateway: Gateway) -> str:

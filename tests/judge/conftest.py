@@ -3,6 +3,7 @@
 import os
 import pathlib
 import shutil
+import signal
 import tempfile
 
 import pytest
@@ -24,6 +25,8 @@ def pytest_report_header():
 
 
 def pytest_sessionstart(session):
+    # Whoever ends the tests ends what they started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     # The stand-in for moving starts with an environment of its own, and must still find rclone.
     os.environ["STAND_IN_CLIENTS"] = str(clients.folder() / "bin")
     # The index of scans lies in the user's cache; the tests keep one of their own.
@@ -50,11 +53,12 @@ def corpus():
 
 
 @pytest.fixture(scope="session")
-def gateway(tmp_path_factory):
+def gateway(tmp_path_factory, soak):
     """One Ceph for all judges: it takes 12 s to start. Each test has a bucket of its own."""
     if ceph.missing():
         pytest.skip(f"a real Ceph: {ceph.missing()}")
-    with ceph.running(pathlib.Path(tmp_path_factory.mktemp("ceph"))) as started:
+    # It is memory that it holds, and only as much as lies there.
+    with ceph.running(pathlib.Path(tmp_path_factory.mktemp("ceph")), device_bytes=(14 if soak else 6) << 30) as started:
         yield started
 
 

@@ -9,6 +9,7 @@ import dataclasses
 import datetime
 import email.utils
 import re
+import urllib.parse
 import uuid
 import xml.sax.saxutils
 
@@ -40,6 +41,7 @@ class Asked:
     lie: str | None = None
     deletes: list = dataclasses.field(default_factory=list)
     was_passed_on: bool = False
+    ended: float | None = None
 
 
 def kind_of(method, bucket, key, query, headers) -> str:
@@ -303,7 +305,7 @@ FAULTS = {
     "listing empty": [Listing("listing empty", emptied)],
     "listing cut": [
         Listing("said to be whole", said_to_be_whole), Listing("no token", without_token), Listing("torn", torn), Listing("torn later", torn, later_page=True),
-        Listing("short of keys", short_of_keys), Listing("later page empty", emptied, later_page=True),
+        Listing("short of keys", short_of_keys),
     ],
     "keys rotated": [Rotates("InvalidAccessKeyId", "InvalidAccessKeyId"), Rotates("ExpiredToken", "ExpiredToken")],
     "clock": [Skewed("clock")],
@@ -333,6 +335,15 @@ class Plan:
         return self.lie if self.first < self.n_fitting <= self.first + self.n else None
 
 
+def name_of(entry: bytes) -> bytes:
+    """The key or the prefix of an entry of a listing, as it is spelled there."""
+    return re.search(rb"<(?:Key|Prefix)>(.*?)</(?:Key|Prefix)>", entry, re.DOTALL)[1]
+
+
+def plain(name: bytes, is_url: bool) -> bytes:
+    return urllib.parse.unquote_to_bytes(name) if is_url else xml.sax.saxutils.unescape(name.decode(), {"&quot;": '"', "&apos;": "'"}).encode()
+
+
 class Pages:
     """One true listing, cut."""
 
@@ -342,26 +353,34 @@ class Pages:
 
     @classmethod
     def of(cls, content, headers, page_keys):
+        is_url = b"<EncodingType>url" in content
         entries = re.findall(rb"<Contents>.*?</Contents>|<CommonPrefixes>.*?</CommonPrefixes>", content, re.DOTALL)
+        # A page holds names and prefixes in one order.
+        entries.sort(key=lambda entry: plain(name_of(entry), is_url))
         head = content.split(b"<Contents>")[0].split(b"<CommonPrefixes>")[0].replace(b"</ListBucketResult>", b"")
         last = re.search(rb"<NextContinuationToken>(.*?)</NextContinuationToken>", content)
         last_token = last[1] if last and b"<IsTruncated>true" in content else None
         head = re.sub(rb"<(NextContinuationToken|NextMarker|KeyCount|IsTruncated|ContinuationToken)>.*?</\1>", b"", head)
-        return cls(headers, head, b"</ListBucketResult>", entries, page_keys, last_token)
+        pages = cls(headers, head, b"</ListBucketResult>", entries, page_keys, last_token)
+        pages.is_url = is_url
+        return pages
 
-    def tokens(self) -> list[str]:
-        return [f"page-{self.name}-{start}" for start in range(self.page_keys, len(self.entries), self.page_keys)]
+    def starts(self) -> dict[str, int]:
+        """Where each page after the first starts, by its token and by its marker."""
+        found = {}
+        for start in range(self.page_keys, len(self.entries), self.page_keys):
+            found[f"page-{self.name}-{start}"] = start
+            found[plain(name_of(self.entries[start - 1]), self.is_url).decode()] = start
+        return found
 
-    def content(self, token: str, is_second_version: bool) -> bytes:
-        start = int(token.rsplit("-", 1)[1]) if token.startswith("page-") else 0
+    def content(self, token: str, start: int, is_second_version: bool) -> bytes:
         entries = self.entries[start : start + self.page_keys]
         more = b"<IsTruncated>false</IsTruncated>"
         end = start + self.page_keys
         if end < len(self.entries) or self.last_token:
             more = b"<IsTruncated>true</IsTruncated>"
             next_token = f"page-{self.name}-{end}".encode() if end < len(self.entries) else self.last_token
-            found = re.search(rb"<(?:Key|Prefix)>(.*?)</(?:Key|Prefix)>", entries[-1], re.DOTALL) if entries else None
-            more += b"<NextContinuationToken>" + next_token + b"</NextContinuationToken>" if is_second_version else b"<NextMarker>" + found[1] + b"</NextMarker>" if found else b""
+            more += b"<NextContinuationToken>" + next_token + b"</NextContinuationToken>" if is_second_version else b"<NextMarker>" + name_of(entries[-1]) + b"</NextMarker>"
         count = b"<KeyCount>%d</KeyCount>" % len(entries) if is_second_version else b""
         here = b"<ContinuationToken>" + xml.sax.saxutils.escape(token).encode() + b"</ContinuationToken>" if token else b""
         return self.head + count + more + here + b"".join(entries) + self.tail

@@ -54,10 +54,13 @@ class Proxy(http.server.BaseHTTPRequestHandler):
             if len(body) < int(self.headers.get("Content-Length") or 0):
                 # Whoever sent it is gone. What is upstream must not think that this was all.
                 self.reset()
+            if liar.watch is not None:
+                liar.watch(asked, "before")
             if lie is not None:
                 lie.tell(self, asked, body)
             else:
                 self.pass_on(asked, body)
+            asked.ended = time.monotonic()
             return
         self.close_connection = True
 
@@ -69,6 +72,8 @@ class Proxy(http.server.BaseHTTPRequestHandler):
             return self.answer(asked, *self.server.liar.page(self, asked, body))
         answer = self.ask(asked, body)
         asked.status, asked.was_passed_on = answer.status, True
+        if self.server.liar.watch is not None:
+            self.server.liar.watch(asked, "after")
         self.head(answer.status, answer.getheaders(), answer.getheader("Content-Length"))
         while piece := answer.read(PIECE_BYTES):
             self.wfile.write(piece)
@@ -151,9 +156,11 @@ class Liar:
         self.honest_client = honest_client
         self.lock, self.closing = threading.Lock(), threading.Event()
         self.asked: list[Asked] = []
-        self.pages: dict[str, lies.Pages] = {}
+        self.pages: dict[tuple, tuple[lies.Pages, int]] = {}
         self.plan = lies.Plan(fault, random.Random(f"{fault} {seed}")) if fault else None
         self.address = ""
+        # Called with each request "before" it is passed on and "after" the real one has answered.
+        self.watch = None
 
     def note(self, asked):
         with self.lock:
@@ -162,18 +169,18 @@ class Liar:
 
     def page(self, proxy, asked, body):
         """The page that was asked for, of those that the real listing was cut into."""
-        token = asked.query.get("continuation-token", "")
+        token = asked.query.get("continuation-token") or asked.query.get("marker", "")
+        place = (asked.bucket, asked.query.get("prefix", ""), asked.query.get("delimiter", ""))
         with self.lock:
-            pages = self.pages.get(token)
+            pages, start = self.pages.get((*place, token), (None, 0))
         if pages is None:
             status, headers, content = proxy.real(asked, body)
             if status != 200:
                 return status, headers, content
             pages = lies.Pages.of(content, headers, self.page_keys)
             with self.lock:
-                for name in pages.tokens():
-                    self.pages[name] = pages
-        return 200, pages.headers, pages.content(token, is_second_version=asked.query.get("list-type") == "2")
+                self.pages.update({(*place, name): (pages, at) for name, at in pages.starts().items()})
+        return 200, pages.headers, pages.content(token, start, is_second_version=asked.query.get("list-type") == "2")
 
     # What judges ask.
 
@@ -192,12 +199,23 @@ class Liar:
         """How often the same thing was asked for at most."""
         counts = {}
         for asked in list(self.asked):
-            what = (asked.method, asked.kind, asked.key, asked.query.get("partNumber"), asked.query.get("continuation-token"), asked.headers.get("range"))
+            what = (asked.method, asked.bucket, asked.key, frozenset(asked.query.items()), asked.headers.get("range"))
             counts[what] = counts.get(what, 0) + 1
         return max(counts.values(), default=0)
 
     def sent_bytes(self) -> int:
         return sum(asked.sent_bytes for asked in list(self.asked) if asked.kind in ("put", "part"))
+
+    def most_in_flight(self, *kinds) -> int:
+        """How many requests of these kinds were under way at once."""
+        moments = []
+        for asked in self.of_kind(*kinds):
+            moments += [(asked.when, 1), (asked.ended or float("inf"), -1)]
+        n, most = 0, 0
+        for _, step in sorted(moments):
+            n += step
+            most = max(most, n)
+        return most
 
     def __str__(self):
         lines = [f"{asked.method} {asked.kind} {asked.key} {asked.status} {asked.lie or ''}".rstrip() for asked in list(self.asked)]
