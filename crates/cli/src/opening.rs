@@ -5,7 +5,7 @@
 use frazil_model::location::{Door, Location, Object};
 use frazil_store::{
     bucket::profile_of,
-    profile::{Keys, Origin, Profile, S3Server, Server, located},
+    profile::{AzureServer, GoogleServer, Keys, Origin, Profile, S3Server, Server, located},
 };
 use serde_json::{Map, Value, json};
 
@@ -45,12 +45,45 @@ fn python(value: &Value) -> String {
     }
 }
 
-#[allow(unreachable_patterns)] // servers of other dialects need other lines
 fn of_bucket(object: &Object, profile: &Profile) -> String {
     match &profile.server {
         Server::S3(server) => of_s3(object, profile, server),
-        _ => String::new(),
+        Server::Google(server) => of_google(object, profile, server),
+        Server::Azure(server) => of_azure(object, profile, server),
     }
+}
+
+fn of_google(object: &Object, profile: &Profile, server: &GoogleServer) -> String {
+    let mut options = Map::new();
+    let mut before = vec!["this needs the package gcsfs".to_owned()];
+    if profile.keys == Keys::Anonymous {
+        options.insert("token".into(), json!("anon"));
+    } else {
+        before.insert(0, format!("sign in to Google as `{}` does ({})", profile.name, profile.origin));
+    }
+    if let Some(endpoint) = &server.endpoint {
+        options.insert("endpoint_url".into(), json!(endpoint));
+    }
+    lines(&before, &address("gs", object, profile), &options)
+}
+
+fn of_azure(object: &Object, profile: &Profile, server: &AzureServer) -> String {
+    let mut before = vec!["this needs the package adlfs".to_owned()];
+    if profile.keys != Keys::Anonymous {
+        before.insert(
+            0,
+            format!(
+                "set AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN as `{}` has it ({})",
+                profile.name, profile.origin
+            ),
+        );
+    }
+    let mut options = Map::new();
+    options.insert("account_name".into(), json!(server.account));
+    if profile.keys == Keys::Anonymous {
+        options.insert("anon".into(), json!(true));
+    }
+    lines(&before, &address("az", object, profile), &options)
 }
 
 fn of_s3(object: &Object, profile: &Profile, server: &S3Server) -> String {
@@ -76,15 +109,15 @@ fn of_s3(object: &Object, profile: &Profile, server: &S3Server) -> String {
         }
     }
     before.push("this needs the package s3fs".into());
-    lines(&before, &address(object, profile), &options)
+    lines(&before, &address("s3", object, profile), &options)
 }
 
 /// The place as every program knows it.
-fn address(object: &Object, profile: &Profile) -> String {
+fn address(scheme: &str, object: &Object, profile: &Profile) -> String {
     let key = object.key.trim_end_matches('/');
     match (&object.door, &profile.below) {
-        (Door::Named(_), Some(below)) => format!("s3://{}/{key}", below.trim_end_matches('/')),
-        _ => format!("s3://{}/{key}", object.bucket),
+        (Door::Named(_), Some(below)) => format!("{scheme}://{}/{key}", below.trim_end_matches('/')),
+        _ => format!("{scheme}://{}/{key}", object.bucket),
     }
 }
 

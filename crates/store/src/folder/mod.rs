@@ -40,7 +40,7 @@ pub struct Folder {
 #[derive(Debug, Clone)]
 enum Place {
     Here(Local),
-    Away(Remote),
+    Away(Box<Remote>),
 }
 
 /// Something that lies directly in a folder.
@@ -95,7 +95,7 @@ impl Folder {
     pub fn at(location: &Location) -> Result<Self, StoreError> {
         match location {
             Location::File(path) => Ok(Self::new(PathBuf::from(path))),
-            Location::Object(object) => Ok(Self { place: Place::Away(Remote::at(object)?) }),
+            Location::Object(object) => Ok(Self { place: Place::Away(Box::new(Remote::at(object)?)) }),
             Location::Http(_) => Err(StoreError::NotWritable { location: location.clone() }),
         }
     }
@@ -147,7 +147,7 @@ impl Folder {
             }
             Place::Away(remote) => {
                 let (parent, name) = remote.parent()?;
-                Some((Self { place: Place::Away(parent) }, name))
+                Some((Self { place: Place::Away(Box::new(parent)) }, name))
             }
         }
     }
