@@ -149,9 +149,15 @@ fn expectations(recipe: &Recipe, pick: Pick) -> Vec<Spanned<Expectation>> {
 /// If `to` is no place.
 pub fn target(to: Option<&str>, id: &str, n_recipes: usize) -> Result<Location, EngineError> {
     let file = format!("{id}.zarr");
+<<<<<<< HEAD
     Ok(located_to_write(&match to {
+=======
+    // `NAME:` of an alias is a folder of a bucket; else a path may end so.
+    let is_alias = |to: &str| to.ends_with(':') && matches!(located(to), Ok(Location::Object(_)));
+    Ok(located(&match to {
+>>>>>>> onbuckets
         None => file,
-        Some(to) if to.ends_with('/') || to.ends_with(':') => format!("{to}{file}"),
+        Some(to) if to.ends_with('/') || is_alias(to) => format!("{to}{file}"),
         Some(to) if n_recipes > 1 => format!("{to}/{file}"),
         Some(to) => to.to_owned(),
     })?)

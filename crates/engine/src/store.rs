@@ -123,10 +123,12 @@ impl StoreBoxes {
     }
 
     /// The objects of an array that are there.
-    #[must_use]
-    pub fn objects(&self, variable: usize) -> Objects {
+    ///
+    /// # Errors
+    /// If a server does not list them.
+    pub fn objects(&self, variable: usize) -> Result<Objects, EngineError> {
         let mut found = Objects::default();
-        let Some(layout) = self.zarr.layouts.get(variable) else { return found };
+        let Some(layout) = self.zarr.layouts.get(variable) else { return Ok(found) };
         let folder = layout.path.trim_start_matches('/');
         let listed = self.root.each_below(folder, &mut |key, n_bytes| {
             if !is_document(key.rsplit('/').next().unwrap_or(key)) && found.n_objects < MAX_OBJECTS {
@@ -134,10 +136,10 @@ impl StoreBoxes {
                 found.size_bytes = found.size_bytes.saturating_add(n_bytes);
             }
         });
-        if let (Ok(Listing::NotHere), Some(path)) = (listed, self.root.path()) {
+        if let (Listing::NotHere, Some(path)) = (listed?, self.root.path()) {
             weigh(&path.join(folder), 0, &mut found);
         }
-        found
+        Ok(found)
     }
 
     fn key(&self, layout: &ArrayLayout, chunk: &str) -> String {
@@ -161,9 +163,17 @@ impl StoreBoxes {
         let Some(shards) = &layout.shards else {
             let key = self.key(layout, &layout.chunk_key(at));
             if self.root.path().is_none() {
-                let Some(bytes) = self.root.get(&key)? else { return Ok(false) };
-                self.stored = bytes;
-                return self.check_stored(number, self.stored.len() as u64).map(|()| true);
+                let stored = match self.root.get_within(&key, self.chunk_limit_bytes.saturating_mul(2)) {
+                    Err(StoreError::TooLarge { limit_bytes, .. }) => {
+                        let reason =
+                            format!("one chunk of it takes more than {limit_bytes} bytes; give more with `--memory`");
+                        return Err(self.unreadable(number, reason));
+                    }
+                    stored => stored?,
+                };
+                let is_there = stored.is_some();
+                self.stored = stored.unwrap_or_default();
+                return Ok(is_there);
             }
             let Some(opened) = open(&self.root, &key)? else { return Ok(false) };
             self.check_stored(number, opened.length())?;
@@ -345,7 +355,7 @@ fn open(root: &Folder, key: &str) -> Result<Option<Opened>, StoreError> {
 /// A document; `None` if it is not there.
 fn document(root: &Folder, key: &str) -> Result<Option<String>, EngineError> {
     let bytes = if root.path().is_none() {
-        let Some(bytes) = root.get(key)? else { return Ok(None) };
+        let Some(bytes) = root.get_within(key, MAX_DOCUMENT_BYTES)? else { return Ok(None) };
         bytes
     } else {
         let Some(opened) = open(root, key)? else { return Ok(None) };

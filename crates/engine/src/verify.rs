@@ -278,11 +278,12 @@ fn read_objects(
 ) -> Result<(), EngineError> {
     let objects: Vec<(&String, &Stored)> = expected.inventory.0.iter().collect();
     let (next, n_read, read_bytes) = (AtomicUsize::new(0), AtomicU64::new(0), AtomicU64::new(0));
-    let shared = Mutex::new(found);
+    let (shared, no_answer) = (Mutex::new(found), Mutex::new(None));
     let worker = || {
         let mut block = Vec::new();
         while let Some((key, stored)) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
-            if stop.load(Ordering::Relaxed) {
+            let is_failed = || no_answer.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+            if stop.load(Ordering::Relaxed) || is_failed() {
                 return;
             }
             let look = if amount.includes(key) {
@@ -304,6 +305,9 @@ fn read_objects(
                     };
                     shared.lock().unwrap_or_else(PoisonError::into_inner).add(expected.finding(key, problem));
                 }
+                Look::NoAnswer(error) => {
+                    no_answer.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+                }
                 Look::Problem(problem) => {
                     shared.lock().unwrap_or_else(PoisonError::into_inner).add(expected.finding(key, problem));
                 }
@@ -317,6 +321,9 @@ fn read_objects(
     });
     if !is_whole {
         return Err(EngineError::Thread { reason: "while reading the objects of the store".into() });
+    }
+    if let Some(error) = no_answer.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(error.into());
     }
     let found = shared.into_inner().unwrap_or_else(PoisonError::into_inner);
     found.n_read = n_read.into_inner();
@@ -332,6 +339,8 @@ enum Look {
     Other(Stored),
     /// It cannot be compared.
     Problem(String),
+    /// Its server does not answer, which says nothing of it.
+    NoAnswer(StoreError),
 }
 
 /// Where the objects are, with what a listing said of them where there was one.
@@ -356,10 +365,22 @@ impl Shelf<'_> {
             Ok(Some(opened)) => Ok(opened),
             Ok(None) => Err(Look::Problem("it is missing".into())),
             Err(StoreError::IsFolder { .. }) => Err(Look::Problem("a folder is in its place".into())),
-            Err(StoreError::Read { source, .. } | StoreError::Refused { source, .. }) => {
-                Err(Look::Problem(format!("it could not be read: {source}")))
+            Err(error) => Err(Look::of(error)),
+        }
+    }
+}
+
+impl Look {
+    /// What an error of reading shows.
+    fn of(error: StoreError) -> Self {
+        match error {
+            StoreError::Read { source, .. } | StoreError::Refused { source, .. } => {
+                Self::Problem(format!("it could not be read: {source}"))
             }
-            Err(error) => Err(Look::Problem(error.to_string())),
+            error @ (StoreError::Fetch { .. } | StoreError::Denied { .. } | StoreError::Unsigned { .. }) => {
+                Self::NoAnswer(error)
+            }
+            error => Self::Problem(error.to_string()),
         }
     }
 }
@@ -388,8 +409,7 @@ fn look_inside(shelf: &Shelf<'_>, key: &str, stored: &Stored, block: &mut Vec<u8
                 hasher.update(block);
                 length += n_bytes;
             }
-            Err(StoreError::Read { source, .. }) => return Look::Problem(format!("it could not be read: {source}")),
-            Err(error) => return Look::Problem(error.to_string()),
+            Err(error) => return Look::of(error),
         }
     }
     let now = Stored { length, blake3: hasher.finalize().to_hex().to_string() };

@@ -59,7 +59,7 @@ pub enum StoreError {
     WebPage { location: Location },
     #[error("the server of `{location}` answered with bytes `{got}` where {wanted} were asked for")]
     WrongRange { location: Location, wanted: String, got: String },
-    #[error("`{location}` is larger than {limit_bytes} bytes, too large for a page of links")]
+    #[error("`{location}` is larger than {limit_bytes} bytes, too large to be read whole")]
     TooLarge { location: Location, limit_bytes: u64 },
     #[error("`{location}` could not be fetched: {reason}")]
     Fetch { location: Location, reason: String, is_temporary: bool },

@@ -15,6 +15,7 @@ use serde_json::{Map, Value, json};
 
 use crate::{
     boxes::Boxes,
+    error::EngineError,
     inspect::{
         advice::advice,
         words::{attributes, codec_words},
@@ -221,12 +222,12 @@ fn times(item: &mut Item, variable: &Variable, bytes: &[u8]) {
 }
 
 /// A Zarr store and its arrays.
-pub(super) fn store(boxes: &mut StoreBoxes, name: &str) -> (Value, Vec<Item>) {
+pub(super) fn store(boxes: &mut StoreBoxes, name: &str) -> Result<(Value, Vec<Item>), EngineError> {
     let dataset = boxes.dataset().clone();
     let mut items = Vec::new();
     let growing = HashMap::new();
     for (number, variable) in dataset.variables.iter().enumerate() {
-        let objects = boxes.objects(number);
+        let objects = boxes.objects(number)?;
         let mut item = item(name, number, variable, objects.size_bytes, objects.n_objects, &growing);
         if let Some(shards) = boxes.layouts().get(number).and_then(|layout| layout.shards.as_ref()) {
             item.set("shard_shape", shards.shape.clone());
@@ -250,5 +251,5 @@ pub(super) fn store(boxes: &mut StoreBoxes, name: &str) -> (Value, Vec<Item>) {
         let message = "its metadata is not consolidated: readers ask for one document after another";
         about.insert("advice".into(), json!([{"code": "inspect.not-consolidated", "message": message}]));
     }
-    (about, items)
+    Ok((about, items))
 }

@@ -161,7 +161,7 @@ fn one(place: &Place, options: &Options<'_>, share: Share, index: &Index) -> Res
         }
         Place::Zarr { location, name } => {
             let store = StoreBoxes::open(&Folder::at(location)?, name, share.chunk_bytes)?;
-            Ok(of_store(store, name, options, share))
+            of_store(store, name, options, share)
         }
     }
 }
@@ -184,8 +184,8 @@ fn of_file(source: Source, options: &Options<'_>, share: Share) -> Found {
     found(described, about, stored_bytes, Some(signature))
 }
 
-fn of_store(mut store: StoreBoxes, name: &str, options: &Options<'_>, share: Share) -> Found {
-    let (about, mut described) = describe::store(&mut store, name);
+fn of_store(mut store: StoreBoxes, name: &str, options: &Options<'_>, share: Share) -> Result<Found, EngineError> {
+    let (about, mut described) = describe::store(&mut store, name)?;
     let stored_bytes = described.iter().map(|item| item.stored_bytes).sum();
     if options.digests == Digests::Yes {
         for item in described.iter_mut().filter(|item| item.number.is_some()) {
@@ -196,7 +196,7 @@ fn of_store(mut store: StoreBoxes, name: &str, options: &Options<'_>, share: Sha
             add_digest(item, &mut store, item_bytes, share, name);
         }
     }
-    found(described, about, stored_bytes, None)
+    Ok(found(described, about, stored_bytes, None))
 }
 
 fn add_digest(

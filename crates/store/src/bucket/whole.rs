@@ -49,7 +49,11 @@ impl Bucket {
             Ok(bytes)
         });
         match got {
-            Err(StoreError::Absent { code, .. }) if code.as_deref() != Some("NoSuchBucket") => Ok(None),
+            Err(StoreError::Absent { code, .. })
+                if !matches!(code.as_deref(), Some("NoSuchBucket" | "ContainerNotFound")) =>
+            {
+                Ok(None)
+            }
             got => got.map(Some),
         }
     }

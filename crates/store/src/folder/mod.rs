@@ -40,7 +40,7 @@ pub struct Folder {
 #[derive(Debug, Clone)]
 enum Place {
     Here(Local),
-    Away(Remote),
+    Away(Box<Remote>),
 }
 
 /// Something that lies directly in a folder.
@@ -95,7 +95,7 @@ impl Folder {
     pub fn at(location: &Location) -> Result<Self, StoreError> {
         match location {
             Location::File(path) => Ok(Self::new(PathBuf::from(path))),
-            Location::Object(object) => Ok(Self { place: Place::Away(Remote::at(object)?) }),
+            Location::Object(object) => Ok(Self { place: Place::Away(Box::new(Remote::at(object)?)) }),
             Location::Http(_) => Err(StoreError::NotWritable { location: location.clone() }),
         }
     }
@@ -147,7 +147,7 @@ impl Folder {
             }
             Place::Away(remote) => {
                 let (parent, name) = remote.parent()?;
-                Some((Self { place: Place::Away(parent) }, name))
+                Some((Self { place: Place::Away(Box::new(parent)) }, name))
             }
         }
     }
@@ -208,6 +208,17 @@ impl Folder {
         match &self.place {
             Place::Here(local) => local.get(key),
             Place::Away(remote) => remote.get(key),
+        }
+    }
+
+    /// The same of at most `limit_bytes`, where it is a server that decides how much comes.
+    ///
+    /// # Errors
+    /// [`StoreError::TooLarge`], or if it is there and cannot be read.
+    pub fn get_within(&self, key: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        match &self.place {
+            Place::Here(local) => local.get(key),
+            Place::Away(remote) => remote.get_within(key, limit_bytes),
         }
     }
 

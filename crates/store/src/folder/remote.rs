@@ -31,7 +31,7 @@ const PARTS_AT_A_TIME: usize = 4;
 const MOST_NAMES: usize = 10_000_000;
 
 /// Bytes of an object that is read whole.
-const MOST_WHOLE_BYTES: u64 = 64 << 30;
+const MOST_WHOLE_BYTES: u64 = 16 << 30;
 
 /// A place in a bucket.
 #[derive(Debug, Clone)]
@@ -117,7 +117,11 @@ impl Remote {
     }
 
     pub fn get(&self, key: &str) -> Result<Option<Vec<u8>>, StoreError> {
-        self.bucket.get(&self.key(key)?, MOST_WHOLE_BYTES)
+        self.get_within(key, MOST_WHOLE_BYTES)
+    }
+
+    pub fn get_within(&self, key: &str, limit_bytes: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        self.bucket.get(&self.key(key)?, limit_bytes)
     }
 
     pub fn exists(&self, key: &str) -> Result<bool, StoreError> {

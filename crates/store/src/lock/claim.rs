@@ -131,6 +131,13 @@ impl Claim {
 
     fn renew(&self, state: &mut State) -> Result<(), StoreError> {
         let now = (Instant::now(), SystemTime::now());
+        // A server that knows no conditions would let us write over somebody else's claim.
+        if let Some(Found { document, .. }) = look(&self.bucket, &self.key)?
+            && !document.is_some_and(|document| document.has(&self.me.id))
+        {
+            state.is_lost = true;
+            return Err(self.lost());
+        }
         let next = state.document.next(state.document.holders.clone());
         match self.bucket.put(&self.key, next.to_text().as_bytes(), When::Is(&state.tag)) {
             Ok(put) => (state.tag, state.document) = (put.tag, next),
@@ -295,13 +302,19 @@ fn taken(
         holders.push(me.clone());
         let document = Document { plan: plan.to_owned(), beat, holders };
         match bucket.put(key, document.to_text().as_bytes(), when) {
-            Ok(put) => return Ok((put.tag, document)),
-            Err(StoreError::Taken { .. }) => pause(n_tries, &me.id),
+            // A server that knows no conditions gives it to the last who wants it.
+            Ok(put) if is_there(bucket, key, me)? => return Ok((put.tag, document)),
+            Ok(_) | Err(StoreError::Taken { .. }) => pause(n_tries, &me.id),
             Err(error) => return Err(error),
         }
     }
     by.push_str("and many others want it");
     Err(StoreError::Locked { place: remote.location().to_string(), by })
+}
+
+fn is_there(bucket: &Bucket, key: &str, me: &Holder) -> Result<bool, StoreError> {
+    let found = look(bucket, key)?.and_then(|found| found.document);
+    Ok(found.is_some_and(|document| document.has(&me.id)))
 }
 
 /// How long ago a claim was renewed, by the server's clock; `None` if it does not say.
