@@ -21,6 +21,7 @@ import uuid
 import google_crc32c
 
 import bodies
+from google_parts import Parts
 from google_sign_in import SignIn
 
 STEP_BYTES = 256 << 10
@@ -132,6 +133,7 @@ class Google:
         self.last_generation = 0
         self.address = ""
         self.sign_in = SignIn()
+        self.parts = Parts()
 
     # What tests do to it directly.
 
@@ -165,6 +167,8 @@ class Google:
         if path.rstrip("/").endswith("/batch/storage/v1") and method == "POST":
             return self.batch(headers, body)
         with self.lock:
+            if (parts := self.parts.answer(self, method, path, query, headers, body)) is not None:
+                return parts
             if upload := re.fullmatch(r"(?:/resumable)?/upload/storage/v1/b/([^/]+)/o", path):
                 return self.upload(method, unquoted(upload[1]), query, headers, body)
             match = re.fullmatch(r"(?:/download)?/storage/v1/b(?:/([^/]*))?(?:/(.*))?", path)

@@ -363,9 +363,26 @@ pub struct Lint {
 
 #[derive(Debug, Subcommand)]
 pub enum Profile {
-    /// List AWS profiles and rclone remotes, each with its file and what shadows it
+    /// List AWS profiles, rclone remotes and logins, each with its file, what shadows it and why it cannot sign
     List,
     Explain(Explain),
+    Check(Check),
+}
+
+/// Try out what a profile may do: list, read, write, delete, and as whom
+///
+/// At a place, a small object with a random name is written and deleted again; without one, nothing is written.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  frazil profile check osn
+  frazil profile check osn bucket/folder/")]
+pub struct Check {
+    /// The name of a profile
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// bucket/folder/
+    #[arg(value_name = "PLACE")]
+    pub place: Option<String>,
 }
 
 /// Say which profile, file and key open a place
@@ -373,7 +390,7 @@ pub enum Profile {
 #[command(after_help = "Example:
   frazil profile explain s3://bucket/data/")]
 pub struct Explain {
-    /// s3://bucket/key or NAME:bucket/key
+    /// s3://bucket/key, NAME:bucket/key or https://host/path
     #[arg(value_name = "PLACE")]
     pub place: String,
 }

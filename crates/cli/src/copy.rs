@@ -82,7 +82,7 @@ fn moved(
         talk.say(&words(verb, &plan));
     }
     if !plan.deletes.is_empty() {
-        let n_bytes = plan.deletes.iter().map(|delete| delete.size_bytes).sum();
+        let n_bytes = plan.deletes.iter().map(|delete| delete.size_bytes).fold(0, u64::saturating_add);
         // What `--overwrite` replaces as one store was said by that word.
         if request.mode == Mode::SyncAndDelete {
             confirm(talk, confirmed, &plan.root.base_name(), plan.deletes.len() as u64, n_bytes)?;
@@ -150,6 +150,14 @@ fn listed(plan: &Plan) -> String {
         text.push_str(&format!("{:8} {:>8}  {}\n", "delete", bytes(delete.size_bytes), delete.name));
     }
     text
+}
+
+/// Where everything goes: for a file by itself, its own place.
+fn dest(plan: &Plan) -> String {
+    match plan.tasks.as_slice() {
+        [task] if task.found.name.is_empty() => plan.root.below(&task.to).shown(),
+        _ => plan.root.shown(),
+    }
 }
 
 /// The plan in a line, and what is in its way in more.
@@ -243,8 +251,8 @@ fn judge(report: &mut Report, plan: &Plan, outcome: Option<&Outcome>) {
 /// What was done, in words.
 fn done(plan: &Plan, outcome: &Outcome) -> String {
     let mut text = match (outcome.n_files, outcome.failed.len()) {
-        (0, 0) => format!("nothing to copy → {}", plan.root.shown()),
-        (n_files, _) => format!("copied {} · {} → {}", files(n_files), bytes(outcome.n_bytes), plan.root.shown()),
+        (0, 0) => format!("nothing to copy → {}", dest(plan)),
+        (n_files, _) => format!("copied {} · {} → {}", files(n_files), bytes(outcome.n_bytes), dest(plan)),
     };
     if plan.same.0 > 0 {
         text.push_str(&format!(" · {} there already", plan.same.0));

@@ -4,7 +4,10 @@ use frazil_engine::EngineError;
 use frazil_model::{recipe::write::ZarrFormat, report::Report};
 use serde_json::Value;
 
-use crate::output::{Talk, bytes};
+use crate::{
+    opening::snippet,
+    output::{Talk, bytes},
+};
 
 /// Adds the command to go on with to an interruption.
 pub fn with_resume_command(error: EngineError) -> EngineError {
@@ -72,12 +75,5 @@ fn plan(report: &Report, format: ZarrFormat) -> String {
         bytes(number("decoded_bytes")),
         number("tasks"),
         bytes(number("peak_memory_bytes")),
-    )
-}
-
-/// What opens the store, to be pasted.
-fn snippet(store: &str) -> String {
-    format!(
-        "open it:\n    import xarray as xr\n    ds = xr.open_dataset({store:?}, engine=\"zarr\", consolidated=True)\n"
     )
 }

@@ -12,6 +12,7 @@ mod inspect;
 mod lint;
 mod ls;
 mod made;
+mod opening;
 mod output;
 mod profile;
 mod progress;
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Verb::Profile(Profile::List) => {
             talk.answer("profile-list", &stop, |_| Ok::<_, frazil_engine::EngineError>(profile::list()))
         }
+        Verb::Profile(Profile::Check(words)) => talk.answer("profile-check", &stop, |talk| profile::check(words, talk)),
         Verb::Profile(Profile::Explain(words)) => talk.answer("profile-explain", &stop, |_| profile::explain(words)),
     }
 }

@@ -1,65 +1,236 @@
-//! `frazil profile`: who could sign, and who does.
+//! `frazil profile`: who could sign, who does, and what they may do.
+//!
+//! It promises to show no secret: of a key its public part, of a login its name.
 
 use frazil_engine::EngineError;
-use frazil_model::{location::Location, report::Report};
+use frazil_model::{
+    location::{Door, Location, Object},
+    problem::Exit,
+    report::{ErrorReport, Report},
+};
 use frazil_store::{
-    bucket::profile_of,
-    profile::{Keys, Known, Profile, Server, Surroundings, known, located},
+    StoreError,
+    bucket::{
+        check::{Check, Outcome, Probe, place_for},
+        profile_of,
+    },
+    login::{of_address, of_netrc},
+    profile::{Keys, Known, Origin, Profile, Server, Surroundings, WebRemote, default_name, known, located, of_s3},
 };
 use serde_json::{Value, json};
 
 use crate::{
-    arguments::Explain,
-    output::{Answer, table},
+    arguments,
+    output::{Answer, Talk, table},
 };
+
+/// A clock that differs by more is a reason for refusals.
+const CLOCK_MATTERS_SECONDS: i64 = 60;
+
+/// Buckets that are shown as text.
+const MOST_BUCKETS: usize = 40;
 
 /// Every profile with the file it stands in, and what shadows it.
 pub fn list() -> Answer {
-    let Known { profiles, unread, not_followed, .. } = known(&Surroundings::of_process());
-    let mut report = Report::of("profile-list");
-    let mut rows = Vec::new();
-    for (number, profile) in profiles.iter().enumerate() {
-        let mut item = item(profile);
-        let mut row = row(profile);
-        if let Some(above) = profiles.iter().take(number).find(|above| above.name == profile.name) {
-            item["shadowed_by"] = json!(above.origin.to_string());
-            row.push(format!("shadowed by {}", above.origin));
-        }
-        report.items.push(item);
-        rows.push(row);
+    let surroundings = Surroundings::of_process();
+    let Known { profiles, web, unread, not_followed, .. } = known(&surroundings);
+    let mut listed = Listed { report: Report::of("profile-list"), rows: Vec::new() };
+    for profile in of_s3(&surroundings, None).iter().filter(|profile| profile.origin == Origin::Environment) {
+        listed.add(&profile.name, &profile.origin, item(profile), row(profile));
+    }
+    for profile in &profiles {
+        listed.add(&profile.name, &profile.origin, item(profile), row(profile));
+    }
+    for remote in &web {
+        listed.add(&remote.name, &remote.origin, web_item(remote), web_row(remote));
     }
     for not in &not_followed {
         let why = format!("not followed: {}", not.why);
-        rows.push(vec![not.name.clone(), format!("rclone {}", not.kind), why, not.origin.to_string()]);
-        report.items.push(json!({
+        let row = vec![not.name.clone(), format!("rclone {}", not.kind), why, not.origin.to_string()];
+        let item = json!({
             "name": not.name, "kind": not.kind, "origin": not.origin.to_string(), "keys": not.why, "can_sign": false,
-        }));
+        });
+        listed.add(&not.name, &not.origin, item, row);
     }
+    let (logins, refused) = of_netrc(&surroundings);
+    for (entry, origin) in &logins {
+        let host = entry.machine.as_deref().unwrap_or("default");
+        let keys = refused.clone().unwrap_or_else(|| format!("login {}", entry.login));
+        let item = json!({
+            "name": host, "kind": "netrc", "origin": origin.to_string(), "keys": keys, "can_sign": refused.is_none(),
+        });
+        listed.add(host, origin, item, vec![host.to_owned(), "netrc".into(), keys, origin.to_string()]);
+    }
+    let Listed { mut report, rows } = listed;
     for (path, reason) in &unread {
         report.warn("profile.unread", format!("{} could not be read: {reason}", path.display()));
     }
-    report.total("n_profiles", profiles.len());
+    report.total("n_profiles", rows.len());
+    report.more.insert("in_force".into(), json!(of_s3(&surroundings, None).map(|profile| profile.name).ok()));
     let text = if rows.is_empty() {
-        "no AWS profile and no rclone remote of type s3 was found\n".into()
+        "no AWS profile, no rclone remote, no keys of Google or Azure and no login were found\n".into()
     } else {
         table(&rows)
     };
     Answer { report, text }
 }
 
-/// Which file and which key open a place.
-pub fn explain(words: &Explain) -> Result<Answer, EngineError> {
+struct Listed {
+    report: Report,
+    rows: Vec<Vec<String>>,
+}
+
+impl Listed {
+    fn add(&mut self, name: &str, origin: &Origin, mut item: Value, mut row: Vec<String>) {
+        let above = self.report.items.iter().find(|above| above["name"] == name);
+        if let Some(above) = above.and_then(|above| above["origin"].as_str()) {
+            // A shadowed name of the same place is a second login of one host.
+            row.push(format!("shadowed by {above}"));
+            item["shadowed_by"] = json!(above);
+        }
+        debug_assert_eq!(item["origin"], origin.to_string());
+        self.report.items.push(item);
+        self.rows.push(row);
+    }
+}
+
+/// Which file and which key open a place, and why no other.
+pub fn explain(words: &arguments::Explain) -> Result<Answer, EngineError> {
     let mut report = Report::of("profile-explain");
     let location = located(&words.place)?;
     report.more.insert("location".into(), json!(location.to_string()));
-    let Location::Object(object) = &location else {
-        let text = format!("{location} is asked for without a signature\n");
-        return Ok(Answer { report, text });
+    let object = match &location {
+        Location::Object(object) => object,
+        Location::Http(address) => return explain_login(report, &location, address),
+        Location::File(_) => {
+            let text = format!("{location} is a path on this machine\n");
+            return Ok(Answer { report, text });
+        }
     };
     let profile = profile_of(object)?;
     report.items.push(item(&profile));
-    let text = format!("{location} is asked for by\n{}", table(&[row(&profile)]));
+    let mut text = format!("{location} is asked for by\n{}", table(&[row(&profile)]));
+    let others = others(object, &profile);
+    if !others.is_empty() {
+        text.push_str("and not by\n");
+        text.push_str(&table(&others));
+    }
+    let others: Vec<Value> = others.iter().map(|row| json!({"name": row.first(), "why_not": row.last()})).collect();
+    report.more.insert("others".into(), json!(others));
     Ok(Answer { report, text })
+}
+
+/// Who else could have signed, and why they do not.
+fn others(object: &Object, winner: &Profile) -> Vec<Vec<String>> {
+    let surroundings = Surroundings::of_process();
+    let in_force = default_name(&surroundings);
+    let all = known(&surroundings).profiles;
+    let why = |profile: &Profile| match (&object.door, &winner.origin) {
+        (Door::Named(name), _) if &profile.name == name => format!("{} comes first", winner.origin),
+        (Door::S3, Origin::Environment) if profile.name == in_force => "keys of the environment come first".to_owned(),
+        (Door::S3, _) if profile.name == winner.name => format!("{} comes first", winner.origin),
+        (Door::S3, _) if profile.name == in_force => format!("`--profile {}` comes first", winner.name),
+        _ => "another was named".to_owned(),
+    };
+    let is_other = |profile: &&Profile| {
+        let is_named = profile.name == winner.name || profile.name == in_force;
+        is_named && profile.origin != winner.origin
+    };
+    all.iter()
+        .filter(is_other)
+        .map(|profile| vec![profile.name.clone(), keys(profile), profile.origin.to_string(), why(profile)])
+        .collect()
+}
+
+fn explain_login(mut report: Report, location: &Location, address: &str) -> Result<Answer, EngineError> {
+    let unsigned = |why| StoreError::Unsigned { location: location.clone(), why };
+    let text = match of_address(address).map_err(unsigned)? {
+        Some((by, origin)) => {
+            report.items.push(json!({"name": by, "origin": origin.to_string(), "can_sign": true}));
+            format!("{location} is asked for with {by} ({origin})\n")
+        }
+        None => format!("{location} is asked for without a login\n"),
+    };
+    Ok(Answer { report, text })
+}
+
+/// What a profile may do.
+pub fn check(words: &arguments::Check, talk: &Talk) -> Result<Answer, EngineError> {
+    let surroundings = Surroundings::of_process();
+    let is_alias = of_s3(&surroundings, Some(&words.name)).is_ok_and(|profile| profile.below.is_some());
+    let object = place_for(&words.name, words.place.as_deref(), is_alias);
+    let probe = Probe::at(&object)?;
+    if let Some(place) = probe.place() {
+        talk.say(&format!("a small object is written and deleted again: {place}"));
+    }
+    let check = probe.run()?;
+    let mut report = Report::of("profile-check");
+    report.more.insert("profile".into(), item(&check.profile));
+    report.more.insert("who".into(), json!(check.who));
+    report.more.insert("ends".into(), json!(check.ends_seconds.map(time)));
+    report.more.insert("clock_ahead_seconds".into(), json!(check.clock_ahead_seconds));
+    report.more.insert("buckets".into(), json!(check.buckets));
+    for step in &check.steps {
+        let (can, why) = match &step.outcome {
+            Outcome::Can => (json!(true), Value::Null),
+            Outcome::Refused { why } => (json!(false), json!(why)),
+            Outcome::Unknown { why } => (Value::Null, json!(why)),
+        };
+        report.items.push(json!({"what": step.what, "can": can, "why": why}));
+    }
+    if let Some(ahead) = check.clock_ahead_seconds.filter(|ahead| ahead.abs() > CLOCK_MATTERS_SECONDS) {
+        let message = format!("the clock of the server is {ahead} s ahead of this machine's; set it right");
+        report.warn("profile.clock", message);
+    }
+    if !check.is_signed_in() {
+        let message = format!("the server takes the keys of `{}` for nothing that was tried", words.name);
+        let hint = format!("it was signed with {} ({})", keys(&check.profile), check.profile.origin);
+        report.fail(ErrorReport::new("profile.refused", message, Exit::SignIn).with_hint(&hint));
+    }
+    let text = check_text(&check);
+    Ok(Answer { report, text })
+}
+
+fn check_text(check: &Check) -> String {
+    let mut rows =
+        vec![vec!["signs".into(), keys(&check.profile)], vec!["read in".into(), check.profile.origin.to_string()]];
+    rows.push(vec!["server".into(), check.profile.server.shown()]);
+    rows.extend(check.who.clone().map(|who| vec!["as".into(), who]));
+    rows.extend(check.ends_seconds.map(|ends| vec!["until".into(), time(ends)]));
+    rows.extend(check.clock_ahead_seconds.map(|ahead| vec!["clock".into(), format!("{ahead:+} s")]));
+    if !check.buckets.is_empty() {
+        let mut names = check.buckets.iter().take(MOST_BUCKETS).cloned().collect::<Vec<_>>().join(" ");
+        if check.buckets.len() > MOST_BUCKETS {
+            names.push_str(&format!(" and {} more", check.buckets.len() - MOST_BUCKETS));
+        }
+        rows.push(vec!["buckets".into(), names]);
+    }
+    for step in &check.steps {
+        rows.push(vec![
+            step.what.to_owned(),
+            match &step.outcome {
+                Outcome::Can => "yes".into(),
+                Outcome::Refused { why } => format!("no: {why}"),
+                Outcome::Unknown { why } => format!("not known: {why}"),
+            },
+        ]);
+    }
+    table(&rows)
+}
+
+/// Seconds since 1970 as RFC 3339.
+fn time(seconds: u64) -> String {
+    // Years begin in March here, so that the odd day of leap years is their last (Howard Hinnant, "chrono-compatible
+    // low-level date algorithms").
+    let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
 }
 
 /// The keys of a profile in words. The public part of a key tells which one it is; the rest shows nowhere.
@@ -67,6 +238,9 @@ fn keys(profile: &Profile) -> String {
     match &profile.keys {
         Keys::Fixed { access_key_id, token: None, .. } => format!("key {access_key_id}"),
         Keys::Fixed { access_key_id, token: Some(_), .. } => format!("temporary key {access_key_id}"),
+        Keys::Token(grant) => grant.shown(),
+        Keys::AccountKey(_) => "account key".into(),
+        Keys::SharedAccess(_) => "shared access signature".into(),
         Keys::Got(source) => source.shown(),
         Keys::Anonymous => "no signature".into(),
         Keys::Missing { why } => format!("cannot sign: {why}"),
@@ -79,10 +253,47 @@ fn row(profile: &Profile) -> Vec<String> {
 }
 
 fn item(profile: &Profile) -> Value {
-    let Server::S3(server) = &profile.server;
+    let (kind, endpoint) = match &profile.server {
+        Server::S3(server) => ("s3", &server.endpoint),
+        Server::Google(server) => ("google", &server.endpoint),
+        Server::Azure(server) => ("azure", &server.endpoint),
+    };
+    let mut item = json!({
+        "name": profile.name, "origin": profile.origin.to_string(), "kind": kind, "endpoint": endpoint,
+        "keys": keys(profile), "below": profile.below,
+        "can_sign": !matches!(profile.keys, Keys::Missing { .. } | Keys::Anonymous),
+    });
+    match &profile.server {
+        Server::S3(server) => item["region"] = json!(server.region),
+        Server::Google(server) => item["project"] = json!(server.project),
+        Server::Azure(server) => item["account"] = json!(server.account),
+    }
+    item
+}
+
+fn web_keys(remote: &WebRemote) -> &'static str {
+    if remote.has_headers() { "headers of its own" } else { "no login" }
+}
+
+fn web_row(remote: &WebRemote) -> Vec<String> {
+    vec![remote.name.clone(), remote.address.without_query(), web_keys(remote).into(), remote.origin.to_string()]
+}
+
+fn web_item(remote: &WebRemote) -> Value {
     json!({
-        "name": profile.name, "origin": profile.origin.to_string(), "endpoint": server.endpoint,
-        "region": server.region, "keys": keys(profile), "below": profile.below,
-        "can_sign": matches!(profile.keys, Keys::Fixed { .. } | Keys::Got(_)),
+        "name": remote.name, "kind": "http", "origin": remote.origin.to_string(), "endpoint": remote.address.without_query(),
+        "keys": web_keys(remote), "can_sign": remote.has_headers(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_written_as_everybody_writes_them() {
+        assert_eq!(time(0), "1970-01-01T00:00:00Z");
+        assert_eq!(time(951_868_799), "2000-02-29T23:59:59Z");
+        assert_eq!(time(4_102_444_800), "2100-01-01T00:00:00Z");
+    }
 }

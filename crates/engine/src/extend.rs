@@ -36,7 +36,7 @@ use crate::{
     },
     receipt::{INVENTORY, Inventory, Receipt},
     revise,
-    sinks::zarr::{ZarrStore, root_key},
+    sinks::zarr::{ZarrStore, n_on_their_way, root_key},
     source::Source,
     store_source, unchanged,
     views::{LeftOut, check_equal, views},
@@ -216,7 +216,7 @@ fn extension(
     }
     let format = if layouts_are_v3(folder)? { StoreFormat::V3 } else { StoreFormat::V2 };
     let arrays: Vec<TargetArray> = targets.iter().map(|(target, _)| target.clone()).collect();
-    let mut planned = plan(&sources, &combined, &arrays, request.limits)?;
+    let mut planned = plan(&sources, &combined, &arrays, (request.limits, n_on_their_way(&request.target)))?;
     let mut tasks: Vec<Task> = Vec::new();
     for (number, (target, old_length)) in targets.iter().enumerate() {
         let (Some(old_length), Some(axis)) = (old_length, combined.variables[number].along) else { continue };

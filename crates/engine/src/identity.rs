@@ -22,6 +22,16 @@ impl<'a> Digested<'a> {
         Self { bytes, digest: blake3::hash(bytes) }
     }
 
+    /// Of bytes whose digest is known.
+    pub(crate) const fn known(bytes: &'a [u8], digest: blake3::Hash) -> Self {
+        Self { bytes, digest }
+    }
+
+    /// The digest.
+    pub(crate) const fn digest(&self) -> blake3::Hash {
+        self.digest
+    }
+
     /// The bytes.
     #[must_use]
     pub const fn bytes(&self) -> &'a [u8] {

@@ -83,13 +83,16 @@ enum To {
         file: Mutex<File>,
     },
     /// Objects cannot be appended to: lines are gathered, and some at a time become an object.
-    Objects {
-        folder: Folder,
-        name: String,
-        /// Two processes that do the same part must not write over each other's lines.
-        id: u64,
-        waiting: Mutex<Waiting>,
-    },
+    Objects(Box<Objects>),
+}
+
+#[derive(Debug)]
+struct Objects {
+    folder: Folder,
+    name: String,
+    /// Two processes that do the same part must not write over each other's lines.
+    id: u64,
+    waiting: Mutex<Waiting>,
 }
 
 /// Lines that are in no object yet.
@@ -113,7 +116,8 @@ impl Journal {
             let next_number = last.map_or(0, |last| last + 1);
             let waiting = Waiting { next_number, lines: Vec::new(), n_lines: 0, since: Instant::now() };
             let (folder, name, id) = (folder.clone(), name.to_owned(), RandomState::new().build_hasher().finish());
-            return Ok(Self { to: To::Objects { folder, name, id, waiting: Mutex::new(waiting) } });
+            let objects = Objects { folder, name, id, waiting: Mutex::new(waiting) };
+            return Ok(Self { to: To::Objects(Box::new(objects)) });
         };
         let failed = |error| StoreError::writing(&path, 0, error);
         if let Some(parent) = path.parent() {
@@ -142,8 +146,8 @@ impl Journal {
                 file.write_all(&text).map_err(|error| StoreError::writing(path, text.len() as u64, error))?;
                 Ok(())
             }
-            To::Objects { waiting, .. } => {
-                let mut now = waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            To::Objects(objects) => {
+                let mut now = objects.waiting.lock().unwrap_or_else(PoisonError::into_inner);
                 now.lines.extend_from_slice(&text);
                 now.n_lines += 1;
                 if now.n_lines < MOST_WAITING && now.since.elapsed() < LONGEST_WAIT {
@@ -160,7 +164,8 @@ impl Journal {
     /// # Errors
     /// If they cannot be written.
     pub fn finish(&self) -> Result<(), EngineError> {
-        let To::Objects { folder, name, id, waiting } = &self.to else { return Ok(()) };
+        let To::Objects(objects) = &self.to else { return Ok(()) };
+        let Objects { folder, name, id, waiting } = &**objects;
         let mut now = waiting.lock().unwrap_or_else(PoisonError::into_inner);
         let (lines, number) = (std::mem::take(&mut now.lines), now.next_number);
         (now.n_lines, now.since) = (0, Instant::now());

@@ -25,6 +25,9 @@ const MOST_EDGES: usize = 100_000;
 /// Workers that wait for web servers, on top of those that compute. Each server has a limit of its own.
 const WAITING_FOR_THE_WEB: usize = 8;
 
+/// At most this part of the memory is for units on their way to a server, if few of them fit in it.
+const MOST_FOR_WAITING: u64 = 8;
+
 /// Tasks below this size are not worth being made smaller.
 const SMALL_TASK_BYTES: u64 = 32 << 20;
 
@@ -89,6 +92,8 @@ struct Try {
     n_encoders: usize,
     /// Each encoder has room for so many hundredths of what a unit becomes at worst.
     hundredths: u64,
+    /// Units that may be on their way to a server.
+    n_on_their_way: usize,
 }
 
 /// Cuts all arrays into tasks, with as many threads and tasks at a time as the memory allows.
@@ -96,7 +101,7 @@ pub(crate) fn plan(
     sources: &[Source],
     combined: &Combined,
     targets: &[TargetArray],
-    limits: Limits,
+    (limits, n_on_their_way): (Limits, usize),
 ) -> Result<Planned, EngineError> {
     check_chunks(sources, combined)?;
     let metadata_bytes = held_bytes(sources, combined);
@@ -115,7 +120,8 @@ pub(crate) fn plan(
         .collect();
     let n = limits.n_threads.max(1);
     let more = n + n_waiting(sources.iter().map(|source| &source.location));
-    let attempt = |n_workers, n_tasks, n_encoders, hundredths| Try { n_workers, n_tasks, n_encoders, hundredths };
+    let attempt =
+        |n_workers, n_tasks, n_encoders, hundredths| Try { n_workers, n_tasks, n_encoders, hundredths, n_on_their_way };
     // One worker more than cores: while one waits for the disk, the others compute. Most units become smaller when
     // they are encoded, so room for four fifths of the worst case is seldom too little.
     let tries = [
@@ -178,7 +184,7 @@ fn try_plan(
     cuts: &[Cuts],
     limits: Limits,
 ) -> Result<(f64, Planned), PlanError> {
-    let &Try { n_workers, n_tasks, n_encoders, hundredths } = attempt;
+    let &Try { n_workers, n_tasks, n_encoders, hundredths, n_on_their_way } = attempt;
     let worst_of = |target: &TargetArray| {
         let unit = count(target.unit_shape()).saturating_mul(target.dtype.size_bytes().unwrap_or(16).into());
         let index = count(target.unit_shape()) / count(&target.chunk_shape).max(1) * 16;
@@ -201,6 +207,9 @@ fn try_plan(
     let mut encoded_bytes = 0;
     for target in targets {
         let (_, worst) = worst_of(target);
+        // Room for those on their way, if that does not take much from the tasks.
+        let waiting = worst.saturating_mul(n_on_their_way as u64).min(room / MOST_FOR_WAITING);
+        encoded_bytes = waiting.max(encoded_bytes);
         let wanted = match is_cut(target) {
             true => room - (room / 4).max(target.chunk_bytes()).min(room),
             false => worst.max(worst.saturating_mul(n_encoders as u64).saturating_mul(hundredths) / 100),

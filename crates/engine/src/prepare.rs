@@ -25,6 +25,7 @@ use crate::{
     planning::{Summary, n_waiting, plan, summary},
     run::Pace,
     scan::Load,
+    sinks::zarr::n_on_their_way,
     source::Source,
     views::{LeftOut, check_equal, leave_out_untyped, views},
 };
@@ -122,7 +123,7 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
     if targets.is_empty() {
         nothing_left(&mut left_out)?;
     }
-    let planned = plan(&sources, &combined, &targets, request.limits)?;
+    let planned = plan(&sources, &combined, &targets, (request.limits, n_on_their_way(&request.target)))?;
     let hash = hash_of(request, &sources, &combined, &targets);
     let summary = summary(&sources, &combined, &targets, &planned);
     Ok(Prepared {

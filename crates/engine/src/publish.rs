@@ -345,7 +345,7 @@ pub(crate) fn run_tasks(
     };
     let grown = Grown::of(folder, store, &prepared.edges)?;
     let grown = grown.as_ref();
-    let sink = ZarrSink { store, folder, journal: &journal, touched: Mutex::new(touched), syncing, grown };
+    let sink = ZarrSink { store, folder, journal: &journal, touched: Mutex::new(touched), syncing, grown, done: &done };
     let job = Job {
         sources: &prepared.sources,
         combined: &prepared.combined,

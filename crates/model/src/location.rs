@@ -33,6 +33,15 @@ pub struct Object {
 pub enum Door {
     /// `s3://`: by the profile that is in force.
     S3,
+    /// `gs://`: by the credentials of Google that are in force.
+    Google,
+    /// `az://`: in the account of Azure that is in force.
+    Azure,
+    /// `abfs://container@HOST`: in the account of Azure that is named there.
+    AzureAccount {
+        /// The account and where it is: `account.dfs.core.windows.net`.
+        host: String,
+    },
     /// `NAME:`: by the profile or remote of that name.
     Named(String),
 }
@@ -51,6 +60,8 @@ pub enum LocationError {
     NoHost { text: String },
     #[error("`{text}` names no bucket")]
     NoBucket { text: String },
+    #[error("`{host}` is not the host of a storage account of Azure")]
+    NoAccount { host: String },
     #[error("settings of the remote `{remote}` stand in its place, which frazil does not read")]
     Settings { remote: String },
 }
@@ -63,6 +74,7 @@ impl Problem for LocationError {
             Self::Secret { .. } => "location.secret",
             Self::NoHost { .. } => "location.no-host",
             Self::NoBucket { .. } => "location.no-bucket",
+            Self::NoAccount { .. } => "location.no-account",
             Self::Settings { .. } => "location.settings",
         }
     }
@@ -70,10 +82,11 @@ impl Problem for LocationError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Empty => None,
-            Self::Scheme { .. } => Some("use a path, `s3://`, `http://` or `https://`".into()),
+            Self::Scheme { .. } => Some("use a path, `s3://`, `gs://`, `az://`, `http://` or `https://`".into()),
             Self::Secret { .. } => Some("take it out of the address: it would show in logs and process lists".into()),
             Self::NoHost { .. } => Some("write `https://host/path`".into()),
             Self::NoBucket { .. } => Some("write `s3://bucket/key`".into()),
+            Self::NoAccount { .. } => Some("write `abfs://container@account.dfs.core.windows.net/key`".into()),
             Self::Settings { .. } => {
                 Some("give the remote a name in rclone.conf: keys on a command line show in process lists".into())
             }
@@ -110,9 +123,15 @@ impl Location {
                 }
                 Ok(Self::Http(format!("{scheme}://{}{path}", host.to_ascii_lowercase())))
             }
-            "s3" => Object::parse(Door::S3, rest)
-                .map(Self::Object)
-                .ok_or_else(|| LocationError::NoBucket { text: text.to_owned() }),
+            "s3" => object(text, Door::S3, rest),
+            "gs" | "gcs" => object(text, Door::Google, rest),
+            "az" | "abfs" | "abfss" => match rest.split('/').next().and_then(|first| first.split_once('@')) {
+                None => object(text, Door::Azure, rest),
+                Some((container, host)) => {
+                    let key = rest.split_once('/').map_or("", |(_, key)| key);
+                    object(text, Door::AzureAccount { host: account_host(host)? }, &format!("{container}/{key}"))
+                }
+            },
             _ => Err(LocationError::Scheme { scheme: scheme.to_owned() }),
         }
     }
@@ -126,6 +145,30 @@ impl Location {
             Self::Object(object) => &object.key,
         };
         path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
+    }
+}
+
+fn object(text: &str, door: Door, rest: &str) -> Result<Location, LocationError> {
+    let object = Object::parse(door, rest).map(Location::Object);
+    object.ok_or_else(|| LocationError::NoBucket { text: text.to_owned() })
+}
+
+/// Where accounts of Azure are, in its clouds.
+const AZURE_CLOUDS: [&str; 3] = ["core.windows.net", "core.usgovcloudapi.net", "core.chinacloudapi.cn"];
+
+/// The host of an account in the one spelling. A token goes to it, so it must be one of Azure's.
+fn account_host(text: &str) -> Result<String, LocationError> {
+    let lower = text.to_ascii_lowercase();
+    let parts = lower.split_once('.').and_then(|(account, rest)| Some((account, rest.split_once('.')?)));
+    match parts {
+        Some((account, ("dfs" | "blob", cloud)))
+            if AZURE_CLOUDS.contains(&cloud)
+                && !account.is_empty()
+                && account.bytes().all(|byte| byte.is_ascii_alphanumeric()) =>
+        {
+            Ok(format!("{account}.dfs.{cloud}"))
+        }
+        _ => Err(LocationError::NoAccount { host: text.to_owned() }),
     }
 }
 
@@ -148,6 +191,9 @@ impl fmt::Display for Object {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.door {
             Door::S3 => write!(f, "s3://{}/{}", self.bucket, self.key),
+            Door::Google => write!(f, "gs://{}/{}", self.bucket, self.key),
+            Door::Azure => write!(f, "az://{}/{}", self.bucket, self.key),
+            Door::AzureAccount { host } => write!(f, "abfs://{}@{host}/{}", self.bucket, self.key),
             Door::Named(name) if self.bucket.is_empty() => write!(f, "{name}:{}", self.key),
             Door::Named(name) => write!(f, "{name}:{}/{}", self.bucket, self.key),
         }
@@ -209,6 +255,18 @@ mod tests {
         check("s3://bucket/a//b/./c d%2B/", "s3://bucket/a//b/./c d%2B/");
         check("s3://bucket", "s3://bucket/");
         check("s3:///key", "error: `s3:///key` names no bucket");
+    }
+
+    #[test]
+    fn each_cloud_has_its_door() {
+        check("gs://bucket/a//b", "gs://bucket/a//b");
+        check("gcs://bucket/k", "gs://bucket/k");
+        check("az://container/a/./b", "az://container/a/./b");
+        check("abfss://c@Acc.dfs.core.windows.net//k@x", "abfs://c@acc.dfs.core.windows.net//k@x");
+        check("az://c@acc.blob.core.windows.net", "abfs://c@acc.dfs.core.windows.net/");
+        check("abfs://c@acc.evil.example/k", "error: `acc.evil.example` is not the host of a storage account of Azure");
+        check("abfs://@acc.dfs.core.windows.net/k", "error: `abfs://@acc.dfs.core.windows.net/k` names no bucket");
+        check("az:///k", "error: `az:///k` names no bucket");
     }
 
     #[test]

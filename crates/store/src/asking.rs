@@ -15,7 +15,8 @@ use crate::{
     address::{Address, Scheme},
     bucket,
     error::StoreError,
-    manners::{Manners, Turn, count_received, count_retry, manners_of, turn},
+    login::Login,
+    manners::{Manners, Turn, count_received, count_retry, hold, manners_of, turn},
     open::{Answer, Ask, NoAnswer, send},
     region,
     sign::Sign,
@@ -41,6 +42,9 @@ const MAX_ERROR_BYTES: u64 = 64 << 10;
 
 /// How often a host that is not known is looked for again.
 const NAME_TRIES: u32 = 1;
+
+/// The name of the error that whoever reads is to pay and says no project that does.
+pub(crate) const PAYER_MISSING: &str = "UserProjectMissing";
 
 /// Why one try gave nothing.
 pub(crate) enum Fault {
@@ -73,7 +77,8 @@ pub(crate) fn way_to(location: &Location) -> Result<Way, StoreError> {
         Location::File(_) => Err(lasting(location, "this place is not on a web server")),
         Location::Http(text) => {
             let address = Address::parse(text).ok_or_else(|| lasting(location, "its address cannot be sent"))?;
-            Ok(Way { address, signer: None })
+            let signer = Login::of(&address);
+            Ok(Way { address, signer })
         }
         Location::Object(object) => bucket::way_to(object),
     }
@@ -111,6 +116,10 @@ pub(crate) fn with_retries<T>(
             return Err(StoreError::Fetch { location: location.clone(), reason, is_temporary: true });
         }
         count_retry();
+        if after.is_some() {
+            // A server that asks for patience means everybody who asks it.
+            hold(way.address.authority(), pause);
+        }
         std::thread::sleep(pause);
         wait = wait.saturating_mul(2).min(LONGEST_WAIT);
     }
@@ -132,6 +141,9 @@ pub(crate) fn follow_to(
     while n_redirects <= MOST_REDIRECTS {
         let since = Instant::now();
         let (mut answer, turn) = ask_host(location, at, ask, manners)?;
+        if let Some(signer) = &at.signer {
+            signer.hear(&at.address, &answer);
+        }
         if n_renewals < MOST_RENEWALS && is_refused_by_key(&mut answer, at, since) {
             n_renewals += 1;
             continue;
@@ -144,9 +156,14 @@ pub(crate) fn follow_to(
             continue;
         }
         if !is_elsewhere {
-            return Ok((answer, turn));
+            // Some servers know no HEAD, and say so in this way.
+            let is_answer = matches!(ask, Ask::Head) || !matches!(answer.status, 401 | 403);
+            return match login_refused(location, at, answer.status) {
+                Some(error) if !is_answer => Err(error.into()),
+                _ => Ok((answer, turn)),
+            };
         }
-        if at.signer.is_some() {
+        if at.signer.as_ref().is_some_and(|signer| signer.is_for_one_server()) {
             return Err(elsewhere(location, &answer).into());
         }
         let said = answer.header("location").unwrap_or_default();
@@ -163,13 +180,21 @@ pub(crate) fn follow_to(
     Err(lasting(location, format!("the server sends us on more than {MOST_REDIRECTS} times")).into())
 }
 
+/// The error that a web server, which may be another than the one that was asked, wants to know who asks.
+fn login_refused(location: &Location, at: &Way, status: u16) -> Option<StoreError> {
+    let Location::Http(_) = location else { return None };
+    let login = at.signer.as_ref().and_then(|signer| signer.told_by(&at.address));
+    let host = at.address.authority().to_owned();
+    Some(StoreError::Login { location: location.clone(), host, status, login })
+}
+
 /// Whether a server did not take the key that signed, and there is another by now.
 fn is_refused_by_key(answer: &mut Answer, at: &Way, since: Instant) -> bool {
     let Some(signer) = &at.signer else { return false };
     if !matches!(answer.status, 400 | 401 | 403) {
         return false;
     }
-    let code = code_in(&answer.peek(MAX_ERROR_BYTES));
+    let code = code_in(answer);
     // Amazon has status 400 for tokens that have ended, and for much else.
     let is_meant = answer.status != 400 || code.as_deref().is_some_and(|code| code.contains("Token"));
     is_meant && signer.is_renewed(since, code.as_deref())
@@ -192,6 +217,10 @@ fn ask_host(location: &Location, at: &Way, ask: Ask<'_>, manners: &Manners) -> R
             Err(NoAnswer::Unsigned(why)) => {
                 return Err(StoreError::Unsigned { location: location.clone(), why }.into());
             }
+            Err(NoAnswer::NotSignedNow(reason)) => {
+                let location = location.clone();
+                return Err(StoreError::Fetch { location, reason, is_temporary: true }.into());
+            }
             Err(NoAnswer::NoHost) if n_tries < NAME_TRIES => {
                 drop(turn);
                 std::thread::sleep(FIRST_WAIT);
@@ -205,12 +234,24 @@ fn ask_host(location: &Location, at: &Way, ask: Ask<'_>, manners: &Manners) -> R
 
 /// What a status says that brought no bytes.
 pub(crate) fn refusal(location: &Location, way: &Way, answer: &mut Answer) -> Fault {
-    let code = if matches!(location, Location::Object(_)) { code_of(answer) } else { None };
+    let code = if matches!(location, Location::Object(_)) { code_in(answer) } else { None };
     let location = location.clone();
     match answer.status {
         status @ (404 | 410) => Fault::Final(StoreError::Absent { location, status, code }),
         409 | 412 if code.as_deref().is_some_and(is_passing_conflict) => again("the server was busy with the same key"),
-        412 => Fault::Final(StoreError::Taken { location }),
+        412 if code.as_deref().is_none_or(|code| !code.starts_with("Lease")) => {
+            Fault::Final(StoreError::Taken { location })
+        }
+        409 if code.as_deref() == Some("BlobAlreadyExists") => Fault::Final(StoreError::Taken { location }),
+        status @ 400 if code.as_deref() == Some("InvalidBlockList") => {
+            Fault::Final(StoreError::Absent { location, status, code })
+        }
+        403 if code.as_deref().is_some_and(|code| code.to_ascii_lowercase().ends_with("ratelimitexceeded")) => {
+            again("the server answered that it is asked too often")
+        }
+        status @ 400 if code.as_deref() == Some(PAYER_MISSING) => {
+            Fault::Final(StoreError::Denied { location, status, code, signed_by: None })
+        }
         400 if code.as_deref() == Some("RequestTimeout") => again("the server waited too long for the bytes"),
         status @ (401 | 403 | 407 | 511) => {
             let signed_by = way.signer.as_ref().map(|signer| signer.profile().to_owned());
@@ -232,18 +273,34 @@ fn is_passing_conflict(code: &str) -> bool {
     ["ConditionalRequestConflict", "OperationAborted", "ConcurrentModification"].contains(&code)
 }
 
-/// The name that S3 gives an error, from the document in its body.
-fn code_of(answer: &mut Answer) -> Option<String> {
-    let mut bytes = Vec::new();
-    let _ = (&mut answer.body).take(MAX_ERROR_BYTES).read_to_end(&mut bytes);
-    code_in(&bytes)
+/// The name that a server of buckets gives an error: in a header (Azure), or in the document of its body, which is XML
+/// or (Google) JSON.
+fn code_in(answer: &mut Answer) -> Option<String> {
+    let is_name = |code: &String| !code.is_empty() && code.chars().all(|c| c.is_ascii_alphanumeric());
+    if let Some(code) = answer.header("x-ms-error-code") {
+        return Some(code.to_owned()).filter(is_name);
+    }
+    let bytes = answer.peek(MAX_ERROR_BYTES);
+    let text = String::from_utf8_lossy(&bytes);
+    let code = match text.split_once("<Code>") {
+        Some((_, rest)) => rest.split_once("</Code>").map(|(code, _)| code.to_owned()),
+        None => code_in_json(&text),
+    };
+    code.filter(is_name)
 }
 
-fn code_in(bytes: &[u8]) -> Option<String> {
-    let text = String::from_utf8_lossy(bytes);
-    let (_, rest) = text.split_once("<Code>")?;
-    let (code, _) = rest.split_once("</Code>")?;
-    code.chars().all(|c| c.is_ascii_alphanumeric()).then(|| code.to_owned())
+fn code_in_json(text: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(text).ok()?;
+    let error = value.get("error")?;
+    // What its interface in XML has names for is only said in words here.
+    let words = error.get("message").and_then(serde_json::Value::as_str).unwrap_or_default();
+    if words.contains("requester pays") {
+        return Some(PAYER_MISSING.into());
+    }
+    if words.contains("bucket does not exist") {
+        return Some("NoSuchBucket".into());
+    }
+    error.get("errors")?.get(0)?.get("reason")?.as_str().map(str::to_owned)
 }
 
 pub(crate) fn is_packed(answer: &Answer) -> bool {

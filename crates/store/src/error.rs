@@ -47,6 +47,8 @@ pub enum StoreError {
     Damaged { location: Location, wanted: String, got: String },
     #[error("`{location}` could not be sent: {reason}")]
     Send { location: Location, reason: String, is_temporary: bool },
+    #[error("access to `{location}` was refused: `{host}` answered {status}{}", with_login(login.as_deref()))]
+    Login { location: Location, host: String, status: u16, login: Option<String> },
     #[error("`{location}` must not be written to: only `{allowed}` may")]
     OutOfBounds { location: Location, allowed: String },
     #[error("nobody signs for `{location}`: {why}")]
@@ -66,6 +68,11 @@ pub enum StoreError {
 /// How much was to be written, where that is known.
 fn wanted(n_bytes: u64) -> String {
     if n_bytes == 0 { String::new() } else { format!(" ({n_bytes} bytes)") }
+}
+
+/// Who was asked as.
+fn with_login(login: Option<&str>) -> String {
+    login.map_or_else(String::new, |login| format!(" to {login}"))
 }
 
 /// Who is at work, where that is known.
@@ -116,7 +123,7 @@ impl Problem for StoreError {
     fn code(&self) -> &'static str {
         match self {
             Self::NotFound { .. } | Self::Absent { .. } => "store.not-found",
-            Self::Refused { .. } | Self::Denied { .. } => "store.refused",
+            Self::Refused { .. } | Self::Denied { .. } | Self::Login { .. } => "store.refused",
             Self::Unsigned { .. } => "store.unsigned",
             Self::Taken { .. } => "store.taken",
             Self::OutOfBounds { .. } => "store.out-of-bounds",
@@ -157,6 +164,11 @@ impl Problem for StoreError {
             Self::Denied { code: Some(code), .. } if code == "RequestTimeTooSkewed" => {
                 "the clock of this machine differs from the server's; set it right".into()
             }
+            Self::Denied { code: Some(code), .. } if code == crate::asking::PAYER_MISSING => {
+                "its owner lets readers pay; name the project that does: `GOOGLE_CLOUD_QUOTA_PROJECT`, or `user_project` \
+                 of an rclone remote"
+                    .into()
+            }
             Self::Denied { signed_by: Some(name), location, .. } => format!(
                 "it was signed with profile `{name}`; `frazil profile explain {location}` shows where its key was read"
             ),
@@ -166,9 +178,16 @@ impl Problem for StoreError {
             Self::Unsigned { .. } => {
                 "`frazil profile list` shows who could; `--anonymous` asks for public data without a signature".into()
             }
-            Self::Denied { .. } => {
-                "frazil sends no password or key; if you may read it, download it and use the copy".into()
+            Self::Login { host, login: None, .. } => format!(
+                "there is no login for it; put `machine {host} login NAME password WORD` into ~/.netrc, which only you may \
+                 read"
+            ),
+            Self::Login { location, .. } => {
+                format!(
+                    "the login may be wrong, or may not do this; `frazil profile explain {location}` shows where it was read"
+                )
             }
+            Self::Denied { .. } => "the server asks for something that frazil does not send".into(),
             Self::Changed { .. } => "run the command again: it starts from the file as it is now".into(),
             Self::WebPage { .. } => {
                 "open the address in a browser: it may ask you to sign in, or the file may have moved".into()
@@ -193,7 +212,7 @@ impl Problem for StoreError {
             | Self::Damaged { .. }
             | Self::Fetch { is_temporary: true, .. }
             | Self::Send { is_temporary: true, .. } => Exit::Later,
-            Self::Denied { .. } | Self::Unsigned { .. } => Exit::SignIn,
+            Self::Denied { .. } | Self::Login { .. } | Self::Unsigned { .. } => Exit::SignIn,
             _ => Exit::No,
         }
     }

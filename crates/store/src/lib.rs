@@ -5,6 +5,7 @@
 
 pub mod address;
 mod asking;
+mod bearer;
 pub mod beneath;
 pub mod bounds;
 pub mod bucket;
@@ -14,6 +15,7 @@ pub mod error;
 pub mod folder;
 mod keys;
 pub mod lock;
+pub mod login;
 pub mod manners;
 mod open;
 pub mod profile;
@@ -21,8 +23,10 @@ pub mod read;
 mod region;
 pub mod secret;
 mod settled;
+mod shared_key;
 mod sign;
 pub mod steady;
+mod token;
 pub mod web;
 
 pub use error::StoreError;

@@ -148,6 +148,14 @@ pub(crate) fn manners_of(host: &str) -> Manners {
     door_of(host).0
 }
 
+/// Lets no new request start at `host` for a while.
+pub(crate) fn hold(host: &str, pause: Duration) {
+    let (_, door) = door_of(host);
+    let mut running = held(&door.running);
+    let until = Instant::now().checked_add(pause);
+    running.next_start = running.next_start.max(until);
+}
+
 /// The right to have one request running at a host; dropped, another may start.
 #[derive(Debug)]
 pub(crate) struct Turn(Arc<Door>);

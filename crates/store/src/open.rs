@@ -4,9 +4,10 @@
 //! promises that a request ends: there is a time for the connection, for every silence and for the whole.
 //!
 //! Servers are known by the certificates of this machine (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured, and `AWS_CA_BUNDLE` adds); where there
-//! are none, by those that Mozilla trusts. No cookies are ever sent, and credentials only where a signer was given.
+//! are none, by those that Mozilla trusts. Cookies and credentials are sent only where a signer was given.
 
 use std::{
+    borrow::Cow,
     fmt,
     io::{Cursor, Read},
     path::Path,
@@ -20,7 +21,7 @@ use ureq::{
     tls::{Certificate, RootCerts, TlsConfig},
 };
 
-pub(crate) use ureq::http::{HeaderValue, Method, Request};
+pub(crate) use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 
 use crate::{address::Address, manners::Manners, sign::Sign};
 
@@ -47,7 +48,7 @@ pub(crate) enum Ask<'a> {
 #[derive(Clone)]
 pub(crate) struct Sending<'a> {
     pub method: Method,
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// For the methods that carry one.
     pub body: &'a [u8],
     /// How long the server may think about it: a copy of many gigabytes takes its time.
@@ -68,8 +69,8 @@ impl<'a> Sending<'a> {
     }
 
     /// The same with a header.
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.headers.push((name, value.into()));
+    pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
         self
     }
 }
@@ -77,7 +78,7 @@ impl<'a> Sending<'a> {
 /// What a server answered; its body may still be under way.
 pub(crate) struct Answer {
     pub status: u16,
-    headers: ureq::http::HeaderMap,
+    headers: HeaderMap,
     pub body: Box<dyn Read + Send>,
 }
 
@@ -112,6 +113,8 @@ pub(crate) enum NoAnswer {
     NoHost,
     /// Nobody signs, and trying again does not help.
     Unsigned(String),
+    /// Nobody signs now; later somebody may.
+    NotSignedNow(String),
     /// Trying again does not help.
     Lasting(String),
 }
@@ -166,7 +169,7 @@ pub(crate) fn send(
             .headers
             .iter()
             .fold(Request::builder().method(&sending.method).uri(&text), |request, (name, value)| {
-                request.header(*name, value)
+                request.header(name.as_ref(), value)
             }),
     };
     if let Ask::Range(range) = ask {
@@ -175,7 +178,7 @@ pub(crate) fn send(
     let unsendable = || NoAnswer::Lasting("its address cannot be sent".into());
     let mut request = request.body(()).map_err(|_| unsendable())?;
     if let Some(signer) = signer {
-        request = signer.sign(request).map_err(NoAnswer::Unsigned)?;
+        request = signer.sign(request)?;
     }
     let (parts, ()) = request.into_parts();
     let answer = match ask {

@@ -31,6 +31,7 @@ impl Fingerprint {
         }
         let marks = Marks::from_state(&self.state);
         match &marks.etag {
+            _ if marks.generation.is_some() => true,
             // A weak tag stays the same through changes that its server holds to be of no weight.
             Some(etag) if !etag.starts_with("W/") => true,
             _ => is_before(marks.modified.as_deref().and_then(web_date), WEB_TICK),
@@ -91,6 +92,67 @@ pub(crate) fn seconds_of_rfc3339(text: &str) -> Option<u64> {
     Some(((days * 24 + hour) * 60 + minute) * 60 + second)
 }
 
+/// The same with any distance from Greenwich: `2026-11-20T17:42:17.123456+01:00`.
+pub(crate) fn seconds_of_any_rfc3339(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let at = text.len().checked_sub(6)?;
+    let (local, distance) = match text.split_at_checked(at) {
+        Some((local, distance)) if distance.starts_with(['+', '-']) => (local, distance),
+        _ => return seconds_of_rfc3339(text),
+    };
+    let (hours, minutes) = distance.get(1..)?.split_once(':')?;
+    let seconds =
+        hours.parse::<u64>().ok().filter(|h| *h < 24)? * 3600 + minutes.parse::<u64>().ok().filter(|m| *m < 60)? * 60;
+    let local = seconds_of_rfc3339(&format!("{local}Z"))?;
+    if distance.starts_with('-') { local.checked_add(seconds) } else { local.checked_sub(seconds) }
+}
+
+/// A moment of seconds since 1970 in its parts: year, month, day, hour, minute, second.
+pub(crate) fn parts_of(seconds: u64) -> (u64, usize, u64, u64, u64, u64) {
+    let (mut days, clock) = (seconds / 86_400, seconds % 86_400);
+    let mut year = 1970;
+    let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
+    // Nobody means a moment that many years ahead.
+    while year < 10_000 {
+        let of_year = if is_leap(year) { 366 } else { 365 };
+        if days < of_year {
+            break;
+        }
+        days -= of_year;
+        year += 1;
+    }
+    let mut month = 0;
+    for of_month in [31, if is_leap(year) { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30] {
+        if days < of_month {
+            break;
+        }
+        days -= of_month;
+        month += 1;
+    }
+    (year, month, days + 1, clock / 3600, clock / 60 % 60, clock % 60)
+}
+
+/// A moment as people and JSON read it.
+pub(crate) fn rfc3339(seconds: u64) -> String {
+    let (year, month, day, hour, minute, second) = parts_of(seconds);
+    format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", month + 1)
+}
+
+/// A moment as a header has it.
+pub(crate) fn web_date_of(seconds: u64) -> String {
+    const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (year, month, day, hour, minute, second) = parts_of(seconds);
+    let weekday = usize::try_from(seconds / 86_400 % 7).ok().and_then(|at| DAYS.get(at)).unwrap_or(&"Thu");
+    let month = MONTHS.get(month).unwrap_or(&"Jan");
+    format!("{weekday}, {day:02} {month} {year:04} {hour:02}:{minute:02}:{second:02} GMT")
+}
+
+/// Now, in seconds since 1970.
+pub(crate) fn now_seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// Reads the date of a header, in seconds since 1970.
 pub(crate) fn seconds_of_web_date(text: &str) -> Option<u64> {
     Some(web_date(text)?.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs())
@@ -115,6 +177,18 @@ mod tests {
         // A file from the future says nothing.
         check("5000.000000000/1000.000000000/7", 1003, false);
         check("", 1003, false);
+    }
+
+    #[test]
+    fn a_moment_is_written_as_it_is_read() {
+        for seconds in
+            [0, 68_169_599, 784_111_777, 951_782_399, 951_782_400, 1_709_251_199, 1_795_196_537, 4_107_542_399]
+        {
+            assert_eq!(seconds_of_web_date(&web_date_of(seconds)), Some(seconds));
+            assert_eq!(seconds_of_any_rfc3339(&rfc3339(seconds)), Some(seconds));
+        }
+        assert_eq!(web_date_of(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(rfc3339(1_795_196_537), "2026-11-20T17:42:17Z");
     }
 
     #[test]

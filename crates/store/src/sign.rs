@@ -13,8 +13,9 @@ use std::{
 };
 
 use crate::{
+    address::Address,
     keys::{Key, Provider},
-    open::{HeaderValue, Request},
+    open::{Answer, HeaderValue, NoAnswer, Request},
 };
 use reqsign_aws_v4::{Credential, RequestSigner};
 use reqsign_core::{SignRequest, hash::hex_sha256};
@@ -27,8 +28,8 @@ pub(crate) trait Sign: fmt::Debug + Send + Sync {
     /// The request with its signature.
     ///
     /// # Errors
-    /// What cannot be signed, in words.
-    fn sign(&self, request: Request<()>) -> Result<Request<()>, String>;
+    /// Why it has none.
+    fn sign(&self, request: Request<()>) -> Result<Request<()>, NoAnswer>;
 
     /// The profile whose key it is.
     fn profile(&self) -> &str;
@@ -37,6 +38,22 @@ pub(crate) trait Sign: fmt::Debug + Send + Sync {
     fn is_renewed(&self, since: Instant, code: Option<&str>) -> bool {
         let _ = (since, code);
         false
+    }
+
+    /// Whether what it signs is for one server only, so that it follows to no other.
+    fn is_for_one_server(&self) -> bool {
+        true
+    }
+
+    /// Takes note of an answer of the server at `hop`.
+    fn hear(&self, hop: &Address, answer: &Answer) {
+        let _ = (hop, answer);
+    }
+
+    /// Who tells the server at `hop` something, in words; nobody if it is asked as anybody may ask.
+    fn told_by(&self, hop: &Address) -> Option<String> {
+        let _ = hop;
+        Some(self.profile().to_owned())
     }
 
     /// The same for another region of the same server, if there is such a thing.
@@ -70,9 +87,9 @@ impl Sign for Signer {
         self.provider.profile()
     }
 
-    fn sign(&self, request: Request<()>) -> Result<Request<()>, String> {
-        let key = self.provider.key()?;
-        signed(request, UNSIGNED_BODY, &self.signer, &key)
+    fn sign(&self, request: Request<()>) -> Result<Request<()>, NoAnswer> {
+        let key = self.provider.key().map_err(NoAnswer::Unsigned)?;
+        signed(request, UNSIGNED_BODY, &self.signer, &key).map_err(NoAnswer::Unsigned)
     }
 
     fn is_renewed(&self, since: Instant, code: Option<&str>) -> bool {
@@ -109,9 +126,9 @@ impl Sign for TokenSigner {
         &self.key.access_key_id
     }
 
-    fn sign(&self, request: Request<()>) -> Result<Request<()>, String> {
-        let digest = HeaderValue::from_str(&self.digest).map_err(|_| unsignable())?;
-        signed(request, digest, &self.signer, &self.key)
+    fn sign(&self, request: Request<()>) -> Result<Request<()>, NoAnswer> {
+        let digest = HeaderValue::from_str(&self.digest).map_err(|_| NoAnswer::Unsigned(unsignable()))?;
+        signed(request, digest, &self.signer, &self.key).map_err(NoAnswer::Unsigned)
     }
 }
 

@@ -16,6 +16,7 @@ use crate::{
         Fault, Way, again, follow, follow_to, is_packed, is_web_page, lasting, packed, read_exactly, refusal, way_to,
         with_retries,
     },
+    bucket,
     error::StoreError,
     manners::{Manners, count_received},
     open::{Answer, Ask},
@@ -49,18 +50,20 @@ pub(crate) struct Marks {
     pub(crate) etag: Option<String>,
     /// Its `Last-Modified`.
     pub(crate) modified: Option<String>,
+    /// The generation that Google gives each content.
+    pub(crate) generation: Option<String>,
 }
 
 impl Marks {
     fn of(answer: &Answer) -> Self {
         let text = |name| answer.header(name).filter(|text| !text.is_empty()).map(str::to_owned);
-        Self { etag: text("etag"), modified: text("last-modified") }
+        Self { etag: text("etag"), modified: text("last-modified"), generation: text("x-goog-generation") }
     }
 
     /// As the state of a fingerprint. A header holds no line break.
     fn to_state(&self) -> String {
         let line = |name, value: &Option<String>| value.as_ref().map(|value| format!("{name} {value}"));
-        [line("etag", &self.etag), line("modified", &self.modified)]
+        [line("etag", &self.etag), line("modified", &self.modified), line("generation", &self.generation)]
             .into_iter()
             .flatten()
             .collect::<Vec<_>>()
@@ -69,18 +72,25 @@ impl Marks {
 
     pub(crate) fn from_state(state: &str) -> Self {
         let find = |name| state.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
-        Self { etag: find("etag "), modified: find("modified ") }
+        Self { etag: find("etag "), modified: find("modified "), generation: find("generation ") }
     }
 
     /// Whether two answers are about different states. What one of them does not say tells nothing.
     fn differ(&self, other: &Self) -> bool {
         let differ = |a: &Option<String>, b: &Option<String>| matches!((a, b), (Some(a), Some(b)) if a != b);
-        differ(&self.etag, &other.etag) || differ(&self.modified, &other.modified)
+        differ(&self.etag, &other.etag)
+            || differ(&self.modified, &other.modified)
+            || differ(&self.generation, &other.generation)
     }
 }
 
 /// The present state of a file.
 pub(crate) fn fingerprint(location: &Location) -> Result<Fingerprint, StoreError> {
+    if let Location::Object(object) = location
+        && let Some(found) = bucket::fingerprint(object)?
+    {
+        return Ok(found);
+    }
     let way = way_to(location)?;
     if let Some(found) = with_retries(location, &way, |manners| by_head(location, &way, manners))? {
         return Ok(found);

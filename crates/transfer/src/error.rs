@@ -16,6 +16,8 @@ pub enum TransferError {
     Location(#[from] LocationError),
     #[error("there is nothing at `{place}`")]
     Nothing { place: String },
+    #[error("`{place}` is a folder without a name")]
+    Nameless { place: String },
     #[error("`{place}` cannot be listed: it is a web server, and no bucket")]
     NoListing { place: String },
     #[error("`{place}` cannot be written to: {reason}")]
@@ -28,6 +30,8 @@ pub enum TransferError {
     InsideStore { place: String, store: String },
     #[error("`{place}` is too much to be deleted: {reason}")]
     TooMuch { place: String, reason: String },
+    #[error("`{pattern}` takes whatever fits, and nobody said how much that may be")]
+    Unbounded { pattern: String },
     #[error("{n_objects} objects would go, and at most {most} may")]
     TooMany { n_objects: u64, most: u64 },
     #[error("nothing was deleted: nobody said that {what} may go")]
@@ -48,12 +52,14 @@ impl Problem for TransferError {
             Self::Store(error) => error.code(),
             Self::Location(error) => error.code(),
             Self::Nothing { .. } => "transfer.nothing",
+            Self::Nameless { .. } => "transfer.nameless",
             Self::NoListing { .. } => "transfer.no-listing",
             Self::NotWritable { .. } => "transfer.not-writable",
             Self::ManyToOne { .. } => "transfer.many-to-one",
             Self::Within { .. } => "transfer.within",
             Self::InsideStore { .. } => "transfer.inside-store",
             Self::TooMuch { .. } => "transfer.too-much",
+            Self::Unbounded { .. } => "transfer.unbounded",
             Self::TooMany { .. } => "transfer.too-many",
             Self::NotConfirmed { .. } => "transfer.not-confirmed",
             Self::Configuration { .. } => "transfer.configuration",
@@ -72,6 +78,7 @@ impl Problem for TransferError {
                     .into()
             }
             Self::Nothing { .. } => "`frazil ls` on the folder above shows what is there".into(),
+            Self::Nameless { .. } => "name its objects one by one, or the bucket with one slash".into(),
             Self::NoListing { .. } => "name its files, each by its address".into(),
             Self::NotWritable { .. } => "name a folder on this machine or a bucket".into(),
             Self::ManyToOne { dest } => format!("write a slash at the end: `{dest}/`"),
@@ -80,6 +87,7 @@ impl Problem for TransferError {
                 format!("a store is one thing: name `{store}`, or say `--inside-store` if you mean a part of it")
             }
             Self::TooMuch { .. } => "name the folders in it that are to go".into(),
+            Self::Unbounded { .. } => "look at the plan with `-n`, then say `--yes --max-objects N`".into(),
             Self::TooMany { .. } => "if that is meant, say so: `--max-objects N`".into(),
             Self::NotConfirmed { .. } => "look at the plan with `-n`, then type the command again with `--yes`".into(),
             Self::Configuration { .. } => "mend the file, or name another one with `--config`".into(),
@@ -95,7 +103,9 @@ impl Problem for TransferError {
     fn exit(&self) -> Exit {
         match self {
             Self::Store(error) => error.exit(),
-            Self::Location(_) | Self::ManyToOne { .. } | Self::Configuration { .. } => Exit::Usage,
+            Self::Location(_) | Self::Nameless { .. } | Self::ManyToOne { .. } | Self::Configuration { .. } => {
+                Exit::Usage
+            }
             Self::Part { exit, .. } => *exit,
             Self::Interrupted { .. } => Exit::Interrupted,
             _ => Exit::No,

@@ -51,6 +51,15 @@ pub fn not_within(tree: &Tree, dest: &Place) -> Result<(), TransferError> {
     }
 }
 
+/// Whether what is to follow a source holds that source: then its deletions would take the source away.
+///
+/// # Errors
+/// [`TransferError::Within`] if so.
+pub fn not_around(tree: &Tree, dest: &Place) -> Result<(), TransferError> {
+    let around = Tree { place: dest.clone(), is_file: false, found: Vec::new(), passed_over: Vec::new() };
+    not_within(&around, &tree.place)
+}
+
 /// The path with its links followed as far as it is there.
 fn real(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
@@ -99,22 +108,22 @@ pub fn not_inside_a_store(place: &Place, around: Around) -> Result<(), TransferE
             }
         }
         Place::Bucket { bucket, key } => {
-            for folder in ancestors(key).skip(n_skipped) {
-                if is_store_in_bucket(bucket, folder)? {
-                    return Err(refused(bucket.location(folder).to_string()));
-                }
+            let folders: Vec<&str> = ancestors(key).skip(n_skipped).collect();
+            match store_among(bucket, &folders)? {
+                Some(folder) => Err(refused(bucket.location(folder).to_string())),
+                None => Ok(()),
             }
-            Ok(())
         }
         Place::Web(_) => Ok(()),
     }
 }
 
-/// Whether a key has the metadata of a store below it.
-fn is_store_in_bucket(bucket: &Bucket, folder: &str) -> Result<bool, TransferError> {
-    let marks: Vec<String> =
-        METADATA.iter().filter(|name| **name != ".zattrs").map(|name| joined(folder, name)).collect();
-    let ask = |mark: &String| match bucket.about(mark) {
+/// The first of some folders of a bucket that has the metadata of a store.
+fn store_among<'a>(bucket: &Bucket, folders: &[&'a str]) -> Result<Option<&'a str>, TransferError> {
+    let marks = METADATA.iter().filter(|name| **name != ".zattrs");
+    let asked: Vec<(&str, String)> =
+        folders.iter().flat_map(|folder| marks.clone().map(|name| (*folder, joined(folder, name)))).collect();
+    let ask = |mark: &str| match bucket.about(mark) {
         Ok(found) => Ok(found.is_some()),
         // Whoever may not look there cannot be told.
         Err(StoreError::Denied { .. }) => Ok(false),
@@ -122,20 +131,36 @@ fn is_store_in_bucket(bucket: &Bucket, folder: &str) -> Result<bool, TransferErr
     };
     // Each question is a way to the server and back: they go together.
     std::thread::scope(|scope| {
-        let asked: Vec<_> = marks.iter().map(|mark| scope.spawn(move || ask(mark))).collect();
-        let mut is_store = false;
-        for answer in asked {
+        let asking: Vec<_> = asked.iter().map(|(folder, mark)| (*folder, scope.spawn(move || ask(mark)))).collect();
+        let mut store = None;
+        for (folder, answer) in asking {
             match answer.join() {
-                Ok(answer) => is_store |= answer?,
+                Ok(answer) => store = store.or(answer?.then_some(folder)),
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         }
-        Ok(is_store)
+        Ok(store)
     })
 }
 
 fn is_store_root(folder: &Path) -> bool {
     METADATA.iter().any(|name| *name != ".zattrs" && folder.join(name).is_file())
+}
+
+/// Whether a pattern takes whatever is in a bucket.
+///
+/// # Errors
+/// [`TransferError::TooMuch`] if so.
+pub fn not_everything(place: &Place, text: &str) -> Result<(), TransferError> {
+    let Place::Bucket { key, .. } = place else { return Ok(()) };
+    let first = key.split('/').next().unwrap_or_default();
+    match !first.is_empty() && first.chars().all(|letter| matches!(letter, '*' | '?')) {
+        true => {
+            let reason = "its pattern takes whatever is in the bucket".to_owned();
+            Err(TransferError::TooMuch { place: text.to_owned(), reason })
+        }
+        false => Ok(()),
+    }
 }
 
 /// Whether a place is too much to be deleted in one go.
@@ -150,9 +175,7 @@ pub fn not_too_much(place: &Place, text: &str) -> Result<(), TransferError> {
             if key.trim_matches('/').is_empty() {
                 return refused("it is the whole bucket");
             }
-            let first = key.split('/').next().unwrap_or_default();
-            let is_any = !first.is_empty() && first.chars().all(|letter| matches!(letter, '*' | '?'));
-            if is_any { refused("its pattern takes whatever is in the bucket") } else { Ok(()) }
+            Ok(())
         }
         Place::Local(path) => {
             let real_path = real(path);

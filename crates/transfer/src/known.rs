@@ -35,6 +35,9 @@ struct Entry {
     sums: Vec<Sum>,
 }
 
+/// What stands in place of a number of parts beside a CRC-32C: no object has so many.
+const CRC32C: u32 = 0;
+
 /// A digest: that of all bytes, or that of so many parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Sum {
@@ -81,6 +84,10 @@ impl Known {
         let entry = entries.by_name.get(name).filter(|entry| entry.mark == short(mark));
         let digest = |sum: &Sum| match sum.n_parts {
             None => Digest::Md5(sum.digest),
+            Some(CRC32C) => {
+                let [a, b, c, d, ..] = sum.digest;
+                Digest::Crc32c(u32::from_be_bytes([a, b, c, d]))
+            }
             Some(n_parts) => Digest::Md5OfParts { digest: sum.digest, n_parts },
         };
         entry.map_or_else(Vec::new, |entry| entry.sums.iter().map(digest).collect())
@@ -94,7 +101,11 @@ impl Known {
         let sum = match digest {
             Digest::Md5(digest) => Sum { digest, n_parts: None },
             Digest::Md5OfParts { digest, n_parts } => Sum { digest, n_parts: Some(n_parts) },
-            Digest::Crc32c(_) => return,
+            Digest::Crc32c(sum) => {
+                let mut digest = [0; 16];
+                digest[..4].copy_from_slice(&sum.to_be_bytes());
+                Sum { digest, n_parts: Some(CRC32C) }
+            }
         };
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let mark = short(mark);

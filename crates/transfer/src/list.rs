@@ -24,7 +24,7 @@ use crate::{
     atoms::METADATA,
     error::TransferError,
     place::{Place, Written, joined},
-    walk::{Found, trees},
+    walk::{Found, is_meant_as_pattern, trees},
 };
 
 /// Folders that are looked into at a time.
@@ -110,12 +110,10 @@ pub fn list(text: &str) -> Result<Vec<Line>, TransferError> {
     let written = Written::read(text)?;
     let (place, mut lines) = match &written.place {
         Place::Local(path) if path.is_dir() => (written.place.clone(), of_folder(path)?),
-        Place::Bucket { bucket, key } if !frazil_model::pattern::is_pattern(key) => {
-            match of_prefix(bucket, key, &written)? {
-                Some(lines) => (written.place.clone(), lines),
-                None => return Ok(vec![single(&written)?]),
-            }
-        }
+        Place::Bucket { bucket, key } if !is_meant_as_pattern(&written)? => match of_prefix(bucket, key, &written)? {
+            Some(lines) => (written.place.clone(), lines),
+            None => return Ok(vec![single(&written)?]),
+        },
         _ => return of_trees(&written),
     };
     look_into(&place, &mut lines);
@@ -169,10 +167,12 @@ pub fn list_all(text: &str, mut say: impl FnMut(Line) -> Result<(), TransferErro
     }
 }
 
-/// `s3://` or `NAME:`, where no bucket is named.
+/// `s3://`, `gs://`, `az://` or `NAME:`, where no bucket is named.
 fn door_alone(text: &str) -> Option<Door> {
     match text {
         "s3://" => Some(Door::S3),
+        "gs://" => Some(Door::Google),
+        "az://" => Some(Door::Azure),
         _ => {
             let name = text.strip_suffix(':').filter(|name| !name.is_empty() && !name.contains('/'))?;
             let known = profile::known(&profile::Surroundings::of_process());
@@ -221,7 +221,9 @@ fn of_prefix(bucket: &Bucket, key: &str, written: &Written) -> Result<Option<Vec
         }
         folders.extend(page.folders.iter().filter_map(|folder| Some(folder.get(prefix.len()..)?.to_owned())));
     }
-    lines.extend(folders.iter().map(|name| Line::folder(name.strip_suffix('/').unwrap_or(name))));
+    // A folder may have no name, where a key begins with a slash.
+    let name = |folder: &String| folder.strip_suffix('/').filter(|name| !name.is_empty()).unwrap_or("/").to_owned();
+    lines.extend(folders.iter().map(|folder| Line::folder(&name(folder))));
     match lines.is_empty() && !key.is_empty() {
         true if written.ends_with_slash => Err(TransferError::Nothing { place: written.text.clone() }),
         true => Ok(None),
@@ -325,7 +327,7 @@ fn variables(document: &Value) -> Vec<String> {
 }
 
 fn size_of_inventory(text: &str) -> Option<u64> {
-    text.lines().map(|line| line.split('\t').nth(1)?.parse::<u64>().ok()).sum()
+    text.lines().try_fold(0_u64, |sum, line| sum.checked_add(line.split('\t').nth(1)?.parse().ok()?))
 }
 
 #[cfg(test)]

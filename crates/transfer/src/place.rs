@@ -46,6 +46,10 @@ impl Written {
         let location = located(text)?;
         let place = match location {
             Location::File(path) => Place::Local(path.into()),
+            // What keys begin with that begin with a slash has no name that could be told from the bucket itself.
+            Location::Object(object) if object.key == "/" => {
+                return Err(TransferError::Nameless { place: text.to_owned() });
+            }
             Location::Object(object) => {
                 let key = object.key.strip_suffix('/').unwrap_or(&object.key).to_owned();
                 Place::Bucket { bucket: Bucket::of(&object)?, key }

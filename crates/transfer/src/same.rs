@@ -10,7 +10,7 @@ use frazil_model::location::Location;
 use frazil_store::{
     StoreError,
     bucket::Digest,
-    digest::{Running, md5},
+    digest::{Running, crc32c_on, md5},
     read::fingerprint_of,
 };
 
@@ -124,7 +124,11 @@ pub fn made(path: &Path, expected: &Digest, file: &Found, known: &Known) -> Resu
                 None => Made::UnknownParts,
             }
         }
-        Digest::Crc32c(_) => Made::UnknownParts,
+        Digest::Crc32c(_) => {
+            let digest = Digest::Crc32c(crc32c_of_file(&mut open).map_err(failed)?);
+            remember(digest);
+            if digest == *expected { Made::Equal } else { Made::Other }
+        }
     };
     let now = fingerprint_of(&open.metadata().map_err(failed)?);
     match now == mark {
@@ -139,6 +143,16 @@ fn md5_of_file(file: &mut File) -> std::io::Result<[u8; 16]> {
         match file.read(&mut block)? {
             0 => return Ok(running.finish()),
             n_bytes => running.take(block.get(..n_bytes).unwrap_or_default()),
+        }
+    }
+}
+
+fn crc32c_of_file(file: &mut File) -> std::io::Result<u32> {
+    let (mut sum, mut block) = (0, vec![0; BLOCK_BYTES]);
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(sum),
+            n_bytes => sum = crc32c_on(sum, block.get(..n_bytes).unwrap_or_default()),
         }
     }
 }

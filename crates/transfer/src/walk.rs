@@ -63,7 +63,7 @@ impl Tree {
     /// Bytes of all files.
     #[must_use]
     pub fn n_bytes(&self) -> u64 {
-        self.found.iter().map(|found| found.size_bytes).sum()
+        self.found.iter().map(|found| found.size_bytes).fold(0, u64::saturating_add)
     }
 }
 
@@ -72,12 +72,19 @@ impl Tree {
 /// # Errors
 /// If one names nothing, or cannot be listed.
 pub fn trees(written: &Written) -> Result<Vec<Tree>, TransferError> {
-    let is_meant_as_pattern = match &written.place {
+    if is_meant_as_pattern(written)? { of_pattern(written) } else { Ok(vec![tree(written)?]) }
+}
+
+/// Whether a place is written as a pattern, and nothing has that very name.
+///
+/// # Errors
+/// If the server does not say.
+pub(crate) fn is_meant_as_pattern(written: &Written) -> Result<bool, TransferError> {
+    Ok(match &written.place {
         Place::Local(path) => is_pattern(&written.text) && path.symlink_metadata().is_err(),
-        Place::Bucket { key, .. } => is_pattern(key),
+        Place::Bucket { bucket, key } => is_pattern(key) && bucket.about(key)?.is_none(),
         Place::Web(_) => false,
-    };
-    if is_meant_as_pattern { of_pattern(written) } else { Ok(vec![tree(written)?]) }
+    })
 }
 
 /// What lies at a place.

@@ -57,7 +57,7 @@ fn names_do_not_depend_on_where_the_folder_lies() {
     let made = Made::make(&["2000/a.nc", "2001/b.nc"]);
     let texts: Vec<String> = ["2000/a.nc", "2001/b.nc"].map(|name| made.0.join(name).display().to_string()).into();
     let names = |texts: &[String]| -> Vec<String> {
-        typed(texts, Path::new("none")).unwrap().into_iter().map(|file| file.name).collect()
+        typed(texts, &Location::File("none".into())).unwrap().into_iter().map(|file| file.name).collect()
     };
     assert_eq!(names(&texts), ["2000/a.nc", "2001/b.nc"]);
     assert_eq!(names(&texts[..1]), ["a.nc"]);

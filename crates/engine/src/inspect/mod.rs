@@ -19,7 +19,7 @@ use frazil_model::{
     problem::Exit,
     report::{ErrorReport, Report},
 };
-use frazil_store::folder::Folder;
+use frazil_store::{folder::Folder, profile::located};
 use serde_json::{Value, json};
 
 use crate::{
@@ -104,9 +104,11 @@ fn named(names: &[String]) -> Result<Vec<Place>, EngineError> {
     for name in names {
         match places(std::slice::from_ref(name)) {
             Ok(found) => all.extend(found),
-            Err(EngineError::Store(_)) => {
-                all.push(Place::File { location: Location::parse(name)?, name: name.clone() })
-            }
+            Err(EngineError::Store(error)) => match located(name)? {
+                location @ Location::File(_) => all.push(Place::File { location, name: name.clone() }),
+                // A listing that was refused says nothing of the objects.
+                _ => return Err(error.into()),
+            },
             Err(error) => return Err(error),
         }
     }

@@ -8,6 +8,7 @@
 pub mod buffer;
 pub mod encode;
 pub mod gather;
+mod puts;
 pub mod room;
 pub mod work;
 
@@ -37,6 +38,7 @@ use crate::{
         buffer::Pool,
         encode::{Encoded, Encoder, Order},
         gather::{Elements, scatter},
+        puts::{End, Puts},
         room::Room,
         work::Work,
     },
@@ -88,6 +90,11 @@ pub trait Sink: Sync {
         bytes: Option<Digested<'_>>,
         read: &[(usize, RangeSum)],
     ) -> Result<(), EngineError>;
+
+    /// How many units may be on their way at a time, while workers go on; 0 if a put takes no longer than making a unit.
+    fn n_on_their_way(&self) -> usize {
+        0
+    }
 }
 
 /// Something to do.
@@ -110,6 +117,7 @@ struct Shared<'a> {
     stop: &'a AtomicBool,
     pool: Pool,
     room: Arc<Room>,
+    puts: Puts,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -122,14 +130,19 @@ pub fn run(job: &Job<'_>, sink: &dyn Sink, progress: &Progress, stop: &AtomicBoo
     let state = State { next_task: 0, n_under_way: 0, steps: VecDeque::new(), error: None };
     let room = Room::new(job.pace.encoded_bytes, job.pace.n_encoders, job.targets.len());
     let (pool, state) = (Pool::default(), Mutex::new(state));
-    let shared = Shared { job, sink, progress, stop, pool, room, state, changed: Condvar::new() };
+    let puts = Puts::new(if job.tasks.is_empty() { 0 } else { sink.n_on_their_way() });
+    let shared = Shared { job, sink, progress, stop, pool, room, puts, state, changed: Condvar::new() };
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..job.pace.n_workers.max(1)).map(|_| scope.spawn(|| shared.work())).collect();
-        for worker in workers {
-            if worker.join().is_err() {
+        let putters: Vec<_> = (0..shared.puts.n_threads).map(|_| scope.spawn(|| shared.put())).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, ()>| {
+            if thread.join().is_err() {
                 shared.fail(EngineError::Thread { reason: "a worker met a case it was not made for".into() });
             }
-        }
+        };
+        workers.into_iter().for_each(join);
+        shared.puts.end(if stop.load(Ordering::Relaxed) { End::Now } else { End::WhenDone });
+        putters.into_iter().for_each(join);
     });
     let state = shared.state.into_inner().unwrap_or_else(PoisonError::into_inner);
     match state.error {
@@ -147,6 +160,18 @@ impl Shared<'_> {
     fn fail(&self, error: EngineError) {
         self.state().error.get_or_insert(error);
         self.changed.notify_all();
+        self.puts.end(End::Now);
+    }
+
+    /// Puts units that workers left.
+    fn put(&self) {
+        while let Some(unit) = self.puts.next() {
+            let n_bytes = unit.grant.bytes.len() as u64;
+            match self.sink.put(unit.array, &unit.at, Some(unit.bytes()), &unit.read) {
+                Ok(()) => self.progress.written(n_bytes),
+                Err(error) => self.fail(error),
+            }
+        }
     }
 
     fn work(&self) {
@@ -217,6 +242,11 @@ impl Shared<'_> {
         self.changed.notify_all();
     }
 
+    /// Whether stored bytes are copied so that they can wait for their put.
+    fn is_copied(&self, n_bytes: usize) -> bool {
+        self.puts.n_threads > 0 && n_bytes <= self.room.most_bytes() / 2
+    }
+
     fn read(
         &self,
         work: &Arc<Work>,
@@ -285,8 +315,27 @@ impl Shared<'_> {
             }
         };
         let read = unit.read.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.sink.put(work.task.array, &unit.at, bytes, &read)?;
-        self.progress.written(bytes.map_or(0, |bytes| bytes.bytes().len() as u64));
+        let digest = bytes.map(|bytes| bytes.digest());
+        match (encoded, digest) {
+            (Encoded::Whole(mut grant), Some(digest)) if self.puts.n_threads > 0 => {
+                grant.settle();
+                self.puts.push(puts::Encoded { array: work.task.array, at: unit.at.clone(), grant, digest, read });
+            }
+            (Encoded::Passed(bytes), Some(digest)) if self.is_copied(bytes.bytes().len()) => {
+                let mut grant = self.room.take(bytes.bytes().len());
+                grant.bytes.extend_from_slice(bytes.bytes());
+                self.puts.push(puts::Encoded { array: work.task.array, at: unit.at.clone(), grant, digest, read });
+            }
+            (encoded, _) => {
+                let bytes = match &encoded {
+                    Encoded::Passed(bytes) => Some(*bytes),
+                    Encoded::Whole(grant) => digest.map(|digest| Digested::known(&grant.bytes, digest)),
+                    Encoded::Nothing | Encoded::Part(_) => None,
+                };
+                self.sink.put(work.task.array, &unit.at, bytes, &read)?;
+                self.progress.written(bytes.map_or(0, |bytes| bytes.bytes().len() as u64));
+            }
+        }
         if work.units_left.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.progress.task_done();
             self.state().n_under_way -= 1;

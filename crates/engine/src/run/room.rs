@@ -103,6 +103,19 @@ impl Room {
     }
 }
 
+impl Grant {
+    /// Gives back the right to what was not filled: the bytes may be held for a while.
+    pub fn settle(&mut self) {
+        if self.bytes.capacity() > self.bytes.len() + self.bytes.len() / 4 {
+            self.bytes.shrink_to_fit();
+        }
+        let held = self.bytes.capacity().min(self.n_bytes);
+        self.room.state().granted_bytes -= self.n_bytes - held;
+        self.n_bytes = held;
+        self.room.freed.notify_all();
+    }
+}
+
 impl Drop for Grant {
     fn drop(&mut self) {
         let mut state = self.room.state();
@@ -131,6 +144,17 @@ mod tests {
         room.note_outgrown(0);
         assert_eq!((room.first_try(0, 80), room.take(1000).n_bytes), (80, 100));
         assert_eq!(room.state().granted_bytes, 0);
+    }
+
+    #[test]
+    fn what_was_not_filled_is_given_back() {
+        let room = Room::new(100, 1, 1);
+        let mut grant = room.take(100);
+        grant.bytes.extend_from_slice(&[0; 40]);
+        grant.settle();
+        assert!(room.take(50).n_bytes == 50 && grant.bytes.len() == 40);
+        drop(grant);
+        assert_eq!(room.take(100).n_bytes, 100);
     }
 
     #[test]

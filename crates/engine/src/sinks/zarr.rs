@@ -1,7 +1,7 @@
 //! A Zarr store in a folder: keys, documents, and units that go into the journal once they are in place.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     sync::{Mutex, PoisonError},
 };
 
@@ -9,6 +9,7 @@ use frazil_formats::zarr as documents;
 use frazil_model::{
     attribute::Attributes,
     layout::TargetArray,
+    location::Location,
     recipe::write::ZarrFormat,
     zarr::{ArrayLayout, ChunkKeys, Separator, Shards},
 };
@@ -25,6 +26,9 @@ use crate::{
 /// Units from this size on are synced while others are made. Until the store is shown the journal may list one that a
 /// power cut takes away, so whoever goes on compares each with its digest.
 const LARGE_UNIT_BYTES: usize = 1 << 20;
+
+/// Units on their way to a bucket at a time.
+const PUTS_AT_A_TIME: usize = 24;
 
 /// The description of a store: all that its metadata says.
 #[derive(Debug, Clone)]
@@ -172,6 +176,8 @@ pub struct ZarrSink<'a> {
     pub syncing: Syncing,
     /// Shards that are there already and get more chunks.
     pub grown: Option<&'a Grown<'a>>,
+    /// What is there and whole, of tasks that are done again because not all of their units are.
+    pub done: &'a BTreeMap<String, Line>,
 }
 
 /// When units reach the disk.
@@ -187,6 +193,10 @@ pub enum Syncing {
 }
 
 impl Sink for ZarrSink<'_> {
+    fn n_on_their_way(&self) -> usize {
+        n_on_their_way(&self.folder.location())
+    }
+
     fn put(
         &self,
         array: usize,
@@ -204,6 +214,11 @@ impl Sink for ZarrSink<'_> {
             return self.journal.note(&Line { key, bytes: Some(stored), tag, read: read.to_vec() });
         }
         let mut tag = None;
+        // What a server has need not be sent again.
+        let is_there = |line: &Line| line.bytes.is_some() && line.bytes == bytes.map(Stored::of_digested);
+        if matches!(self.syncing, Syncing::AtOnce) && self.done.get(&key).is_some_and(is_there) {
+            return Ok(());
+        }
         if let Some(bytes) = bytes.map(|bytes| bytes.bytes()) {
             tag = match &self.syncing {
                 Syncing::Each | Syncing::AtOnce => self.folder.put(&key, bytes)?,
@@ -224,6 +239,14 @@ impl Sink for ZarrSink<'_> {
             note_folders(&key, &mut self.touched.lock().unwrap_or_else(PoisonError::into_inner));
         }
         self.journal.note(&Line { key, bytes: bytes.map(Stored::of_digested), tag, read: read.to_vec() })
+    }
+}
+
+/// How many units may be on their way to a place at a time.
+pub(crate) const fn n_on_their_way(target: &Location) -> usize {
+    match target {
+        Location::File(_) => 0,
+        Location::Http(_) | Location::Object(_) => PUTS_AT_A_TIME,
     }
 }
 

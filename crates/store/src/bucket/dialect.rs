@@ -6,7 +6,7 @@ use std::fmt;
 
 use frazil_model::location::{Location, Object};
 
-use crate::{asking::Way, error::StoreError};
+use crate::{asking::Way, error::StoreError, read::Fingerprint};
 
 /// An object of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,6 +58,15 @@ impl Digest {
         }
     }
 
+    /// The digest in words.
+    #[must_use]
+    pub fn shown(&self) -> String {
+        match self {
+            Self::Crc32c(sum) => format!("crc32c {sum:08x}"),
+            other => other.to_etag().unwrap_or_default(),
+        }
+    }
+
     /// The `ETag` that it is, if it is one.
     #[must_use]
     pub fn to_etag(&self) -> Option<String> {
@@ -95,6 +104,17 @@ pub struct Page {
     pub folders: Vec<String>,
     /// Where the next page begins; `None` after the last.
     pub next: Option<String>,
+}
+
+impl Page {
+    /// The page, if all it names begins as it was asked for.
+    pub(crate) fn checked(self, prefix: &str) -> Result<Self, &'static str> {
+        let objects = self.objects.iter().map(|object| &object.key);
+        match objects.chain(&self.folders).all(|key| key.starts_with(prefix)) {
+            true => Ok(self),
+            false => Err("the listing names a key that was not asked for"),
+        }
+    }
 }
 
 /// How deep a listing goes.
@@ -202,6 +222,11 @@ impl Naming {
 pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// How an object is read.
     fn way_to(&self, key: &str) -> Way;
+
+    /// The state of an object, where the server tells it better than in an answer to HEAD; else `None`.
+    fn fingerprint(&self, _key: &str) -> Result<Option<Fingerprint>, StoreError> {
+        Ok(None)
+    }
 
     /// A page of the objects whose keys begin alike.
     fn page(&self, asked: &Asked<'_>) -> Result<Page, StoreError>;

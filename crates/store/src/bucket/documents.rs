@@ -209,6 +209,46 @@ pub(super) struct DeleteError {
     pub code: String,
 }
 
+/// The answer to the question for all buckets: who asked, and their names.
+pub(super) fn buckets(text: &str) -> (Option<String>, Vec<String>) {
+    let Ok(said) = quick_xml::de::from_str::<Buckets>(text) else { return (None, Vec::new()) };
+    let who = said.owner.map(|owner| match owner.display_name {
+        Some(name) if !name.is_empty() && name != owner.id => format!("{} ({name})", owner.id),
+        _ => owner.id,
+    });
+    let is_plain = |text: &String| !text.is_empty() && !text.chars().any(char::is_control);
+    let names = said.buckets.unwrap_or_default().bucket.into_iter().map(|bucket| bucket.name);
+    (who.filter(is_plain), names.filter(is_plain).collect())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Buckets {
+    owner: Option<Owner>,
+    buckets: Option<BucketList>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct BucketList {
+    #[serde(default)]
+    bucket: Vec<Named>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Named {
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct Owner {
+    #[serde(rename = "ID")]
+    id: String,
+    #[serde(rename = "DisplayName")]
+    display_name: Option<String>,
+}
+
 /// Whether a key comes through an XML document as it is.
 pub(super) fn is_plain_in_xml(key: &str) -> bool {
     key.chars().all(|c| !c.is_control() && !matches!(c, '\u{fffe}' | '\u{ffff}'))

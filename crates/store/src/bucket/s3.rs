@@ -55,6 +55,8 @@ pub(super) struct S3 {
     pub signed_as: String,
     /// Whether tags stand in conditions with quotes: Amazon has them so, Ceph knows none that have.
     pub quotes: Quotes,
+    /// How a key stands in the path of an address.
+    pub sent_key: fn(&str) -> String,
 }
 
 /// How a tag stands in a condition.
@@ -69,7 +71,8 @@ pub(super) fn sent_in_path(text: &str) -> String {
     utf8_percent_encode(text, SENT_AS_IT_IS).to_string()
 }
 
-fn sent_in_query(text: &str) -> String {
+/// A text as it stands in a query, or as one part of a path.
+pub(super) fn sent_in_query(text: &str) -> String {
     utf8_percent_encode(text, SENT_IN_A_QUERY).to_string()
 }
 
@@ -80,7 +83,7 @@ impl S3 {
 
     /// The way to an object, with what is asked about it; the query's names are in their order.
     fn way_with(&self, key: &str, query: Option<String>) -> Way {
-        self.way(format!("{}/{}", self.path, sent_in_path(key)), query)
+        self.way(format!("{}/{}", self.path, (self.sent_key)(key)), query)
     }
 
     fn way_to_bucket(&self, query: String) -> Way {
@@ -96,6 +99,11 @@ impl S3 {
         let location = self.location(key);
         let said = with_retries(&location, way, |manners| said_once(&location, way, sending, manners));
         said.map_err(StoreError::while_writing)
+    }
+
+    /// Sends something about a whole upload.
+    pub fn send_about(&self, upload: &Upload, sending: &Sending<'_>) -> Result<(), StoreError> {
+        self.send(&upload.key, &self.way_with(&upload.key, Self::query_of(upload, None)), sending).map(drop)
     }
 
     /// A document of the server about itself.

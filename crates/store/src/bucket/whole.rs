@@ -64,7 +64,7 @@ impl Bucket {
         with_retries(&location, &way, |manners| {
             let (mut answer, _turn) = follow(&location, &way, Ask::Head, manners)?;
             match answer.status {
-                200 | 404 => Ok(answer.header("date").and_then(seconds_of_web_date)),
+                200 | 404 | 405 => Ok(answer.header("date").and_then(seconds_of_web_date)),
                 _ => Err(refusal(&location, &way, &mut answer)),
             }
         })

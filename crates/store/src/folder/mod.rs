@@ -196,7 +196,7 @@ impl Folder {
     pub fn stage(&self, key: &str, n_bytes: u64) -> Result<Staged, StoreError> {
         Ok(Staged(match &self.place {
             Place::Here(local) => Stage::Here(local.stage(key, n_bytes)?),
-            Place::Away(remote) => Stage::Away(remote.stage(key, n_bytes)?),
+            Place::Away(remote) => Stage::Away(Box::new(remote.stage(key, n_bytes)?)),
         }))
     }
 
@@ -401,7 +401,7 @@ pub struct Staged(Stage);
 #[derive(Debug)]
 enum Stage {
     Here(local::Staged),
-    Away(remote::Staged),
+    Away(Box<remote::Staged>),
 }
 
 impl Staged {

@@ -18,7 +18,10 @@ use std::{
 };
 
 use crate::{
-    profile::{Keys, Profile, source::Source},
+    profile::{
+        Keys, Profile, S3Server,
+        source::{Source, TokenService},
+    },
     secret::Secret,
     settled::seconds_of_rfc3339,
 };
@@ -34,11 +37,11 @@ const RENEWED_AT_SHARE: u32 = 5;
 /// After a failure nobody is asked again for so long.
 const FAILURE_LASTS: Duration = Duration::from_secs(2);
 
-/// Keys that a server refuses by their name are got again if they are older than this.
+/// Keys that a server refuses are got again if they are older than this.
 const LEAST_AGE: Duration = Duration::from_secs(1);
 
-/// Keys that may do other things, but not this, are got again if they are older than this.
-const LEAST_AGE_OF_GOOD_KEYS: Duration = Duration::from_secs(60);
+/// The same where fresh keys did not help before: they may do other things, but not this.
+const MOST_LEAST_AGE: Duration = Duration::from_secs(60);
 
 /// What servers say of a key that they do not know, or no longer.
 const ABOUT_KEYS: [&str; 9] = [
@@ -86,6 +89,10 @@ struct Held {
     /// When a temporary key is to be renewed.
     renew: Option<Instant>,
     failed: Option<(Instant, String)>,
+    /// Whether the key was got because a server said no more than that the one before may not.
+    is_second: bool,
+    /// How old such a key must be to be got again for the same reason.
+    least_age: Duration,
 }
 
 impl fmt::Debug for Provider {
@@ -119,6 +126,8 @@ impl Provider {
             got: Instant::now(),
             renew: None,
             failed: None,
+            is_second: false,
+            least_age: LEAST_AGE,
         };
         Self { profile: profile.to_owned(), again, held: Mutex::new(held) }
     }
@@ -172,16 +181,21 @@ impl Provider {
             held.take(again);
         }
         if matches!(held.keys, Keys::Got(_)) && held.key.as_ref() == Some(&refused) {
-            let least_age = match code {
-                Some(code) if !ABOUT_KEYS.contains(&code) => LEAST_AGE_OF_GOOD_KEYS,
-                _ => LEAST_AGE,
-            };
-            if held.got.elapsed() < least_age {
+            // Ceph says of a key that it does not know no more than that it may not, as of one that may not.
+            let is_about_key = code.is_some_and(|code| ABOUT_KEYS.contains(&code));
+            if held.is_second && !is_about_key && held.got.elapsed() < held.least_age {
+                return false;
+            }
+            if held.is_second && !is_about_key {
+                held.least_age = held.least_age.saturating_mul(2).min(MOST_LEAST_AGE);
+            }
+            if is_about_key && held.got.elapsed() < LEAST_AGE {
                 return false;
             }
             match got(&held.keys) {
                 Ok(key) => {
                     held.hold(key);
+                    held.is_second = !is_about_key;
                 }
                 Err(_) => return false,
             }
@@ -195,6 +209,7 @@ impl Held {
         let key = Arc::new(key);
         self.got = Instant::now();
         self.failed = None;
+        self.is_second = false;
         self.renew = key.ends_seconds.and_then(|ends| {
             let lasts = Duration::from_secs(ends.saturating_sub(now_seconds(SystemTime::now())));
             self.got.checked_add(lasts.saturating_sub(RENEWED_BEFORE.min(lasts / RENEWED_AT_SHARE)))
@@ -229,6 +244,9 @@ fn got(keys: &Keys) -> Result<Key, String> {
         Keys::Fixed { .. } => return Key::of(keys).ok_or_else(|| "it has no keys".to_owned()),
         Keys::Missing { why } => return Err(why.clone()),
         Keys::Anonymous => return Err("it signs nothing".into()),
+        Keys::Token(_) | Keys::AccountKey(_) | Keys::SharedAccess(_) => {
+            return Err("it has keys of another kind".into());
+        }
         Keys::Got(source) => source,
     };
     let key = match source.as_ref() {
@@ -243,6 +261,14 @@ fn got(keys: &Keys) -> Result<Key, String> {
         return Err(format!("{} have ended already", source.shown()));
     }
     Ok(key)
+}
+
+/// Who a key belongs to, where Amazon can be asked: other servers do not say.
+pub(crate) fn caller_at_amazon(server: &S3Server, key: &Key) -> Option<String> {
+    let is_amazon = server.endpoint.as_ref().is_none_or(|endpoint| endpoint.ends_with(".amazonaws.com"));
+    let region = server.region.clone();
+    let endpoint = format!("https://sts.{region}.amazonaws.com");
+    is_amazon.then(|| role::caller(&TokenService { endpoint, region }, key)).flatten()
 }
 
 /// Seconds since 1970.

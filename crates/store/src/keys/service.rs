@@ -58,7 +58,7 @@ pub(super) fn told(address: &Address, sending: &Sending<'_>, signer: Option<&dyn
             Ok(told) => return Ok(told),
             Err(NoAnswer::Passing(reason)) => reason,
             Err(NoAnswer::NoHost) => "there is no such host".to_owned(),
-            Err(NoAnswer::Unsigned(reason) | NoAnswer::Lasting(reason)) => {
+            Err(NoAnswer::Unsigned(reason) | NoAnswer::NotSignedNow(reason) | NoAnswer::Lasting(reason)) => {
                 return Err(format!("{} could not be asked for keys: {reason}", address.without_query()));
             }
         };

@@ -31,7 +31,7 @@ pub struct Lock(Held);
 #[derive(Debug)]
 enum Held {
     File(FileLock),
-    Claim(Claimed),
+    Claim(Box<Claimed>),
 }
 
 impl Lock {
@@ -42,7 +42,9 @@ impl Lock {
     /// [`StoreError::Locked`] if another process holds it.
     pub fn take(folder: &Folder, key: &str, sharing: Sharing<'_>) -> Result<Self, StoreError> {
         match (folder.path_of(key)?, folder.remote()) {
-            (None, Some(remote)) => Claimed::take(remote, key, sharing).map(|claimed| Self(Held::Claim(claimed))),
+            (None, Some(remote)) => {
+                Claimed::take(remote, key, sharing).map(|claimed| Self(Held::Claim(Box::new(claimed))))
+            }
             (Some(path), _) => FileLock::take(&path, sharing).map(|lock| Self(Held::File(lock))),
             (None, None) => Err(StoreError::NotWritable { location: folder.location() }),
         }

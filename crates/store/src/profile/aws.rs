@@ -179,23 +179,28 @@ pub(super) fn default_name(surroundings: &Surroundings) -> String {
     named.unwrap_or("default").to_owned()
 }
 
-/// The keys of the environment, with the server and the region that the profile in force names besides.
-pub(super) fn of_environment(surroundings: &Surroundings) -> Option<Profile> {
-    let keys = match (surroundings.variable("AWS_ACCESS_KEY_ID"), surroundings.variable("AWS_SECRET_ACCESS_KEY")) {
-        (Some(id), Some(secret)) => Keys::Fixed {
+/// The keys of the environment; `None` if it has none at all.
+pub(super) fn keys_of_environment(surroundings: &Surroundings) -> Option<Keys> {
+    match (surroundings.variable("AWS_ACCESS_KEY_ID"), surroundings.variable("AWS_SECRET_ACCESS_KEY")) {
+        (Some(id), Some(secret)) => Some(Keys::Fixed {
             access_key_id: id.to_owned(),
             secret: Secret::new(secret.to_owned()),
             token: surroundings.variable("AWS_SESSION_TOKEN").map(|token| Secret::new(token.to_owned())),
-        },
+        }),
         // A half of a key is a mistake, not a wish for the next in line.
         (Some(_), None) => {
-            Keys::Missing { why: "`AWS_ACCESS_KEY_ID` is set and `AWS_SECRET_ACCESS_KEY` is not".into() }
+            Some(Keys::Missing { why: "`AWS_ACCESS_KEY_ID` is set and `AWS_SECRET_ACCESS_KEY` is not".into() })
         }
         (None, Some(_)) => {
-            Keys::Missing { why: "`AWS_SECRET_ACCESS_KEY` is set and `AWS_ACCESS_KEY_ID` is not".into() }
+            Some(Keys::Missing { why: "`AWS_SECRET_ACCESS_KEY` is set and `AWS_ACCESS_KEY_ID` is not".into() })
         }
-        (None, None) => return None,
-    };
+        (None, None) => None,
+    }
+}
+
+/// The same with the server and the region that the profile in force names besides.
+pub(super) fn of_environment(surroundings: &Surroundings) -> Option<Profile> {
+    let keys = keys_of_environment(surroundings)?;
     Some(Profile { name: "environment".into(), origin: Origin::Environment, keys, ..bare(surroundings) })
 }
 

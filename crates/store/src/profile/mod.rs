@@ -6,10 +6,14 @@
 //! wished for. It sends nothing and looks for no server.
 
 mod aws;
+mod azure;
+mod google;
+pub(crate) mod grant;
 mod ini;
 mod rclone;
 pub mod source;
 mod ways;
+mod web;
 
 use std::{
     collections::BTreeMap,
@@ -20,8 +24,11 @@ use std::{
 
 use frazil_model::location::{Door, Location, LocationError, Object};
 
+pub use grant::Grant;
+
 use crate::secret::Secret;
 use source::Source;
+pub use web::WebRemote;
 
 /// What this process was given: variables and a home.
 #[derive(Clone, Default)]
@@ -47,7 +54,7 @@ impl Surroundings {
     }
 
     /// A variable that is set and not empty.
-    fn variable(&self, name: &str) -> Option<&str> {
+    pub(crate) fn variable(&self, name: &str) -> Option<&str> {
         self.variables.get(name).map(String::as_str).filter(|text| !text.is_empty())
     }
 
@@ -68,7 +75,7 @@ impl Surroundings {
     }
 
     /// The file that a variable names, else one in the home folder.
-    fn file(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
+    pub(crate) fn file(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
         match self.variable(variable) {
             Some(path) => Some(self.at_home(path)),
             None => self.home.as_ref().map(|home| home.join(below_home)),
@@ -137,6 +144,30 @@ impl fmt::Display for Origin {
 pub enum Server {
     /// The dialect of Amazon S3, which Ceph and others share.
     S3(S3Server),
+    /// Google Cloud Storage.
+    Google(GoogleServer),
+    /// Blob storage of Azure.
+    Azure(AzureServer),
+}
+
+/// Google Cloud Storage, or what speaks like it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GoogleServer {
+    /// Its address; `None` is Google's own.
+    pub endpoint: Option<String>,
+    /// The project that pays for requests.
+    pub project: Option<String>,
+    /// The project whose buckets are named when all are asked for.
+    pub owner: Option<String>,
+}
+
+/// An account of Azure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AzureServer {
+    /// The account.
+    pub account: String,
+    /// Its address; `None` is Azure's own of the account.
+    pub endpoint: Option<String>,
 }
 
 /// A server that speaks the dialect of Amazon S3.
@@ -157,6 +188,9 @@ impl Server {
         match self {
             Self::S3(S3Server { endpoint: Some(endpoint), .. }) => endpoint.clone(),
             Self::S3(S3Server { region, .. }) => format!("Amazon {region}"),
+            Self::Google(GoogleServer { endpoint, .. }) => endpoint.clone().unwrap_or_else(|| "Google".into()),
+            Self::Azure(AzureServer { endpoint: Some(endpoint), .. }) => endpoint.clone(),
+            Self::Azure(AzureServer { account, .. }) => format!("Azure {account}"),
         }
     }
 }
@@ -184,6 +218,12 @@ pub enum Keys {
     },
     /// Keys for a while, which somebody gives when they are asked.
     Got(Box<Source>),
+    /// A token, and by what it is got.
+    Token(Grant),
+    /// The key of an account of Azure.
+    AccountKey(Secret),
+    /// A signature that somebody made for us: part of every address.
+    SharedAccess(Secret),
     /// Nothing, because somebody wished so.
     Anonymous,
     /// Nothing, though it should.
@@ -200,6 +240,8 @@ pub struct Known {
     pub profiles: Vec<Profile>,
     /// File and reason.
     pub unread: Vec<(PathBuf, String)>,
+    /// Names that lead to a web server.
+    pub web: Vec<WebRemote>,
     /// Names that lead to no bucket.
     pub not_followed: Vec<NotFollowed>,
     /// The files that were read or looked for.
@@ -228,6 +270,9 @@ impl Known {
 
     /// Why there is no profile of a name.
     fn why_not(&self, name: &str) -> String {
+        if let Some(web) = self.web.iter().find(|web| web.name == name) {
+            return format!("remote `{name}` ({}) is of a web server, which has no buckets", web.origin);
+        }
         if let Some(not) = self.not_followed.iter().find(|not| not.name == name) {
             return format!("rclone remote `{name}` ({}) is of type `{}`: {}", not.origin, not.kind, not.why);
         }
@@ -252,6 +297,9 @@ pub fn located(text: &str) -> Result<Location, LocationError> {
     let known = known(&Surroundings::of_process());
     if let Some(kind) = connection_string(name, rest, &known) {
         return Err(LocationError::Settings { remote: kind });
+    }
+    if let Some(remote) = known.web.iter().find(|remote| remote.name == name) {
+        return Location::parse(&remote.address_of(rest));
     }
     let is_followed = known.named(name).is_some();
     if name.is_empty() || !(is_followed || known.not_followed.iter().any(|not| not.name == name)) {
@@ -286,7 +334,15 @@ pub fn known(surroundings: &Surroundings) -> Known {
     let files = aws::Files::read(surroundings, None, &mut known);
     known.profiles = rclone::remotes(surroundings, &files, &mut known);
     known.profiles.extend(files.profiles(surroundings));
+    known.profiles.extend(google::in_force(surroundings));
+    known.profiles.extend(azure::in_force(surroundings, None));
     known
+}
+
+/// The name of the AWS profile that is in force.
+#[must_use]
+pub fn default_name(surroundings: &Surroundings) -> String {
+    aws::default_name(surroundings)
 }
 
 /// Who signs for `s3://`: the profile that was chosen, else what the AWS tools would take.
@@ -318,10 +374,45 @@ pub fn of_s3(surroundings: &Surroundings, chosen: Option<&str>) -> Result<Profil
     })
 }
 
-/// A profile that signs nothing, for the server that `chosen` names.
+/// Who signs at a door: the profile that it names or that was chosen, else what the tools of its cloud would take.
+///
+/// # Errors
+/// Why nobody does.
+pub fn of_door(surroundings: &Surroundings, door: &Door, chosen: Option<&str>) -> Result<Profile, String> {
+    let host = match door {
+        Door::Named(name) => return of_s3(surroundings, Some(name)),
+        Door::AzureAccount { host } => Some(host.as_str()),
+        Door::S3 | Door::Google | Door::Azure => None,
+    };
+    if let Some(name) = chosen {
+        let known = known(surroundings);
+        let named = known.named(name).cloned().ok_or_else(|| known.why_not(name))?;
+        // One chosen for another cloud does not sign here: a command may name places of both.
+        match (&named.server, door) {
+            (Server::S3(_), Door::S3) | (Server::Google(_), Door::Google) => return Ok(named),
+            (Server::Azure(_), Door::Azure | Door::AzureAccount { .. }) => return Ok(azure::at_host(named, host)),
+            _ => {}
+        }
+    }
+    match door {
+        Door::S3 | Door::Named(_) => of_s3(surroundings, None),
+        Door::Google => google::in_force(surroundings).ok_or_else(|| {
+            "there are no credentials of Google; `gcloud auth application-default login` makes some".into()
+        }),
+        Door::Azure | Door::AzureAccount { .. } => azure::in_force(surroundings, host)
+            .ok_or_else(|| "there are no keys of Azure; `AZURE_STORAGE_ACCOUNT` names its account".into()),
+    }
+}
+
+/// A profile that signs nothing, for the server that a door or `chosen` names.
 #[must_use]
-pub fn unsigned(surroundings: &Surroundings, chosen: Option<&str>) -> Profile {
-    let server = of_s3(surroundings, chosen).unwrap_or_else(|_| aws::bare(surroundings));
+pub fn unsigned_at(surroundings: &Surroundings, door: &Door, chosen: Option<&str>) -> Profile {
+    let server = of_door(surroundings, door, chosen).unwrap_or_else(|_| match door {
+        Door::S3 | Door::Named(_) => aws::bare(surroundings),
+        Door::Google => google::unsigned(surroundings),
+        Door::Azure => azure::unsigned(surroundings, None),
+        Door::AzureAccount { host } => azure::unsigned(surroundings, Some(host)),
+    });
     Profile { name: "anonymous".into(), origin: Origin::Wish, keys: Keys::Anonymous, ..server }
 }
 

@@ -1,4 +1,4 @@
-//! Remotes of rclone, from `rclone.conf` and from variables: of type `s3`, `http` and `alias`.
+//! Remotes of rclone, from `rclone.conf` and from variables: of type `s3`, `google cloud storage`, `azureblob`, `http` and `alias`.
 //!
 //! It promises that a remote that is not followed is named with the reason, and that variables come before the file, as
 //! they do for rclone. Source: the rclone documentation, "Environment Variables", "Amazon S3 Storage Providers", "HTTP"
@@ -7,8 +7,9 @@
 use std::path::PathBuf;
 
 use super::{
-    Keys, Known, NotFollowed, Origin, Profile, S3Server, Server, Style, Surroundings,
+    Keys, Known, NotFollowed, Origin, Profile, S3Server, Server, Style, Surroundings, WebRemote,
     aws::{self, Files, USUAL_REGION},
+    azure, google,
     ini::{Section, sections_of},
 };
 use crate::secret::Secret;
@@ -99,11 +100,20 @@ pub(super) fn remotes(surroundings: &Surroundings, files: &Files, known: &mut Kn
     let mut found = Vec::new();
     for remote in &all {
         let profile = followed(remote, &all).and_then(|(section, below)| {
-            let profile = of_s3(section, surroundings, files, known)?;
-            Ok(Profile { name: remote.section.name.clone(), origin: remote.origin.clone(), below, ..profile })
+            let profile = match section.text("type") {
+                Some("http") => {
+                    let web = WebRemote::of(section, &remote.section.name, &remote.origin, below.as_deref())?;
+                    known.web.push(web);
+                    return Ok(None);
+                }
+                Some("google cloud storage") => google::of_remote(section, surroundings),
+                Some("azureblob") => azure::of_remote(section, surroundings),
+                _ => of_s3(section, surroundings, files, known)?,
+            };
+            Ok(Some(Profile { name: remote.section.name.clone(), origin: remote.origin.clone(), below, ..profile }))
         });
         match profile {
-            Ok(profile) => found.push(profile),
+            Ok(profile) => found.extend(profile),
             Err(why) => known.not_followed.push(NotFollowed {
                 name: remote.section.name.clone(),
                 kind: remote.section.text("type").unwrap_or("no").to_owned(),
@@ -131,7 +141,9 @@ fn followed<'a>(remote: &'a Remote, all: &'a [Remote]) -> Result<(&'a Section, O
     let (mut section, mut below) = (&remote.section, String::new());
     for _ in 0..MOST_ALIASES {
         match section.text("type") {
-            Some("s3") => return Ok((section, Some(below).filter(|below| !below.is_empty()))),
+            Some("s3" | "http" | "google cloud storage" | "azureblob") => {
+                return Ok((section, Some(below).filter(|below| !below.is_empty())));
+            }
             Some("alias") => {
                 let target = section.text("remote").ok_or("it is an alias of nothing")?;
                 let Some((name, path)) = target.split_once(':').filter(|(name, _)| !name.contains('/')) else {
@@ -186,8 +198,9 @@ fn of_s3(section: &Section, surroundings: &Surroundings, files: &Files, known: &
         (None, None, None) => Keys::Missing { why: "it has no keys; rclone would ask without a signature".into() },
         _ => Keys::Missing { why: "it has only one of `access_key_id` and `secret_access_key`".into() },
     };
-    let server = elsewhere.and_then(Result::ok).map(|profile| match profile.server {
-        Server::S3(server) => server,
+    let server = elsewhere.and_then(Result::ok).and_then(|profile| match profile.server {
+        Server::S3(server) => Some(server),
+        _ => None,
     });
     let endpoint = section.text("endpoint").map(with_scheme).or_else(|| server.as_ref()?.endpoint.clone());
     let region = section.text("region").map(str::to_owned).or_else(|| server.as_ref().map(|from| from.region.clone()));
@@ -241,6 +254,6 @@ fn elsewhere(
 }
 
 /// rclone takes a server without a scheme for one that speaks TLS.
-fn with_scheme(endpoint: &str) -> String {
+pub(super) fn with_scheme(endpoint: &str) -> String {
     if endpoint.contains("://") { endpoint.to_owned() } else { format!("https://{endpoint}") }
 }

@@ -102,7 +102,7 @@ impl Source {
             Self::Role(Role { arn, from, .. }) => match from.as_ref() {
                 Keys::Fixed { access_key_id, .. } => format!("role {arn} (`role_arn`) taken on by key {access_key_id}"),
                 Keys::Got(source) => format!("role {arn} (`role_arn`) taken on by {}", source.shown()),
-                Keys::Anonymous | Keys::Missing { .. } => format!("role {arn} (`role_arn`)"),
+                _ => format!("role {arn} (`role_arn`)"),
             },
             Self::WebIdentity(of) => format!("role {} by the token in {}", of.arn, of.token_file.display()),
             Self::Container(of) => format!("keys of the container's server {}", of.address),

@@ -20,14 +20,23 @@ fn check(name: &str, files: &[(&str, &str)], variables: &[(&str, &str)], chosen:
                 Keys::Fixed { access_key_id, token, .. } => {
                     format!("{access_key_id}{}", if token.is_some() { "+token" } else { "" })
                 }
+                Keys::Token(grant) => grant.shown(),
+                Keys::AccountKey(_) => "account key".into(),
+                Keys::SharedAccess(_) => "signature".into(),
                 Keys::Got(source) => source.shown(),
                 Keys::Anonymous => "anonymous".into(),
                 Keys::Missing { why } => format!("no keys: {why}"),
             };
-            let Server::S3(server) = &profile.server;
-            let endpoint = server.endpoint.as_deref().unwrap_or("amazon");
+            let server = match &profile.server {
+                Server::S3(server) => {
+                    let endpoint = server.endpoint.as_deref().unwrap_or("amazon");
+                    format!("{endpoint} {} {:?}", server.region, server.style)
+                }
+                Server::Google(server) => format!("{} {:?}", profile.server.shown(), server.project),
+                Server::Azure(server) => format!("{} {}", profile.server.shown(), server.account),
+            };
             let below = profile.below.as_deref().map(|below| format!(" below {below}")).unwrap_or_default();
-            format!("{} {keys} {endpoint} {} {:?}{below}", profile.name, server.region, server.style)
+            format!("{} {keys} {server}{below}", profile.name)
         }
         Err(why) => why,
     };

@@ -7,7 +7,7 @@ use reqsign_core::hash::hex_sha1;
 
 use super::{
     Keys, Surroundings,
-    aws::{Both, Files, of_environment},
+    aws::{Both, Files, keys_of_environment},
     ini::Section,
     source::{Container, Role, SignOn, Source, TokenService, WebIdentity},
 };
@@ -82,10 +82,9 @@ fn of_role(files: &Files, name: &str, both: &Both, arn: &str, surroundings: &Sur
     let from = match (both.text("source_profile"), both.text("credential_source"), both.text("web_identity_token_file"))
     {
         (Some(source), ..) => of_source(files, name, both, source, surroundings, n_roles),
-        (None, Some("Environment"), _) => match of_environment(surroundings) {
-            Some(profile) => profile.keys,
-            None => missing("its `credential_source = Environment`, and there are no keys in the environment"),
-        },
+        (None, Some("Environment"), _) => keys_of_environment(surroundings).unwrap_or_else(|| {
+            missing("its `credential_source = Environment`, and there are no keys in the environment")
+        }),
         (None, Some("EcsContainer"), _) => container(surroundings).unwrap_or_else(|| {
             missing("its `credential_source = EcsContainer`, and no variable names the server of a container")
         }),

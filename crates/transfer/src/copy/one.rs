@@ -7,7 +7,7 @@ use frazil_store::{
     StoreError,
     beneath::Beneath,
     bucket::{Bucket, Digest, Listed, State, When},
-    digest::{Running, md5},
+    digest::{Running, crc32c, md5},
     read::{Fingerprint, Reader, fingerprint_of},
 };
 
@@ -187,7 +187,8 @@ fn to_folder(source: &Source, folder: &Beneath, name: &str, workers: &Workers<'_
 fn verify(source: &Source, bytes: &[u8]) -> Result<bool, StoreError> {
     match source.state.digest {
         Some(Digest::Md5(expected)) if md5(bytes) != expected => Err(damaged(source, &Digest::Md5(expected))),
-        Some(Digest::Md5(_)) => Ok(true),
+        Some(Digest::Crc32c(expected)) if crc32c(bytes) != expected => Err(damaged(source, &Digest::Crc32c(expected))),
+        Some(Digest::Md5(_) | Digest::Crc32c(_)) => Ok(true),
         _ => Ok(source.is_local()),
     }
 }

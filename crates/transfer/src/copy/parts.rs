@@ -18,7 +18,7 @@ use frazil_store::{
     StoreError,
     beneath::Beneath,
     bucket::{Bucket, Digest, Part, State, Upload, digest_of_parts, hex},
-    digest::md5,
+    digest::{crc32c, crc32c_of_pieces, md5},
     read::Reader,
 };
 
@@ -120,10 +120,12 @@ pub(crate) fn send(source: &Source, bucket: &Bucket, key: &str, workers: &Worker
     let upload = Begun::of(bucket, key, workers)?;
     let reader = Reader::open_as(&source.location, &source.mark)?;
     let done: Mutex<BTreeMap<u32, Part>> = Mutex::default();
+    let sums = Sums::default();
     each_part(&parts_of(size_bytes, part_bytes(size_bytes)), workers, |number, offset, end| {
         let _room = workers.window.take(end - offset);
         let mut buffer = Vec::new();
         read_part(&reader, (offset, end), &mut buffer, source, workers)?;
+        sums.note(source, number, &buffer);
         let there = upload.parts.get(&number).filter(|part| part.size_bytes == end - offset);
         let part = match there.filter(|part| part.tag == hex(&md5(&buffer))) {
             Some(part) => part.clone(),
@@ -140,6 +142,7 @@ pub(crate) fn send(source: &Source, bucket: &Bucket, key: &str, workers: &Worker
     })
     .map_err(|error| upload.given_up(bucket, error))?;
     source.check_unchanged()?;
+    sums.check(source).map_err(|error| upload.given_up(bucket, error.into()))?;
     let parts: Vec<Part> = done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect();
     let state = bucket.complete(&upload.upload, &parts).map_err(|error| upload.given_up(bucket, error.into()))?;
     Ok(Moved { is_verified: state.digest.is_some(), state })
@@ -221,7 +224,10 @@ pub(crate) fn fetch(
     let size_bytes = source.mark.size_bytes;
     let part_bytes = part_bytes(size_bytes);
     let identity = format!("{} {part_bytes} {}", source.mark.size_bytes, source.mark.state.replace('\n', " "));
-    let staged = format!("{}.part", hex(&md5(format!("{name}\0{}\0{identity}", source.location).as_bytes())));
+    let of_name = hex(&md5(name.as_bytes()));
+    let staged = format!("{of_name}.{}.part", hex(&md5(format!("{}\0{identity}", source.location).as_bytes())));
+    // What was begun of another file or another state of this one does not go on.
+    folder.drop_staged_but(&of_name, &staged);
     let list = format!("{staged}s");
     let file = folder.stage(&staged)?;
     let done = Done::of(folder, &list, &identity)?;
@@ -230,6 +236,7 @@ pub(crate) fn fetch(
     let reader = Reader::open_as(&source.location, &source.mark)?;
     let parts = parts_of(size_bytes, part_bytes);
     let digests: Mutex<BTreeMap<u32, Part>> = Mutex::default();
+    let sums = Sums::default();
     each_part(&parts, workers, |number, offset, end| {
         let _room = workers.window.take(end - offset);
         let mut buffer = Vec::new();
@@ -244,6 +251,7 @@ pub(crate) fn fetch(
             done.note(number).map_err(failed)?;
             workers.progress.local(began.elapsed());
         }
+        sums.note(source, number, &buffer);
         if matches!(source.state.digest, Some(Digest::Md5OfParts { .. })) {
             let part = Part { number, tag: hex(&md5(&buffer)), size_bytes: end - offset };
             digests.lock().unwrap_or_else(PoisonError::into_inner).insert(number, part);
@@ -254,7 +262,7 @@ pub(crate) fn fetch(
     let arrived: Vec<Part> = digests.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect();
     let is_verified = match source.state.digest {
         // Most large objects have parts of our size; others are read once more.
-        Some(digest) if digest_of_parts(&arrived) == Some(digest) => true,
+        Some(digest) if digest_of_parts(&arrived) == Some(digest) || sums.digest() == Some(digest) => true,
         Some(digest) => {
             let found = Found { name: name.to_owned(), ..source.as_found() };
             let path = folder.path().join(frazil_store::folder::STAGING).join(&staged);
@@ -275,11 +283,37 @@ pub(crate) fn fetch(
     Ok(Moved { is_verified, state: source.state.clone() })
 }
 
+/// The CRC-32C of parts that were read, where their server keeps one of the whole.
+#[derive(Default)]
+struct Sums(Mutex<BTreeMap<u32, (u32, u64)>>);
+
+impl Sums {
+    fn note(&self, source: &Source, number: u32, bytes: &[u8]) {
+        if matches!(source.state.digest, Some(Digest::Crc32c(_))) {
+            let sum = (crc32c(bytes), bytes.len() as u64);
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number, sum);
+        }
+    }
+
+    /// That of the whole, if there are any.
+    fn digest(&self) -> Option<Digest> {
+        let sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if sums.is_empty() { None } else { crc32c_of_pieces(sums.values().copied()).map(Digest::Crc32c) }
+    }
+
+    fn check(&self, source: &Source) -> Result<(), StoreError> {
+        match (self.digest(), source.state.digest) {
+            (Some(got), Some(wanted)) if got != wanted => Err(damaged(source, &wanted)),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The error that other bytes arrived than the server says that it has.
 pub(crate) fn damaged(source: &Source, expected: &Digest) -> StoreError {
     StoreError::Damaged {
         location: source.location.clone(),
-        wanted: expected.to_etag().unwrap_or_default(),
+        wanted: expected.shown(),
         got: "others".into(),
     }
 }
