@@ -17,6 +17,7 @@ import json
 import pathlib
 import random
 import shutil
+import signal
 import socket
 import sys
 import tempfile
@@ -339,6 +340,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
     arguments.only = [name for name in CONTESTANTS if name in arguments.only and name not in arguments.without]
+    # Whoever ends this ends the server that it started.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if ceph.missing():
         raise SystemExit(f"no Ceph: {ceph.missing()}")
     moved = max(arguments.small[0] * arguments.small[1], arguments.large[0] * arguments.large[1] * MIB)

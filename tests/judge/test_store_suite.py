@@ -206,4 +206,5 @@ def test_hostile_keys_are_listed_as_they_are(mover, gateway, hostile):
     # Without that word a listing shows the first segment of each key: the key itself, or the folder that it is in.
     items = mover("ls", f"s3://{hostile}/", "--json", code=0).report["items"]
     wanted = {(key.split("/")[0], "folder" if "/" in key else "file") for key in KEYS}
-    assert {(item["name"], item["kind"]) for item in items} == wanted
+    # The folder of what begins with a slash has no name, and may be shown as that slash.
+    assert {(item["name"].rstrip("/"), item["kind"]) for item in items} == wanted

@@ -20,7 +20,7 @@ from moves import differences, digests, make_tree, put_all, put_tree, stored
 
 MIB = 1 << 20
 LARGE_BYTES, SOAK_LARGE_BYTES = 96 * MIB, 2048 * MIB
-N_SMALL, SOAK_N_SMALL = 300, 5000
+N_SMALL, SOAK_N_SMALL = 150, 5000
 N_KILLS, SOAK_N_KILLS = 3, 17
 SCENES = ["up", "down", "server-side", "small up", "small down", "small sync"]
 # What a request costs here, so that a kill finds something under way.
