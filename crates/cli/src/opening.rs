@@ -54,7 +54,6 @@ fn of_bucket(object: &Object, profile: &Profile) -> String {
 }
 
 fn of_google(object: &Object, profile: &Profile, server: &GoogleServer) -> String {
-<<<<<<< HEAD
     let (mut before, mut options) = (Vec::new(), Map::new());
     if profile.keys == Keys::Anonymous {
         options.insert("token".into(), json!("anon"));
@@ -65,23 +64,10 @@ fn of_google(object: &Object, profile: &Profile, server: &GoogleServer) -> Strin
         options.insert("endpoint_url".into(), json!(endpoint.trim_end_matches('/').trim_end_matches("/storage/v1")));
     }
     before.push("this needs the package gcsfs".into());
-=======
-    let mut options = Map::new();
-    let mut before = vec!["this needs the package gcsfs".to_owned()];
-    if profile.keys == Keys::Anonymous {
-        options.insert("token".into(), json!("anon"));
-    } else {
-        before.insert(0, format!("sign in to Google as `{}` does ({})", profile.name, profile.origin));
-    }
-    if let Some(endpoint) = &server.endpoint {
-        options.insert("endpoint_url".into(), json!(endpoint));
-    }
->>>>>>> onbuckets
     lines(&before, &address("gs", object, profile), &options)
 }
 
 fn of_azure(object: &Object, profile: &Profile, server: &AzureServer) -> String {
-<<<<<<< HEAD
     let (mut before, mut options) = (Vec::new(), Map::new());
     options.insert("account_name".into(), json!(server.account));
     if profile.keys == Keys::Anonymous {
@@ -93,23 +79,6 @@ fn of_azure(object: &Object, profile: &Profile, server: &AzureServer) -> String 
         ));
     }
     before.push("this needs the package adlfs".into());
-=======
-    let mut before = vec!["this needs the package adlfs".to_owned()];
-    if profile.keys != Keys::Anonymous {
-        before.insert(
-            0,
-            format!(
-                "set AZURE_STORAGE_ACCOUNT_KEY or AZURE_STORAGE_SAS_TOKEN as `{}` has it ({})",
-                profile.name, profile.origin
-            ),
-        );
-    }
-    let mut options = Map::new();
-    options.insert("account_name".into(), json!(server.account));
-    if profile.keys == Keys::Anonymous {
-        options.insert("anon".into(), json!(true));
-    }
->>>>>>> onbuckets
     lines(&before, &address("az", object, profile), &options)
 }
 

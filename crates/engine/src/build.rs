@@ -18,7 +18,7 @@ use frazil_model::{
     },
 };
 
-use frazil_store::profile::located_to_write;
+use frazil_store::profile::{located, located_to_write};
 
 use crate::{
     error::EngineError,
@@ -149,13 +149,9 @@ fn expectations(recipe: &Recipe, pick: Pick) -> Vec<Spanned<Expectation>> {
 /// If `to` is no place.
 pub fn target(to: Option<&str>, id: &str, n_recipes: usize) -> Result<Location, EngineError> {
     let file = format!("{id}.zarr");
-<<<<<<< HEAD
-    Ok(located_to_write(&match to {
-=======
     // `NAME:` of an alias is a folder of a bucket; else a path may end so.
     let is_alias = |to: &str| to.ends_with(':') && matches!(located(to), Ok(Location::Object(_)));
-    Ok(located(&match to {
->>>>>>> onbuckets
+    Ok(located_to_write(&match to {
         None => file,
         Some(to) if to.ends_with('/') || is_alias(to) => format!("{to}{file}"),
         Some(to) if n_recipes > 1 => format!("{to}/{file}"),
