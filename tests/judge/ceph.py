@@ -52,7 +52,7 @@ osd crush chooseleaf type = 0
 mon allow pool size one = true
 mon max pg per osd = 1000
 mon data avail warn = 1
-mon data avail crit = 1
+mon data avail crit = 0
 [mon.a]
 mon data = {folder}/mon
 [osd]
