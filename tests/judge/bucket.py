@@ -6,19 +6,16 @@ It promises to see every object and every open upload below a key. It does not k
 import hashlib
 import pathlib
 
-import boto3
-
 import ceph
 
 
 class Bucket:
-    """A bucket of a server at `address`, and how a command reaches it."""
+    """The bucket `name` of a gateway, and how a command reaches it."""
 
-    def __init__(self, address: str, name: str = "stores"):
+    def __init__(self, gateway: ceph.Gateway, name: str):
         self.name = name
-        self.client = boto3.client("s3", endpoint_url=address, aws_access_key_id=ceph.KEY, aws_secret_access_key=ceph.SECRET, region_name="us-east-1")
-        self.client.create_bucket(Bucket=name)
-        self.env = {"AWS_ACCESS_KEY_ID": ceph.KEY, "AWS_SECRET_ACCESS_KEY": ceph.SECRET, "AWS_ENDPOINT_URL": address}
+        self.client = gateway.client()
+        self.env = {"AWS_ACCESS_KEY_ID": ceph.KEY, "AWS_SECRET_ACCESS_KEY": ceph.SECRET, "AWS_ENDPOINT_URL": str(gateway)}
 
     def place(self, key: str) -> str:
         return f"s3://{self.name}/{key}"

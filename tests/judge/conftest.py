@@ -53,11 +53,12 @@ def corpus():
 
 
 @pytest.fixture(scope="session")
-def gateway(tmp_path_factory):
+def gateway(tmp_path_factory, soak):
     """One Ceph for all judges: it takes 12 s to start. Each test has a bucket of its own."""
     if ceph.missing():
         pytest.skip(f"a real Ceph: {ceph.missing()}")
-    with ceph.running(pathlib.Path(tmp_path_factory.mktemp("ceph"))) as started:
+    # It is memory that it holds, and only as much as lies there.
+    with ceph.running(pathlib.Path(tmp_path_factory.mktemp("ceph")), device_bytes=(14 if soak else 6) << 30) as started:
         yield started
 
 

@@ -106,7 +106,7 @@ def put_all(gateway, bucket: str, contents: dict[str, bytes]):
 
 def is_unfinished(name: str) -> bool:
     """Whether this is the name of a file that frazil has not finished, and that nobody takes for the file itself."""
-    return "frazil" in name.rsplit("/", 1)[-1]
+    return any(segment.startswith(".") and "frazil" in segment for segment in name.split("/"))
 
 
 def differences(wanted: dict, found: dict, *, may_lack=False, unfinished=False) -> list[str]:

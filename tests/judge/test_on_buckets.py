@@ -20,10 +20,11 @@ import numpy as np
 import pytest
 
 import ceph
+import clients
 from bucket import Bucket
 from command import ROOT, frazil, start
 from kill import Scene, scene, view
-from make import LAT, LON, days, feedstock, make
+from make import days, feedstock, make
 from verdicts import tree, tree_differences
 
 SOURCES = sorted((ROOT / "examples/sea-surface/data").glob("*.nc"))
@@ -31,12 +32,10 @@ N_KILLS, N_SOAK_KILLS = 20, 100
 
 
 @pytest.fixture(scope="module")
-def bucket(tmp_path_factory):
-    if ceph.missing():
-        pytest.skip(f"a real Ceph: {ceph.missing()}")
-    # The names of its sockets must be short.
-    with ceph.running(pathlib.Path(tmp_path_factory.mktemp("ceph"))) as address:
-        yield Bucket(address)
+def bucket(gateway):
+    found = Bucket(gateway, ceph.fresh_bucket(gateway))
+    yield found
+    ceph.discard(gateway, found.name)
 
 
 def run(bucket, *words, code=0, **options):
@@ -90,12 +89,21 @@ def test_groups_and_texts_have_the_bytes_of_those_on_a_disk(bucket, tmp_path):
 
 
 def test_what_is_printed_opens_the_store(bucket, tmp_path):
-    pytest.importorskip("s3fs")
-    answer = run(bucket, "convert", *SOURCES, bucket.place("printed.zarr"), "--to", "zarr")
-    lines = answer.out.split("open it:\n")[1]
-    code = "\n".join(line.strip() for line in lines.splitlines()) + "\nprint(ds.load().sizes['time'])"
-    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **bucket.env}, capture_output=True, text=True)
-    assert done.stdout.strip() == "181", done.stderr[-2000:]
+    # Its own Python has s3fs, but not xarray.
+    packages = next(pathlib.Path(clients.client("python")).parent.parent.glob("lib/python*/site-packages"))
+    (tmp_path / ".aws").mkdir()
+    (tmp_path / ".aws/credentials").write_text(f"[ceph]\naws_access_key_id = {ceph.KEY}\naws_secret_access_key = {ceph.SECRET}\n")
+    (tmp_path / ".aws/config").write_text(f"[profile ceph]\nendpoint_url = {bucket.env['AWS_ENDPOINT_URL']}\n")
+    for number, env in enumerate([bucket.env, {"HOME": str(tmp_path), "AWS_PROFILE": "ceph"}]):
+        words = ["convert", *SOURCES, bucket.place(f"printed-{number}.zarr"), "--to", "zarr"]
+        answer = frazil(*words, env=env)
+        assert answer.code == 0 and ceph.SECRET not in answer.text, str(answer)
+        lines = answer.out.split("open it:\n")[1]
+        code = "\n".join(line.strip() for line in lines.splitlines()) + "\nprint(ds.load().sizes['time'])"
+        # The line that names a profile needs no variable.
+        env = {name: value for name, value in env.items() if name != "AWS_PROFILE"}
+        done = subprocess.run([sys.executable, "-c", code], env={**os.environ, **env, "PYTHONPATH": str(packages)}, capture_output=True, text=True)
+        assert done.stdout.strip() == "181", done.stderr[-2000:]
 
 
 def test_typed_again_it_writes_nothing(bucket, tmp_path):
@@ -381,9 +389,9 @@ def test_two_writers_of_one_store_are_kept_apart(bucket, small, soak):
 def test_an_interrupt_leaves_no_claim_and_the_command_goes_on(bucket, tmp_path):
     noise = np.random.default_rng(1).normal(size=(10, 180, 360)).astype("f4")
     lat, lon = np.linspace(-89.5, 89.5, 180), np.arange(360.0)
-    for i in range(8):
+    for i in range(16):
         make(tmp_path / f"in-{i:02}.nc", [10 * i + d for d in range(10)], lat=lat, lon=lon, stored=noise + i)
-    recipe = feedstock(tmp_path / "f", tmp_path / "in-*.nc", chunks="{time: 80, lat: 10, lon: 10}")
+    recipe = feedstock(tmp_path / "f", tmp_path / "in-*.nc", chunks="{time: 40, lat: 10, lon: 10}")
     words = ["build", recipe, "--to", bucket.place("interrupted.zarr"), "--json"]
     process = start(words, env=bucket.env, out=subprocess.DEVNULL, err=subprocess.DEVNULL)
     while process.poll() is None and len(bucket.listed("interrupted.zarr")) < 60:

@@ -48,7 +48,8 @@ RM = {
     "the beginning of a folder": (["rm", "s3://BUCKET/fold", "--yes"], ()),
     "a folder without its slash": (["rm", "s3://BUCKET/folder", "--yes"], ("folder", "folder/")),
     "everything by a pattern": (["rm", "s3://BUCKET/*", "--yes"], ("*",)),
-    "some by a pattern": (["rm", "s3://BUCKET/prefix*", "--yes"], ()),
+    "some by a pattern without yes": (["rm", "s3://BUCKET/prefix*"], ()),
+    "some by a pattern": (["rm", "s3://BUCKET/prefix*", "--yes"], ("prefix1/", "prefix2/")),
     "all below by a pattern": (["rm", "s3://BUCKET/**", "--yes"], ()),
     "more than so many": (["rm", "s3://BUCKET/folder/", "--yes", "--max-objects", "2"], ()),
     "up from a folder": (["rm", "s3://BUCKET/folder/../", "--yes"], ("folder/../",)),
@@ -222,7 +223,7 @@ def test_nothing_is_written_or_deleted_through_a_link(mover, gateway, bucket, tm
     answer = mover(verb, f"s3://{bucket}/down/", dest, *flags, cwd=tmp_path)
     assert digests(outside) == before, f"something changed outside\n{answer}"
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["dest", "outside"], answer
-    assert (dest / "plain").read_text() == "new" or answer.code != 0, answer
+    assert answer.code == 0 or answer.err.strip(), answer
     if answer.code == 0:
         assert {name: (dest / name).read_text() for name in DOWN} == DOWN, answer
         assert all((dest / name).resolve().is_relative_to(dest.resolve()) for name in DOWN), answer

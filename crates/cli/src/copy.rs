@@ -82,7 +82,7 @@ fn moved(
         talk.say(&words(verb, &plan));
     }
     if !plan.deletes.is_empty() {
-        let n_bytes = plan.deletes.iter().map(|delete| delete.size_bytes).sum();
+        let n_bytes = plan.deletes.iter().map(|delete| delete.size_bytes).fold(0, u64::saturating_add);
         // What `--overwrite` replaces as one store was said by that word.
         if request.mode == Mode::SyncAndDelete {
             confirm(talk, confirmed, &plan.root.base_name(), plan.deletes.len() as u64, n_bytes)?;

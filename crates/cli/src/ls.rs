@@ -33,7 +33,7 @@ fn every(words: &Ls, talk: &Talk, mut report: Report) -> Result<Answer, Transfer
     let mut n_held = 0;
     list_all(&words.place, |line| {
         n_files += 1;
-        n_bytes += line.size_bytes.unwrap_or(0);
+        n_bytes = n_bytes.saturating_add(line.size_bytes.unwrap_or(0));
         if talk.json {
             report.items.push(item(&line));
             return Ok(());

@@ -11,7 +11,7 @@ use frazil_transfer::{
     copy::Scope,
     place::Written,
     progress::Progress,
-    remove::{Plan, plan, run},
+    remove::{Bound, Plan, plan, run},
     run::Watch,
 };
 use serde_json::json;
@@ -28,7 +28,10 @@ pub fn run_verb(words: &Rm, talk: &Talk, stop: &AtomicBool) -> Result<Answer, Tr
     let places: Vec<Written> = words.places.iter().map(|text| Written::read(text)).collect::<Result<_, _>>()?;
     let scope = if words.inside_store { Scope::InsideStores } else { Scope::WholeStores };
     let progress = Progress::default();
-    let plan = moving(talk, &progress, || plan(&places, scope))?;
+    // With `--yes` nobody looks at what a pattern takes.
+    let is_unseen = words.confirmed.yes && words.confirmed.max_objects.is_none() && !words.dry_run;
+    let bound = if is_unseen { Bound::None } else { Bound::Said };
+    let plan = moving(talk, &progress, || plan(&places, scope, bound))?;
     let mut report = Report::of("rm");
     report.total("n_objects", plan.n_objects());
     report.total("n_bytes", plan.n_bytes());

@@ -206,6 +206,17 @@ impl Beneath {
         }
     }
 
+    /// Removes the files of the workshop whose names begin with `start`, but for those that begin with `kept`.
+    pub fn drop_staged_but(&self, start: &str, kept: &str) {
+        let Ok(entries) = fs::read_dir(self.path.join(STAGING)) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with(start) && !name.starts_with(kept) {
+                self.drop_staged(&name);
+            }
+        }
+    }
+
     /// Removes a file or a link, and the folders above it that are empty then.
     ///
     /// # Errors

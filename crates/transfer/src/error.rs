@@ -30,6 +30,8 @@ pub enum TransferError {
     InsideStore { place: String, store: String },
     #[error("`{place}` is too much to be deleted: {reason}")]
     TooMuch { place: String, reason: String },
+    #[error("`{pattern}` takes whatever fits, and nobody said how much that may be")]
+    Unbounded { pattern: String },
     #[error("{n_objects} objects would go, and at most {most} may")]
     TooMany { n_objects: u64, most: u64 },
     #[error("nothing was deleted: nobody said that {what} may go")]
@@ -57,6 +59,7 @@ impl Problem for TransferError {
             Self::Within { .. } => "transfer.within",
             Self::InsideStore { .. } => "transfer.inside-store",
             Self::TooMuch { .. } => "transfer.too-much",
+            Self::Unbounded { .. } => "transfer.unbounded",
             Self::TooMany { .. } => "transfer.too-many",
             Self::NotConfirmed { .. } => "transfer.not-confirmed",
             Self::Configuration { .. } => "transfer.configuration",
@@ -84,6 +87,7 @@ impl Problem for TransferError {
                 format!("a store is one thing: name `{store}`, or say `--inside-store` if you mean a part of it")
             }
             Self::TooMuch { .. } => "name the folders in it that are to go".into(),
+            Self::Unbounded { .. } => "look at the plan with `-n`, then say `--yes --max-objects N`".into(),
             Self::TooMany { .. } => "if that is meant, say so: `--max-objects N`".into(),
             Self::NotConfirmed { .. } => "look at the plan with `-n`, then type the command again with `--yes`".into(),
             Self::Configuration { .. } => "mend the file, or name another one with `--config`".into(),

@@ -51,6 +51,15 @@ pub fn not_within(tree: &Tree, dest: &Place) -> Result<(), TransferError> {
     }
 }
 
+/// Whether what is to follow a source holds that source: then its deletions would take the source away.
+///
+/// # Errors
+/// [`TransferError::Within`] if so.
+pub fn not_around(tree: &Tree, dest: &Place) -> Result<(), TransferError> {
+    let around = Tree { place: dest.clone(), is_file: false, found: Vec::new(), passed_over: Vec::new() };
+    not_within(&around, &tree.place)
+}
+
 /// The path with its links followed as far as it is there.
 fn real(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());

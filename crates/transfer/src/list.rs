@@ -327,7 +327,7 @@ fn variables(document: &Value) -> Vec<String> {
 }
 
 fn size_of_inventory(text: &str) -> Option<u64> {
-    text.lines().map(|line| line.split('\t').nth(1)?.parse::<u64>().ok()).sum()
+    text.lines().try_fold(0_u64, |sum, line| sum.checked_add(line.split('\t').nth(1)?.parse().ok()?))
 }
 
 #[cfg(test)]

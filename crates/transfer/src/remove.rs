@@ -43,21 +43,33 @@ impl Plan {
     /// Their bytes.
     #[must_use]
     pub fn n_bytes(&self) -> u64 {
-        self.trees.iter().map(Tree::n_bytes).sum()
+        self.trees.iter().map(Tree::n_bytes).fold(0, u64::saturating_add)
     }
+}
+
+/// Whether somebody said how much may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// A number of objects, or a person who looks at the plan.
+    Said,
+    /// Nobody did.
+    None,
 }
 
 /// Looks what would be deleted.
 ///
 /// # Errors
 /// If a place is not there, cannot be listed, is too much, or is part of a store.
-pub fn plan(places: &[Written], scope: Scope) -> Result<Plan, TransferError> {
+pub fn plan(places: &[Written], scope: Scope, bound: Bound) -> Result<Plan, TransferError> {
     let mut all: Vec<Tree> = Vec::new();
     for written in places {
         guard::not_too_much(&written.place, &written.text)?;
         guard::bounds(&written.place)?;
         if is_meant_as_pattern(written)? {
             guard::not_everything(&written.place, &written.text)?;
+            if bound == Bound::None {
+                return Err(TransferError::Unbounded { pattern: written.text.clone() });
+            }
         }
         all.extend(found(written)?);
     }
@@ -158,7 +170,7 @@ fn of_bucket(
                                 return;
                             }
                         }
-                        watch.progress.bytes(batch.iter().map(|(_, n_bytes)| n_bytes).sum());
+                        watch.progress.bytes(batch.iter().map(|(_, n_bytes)| *n_bytes).fold(0, u64::saturating_add));
                         batch.iter().for_each(|_| watch.progress.file());
                     }
                 });

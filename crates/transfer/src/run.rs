@@ -257,7 +257,7 @@ fn move_all(tasks: &[&Task], sink: &Sink<'_>, workers: &Workers<'_>, outcome: &m
                 Ok(moved) => {
                     workers.progress.file();
                     outcome.n_files += 1;
-                    outcome.n_bytes += task.found.size_bytes;
+                    outcome.n_bytes = outcome.n_bytes.saturating_add(task.found.size_bytes);
                     outcome.n_unverified += u64::from(!moved.is_verified);
                 }
                 Err(TransferError::Interrupted { .. }) => {}

@@ -63,7 +63,7 @@ impl Tree {
     /// Bytes of all files.
     #[must_use]
     pub fn n_bytes(&self) -> u64 {
-        self.found.iter().map(|found| found.size_bytes).sum()
+        self.found.iter().map(|found| found.size_bytes).fold(0, u64::saturating_add)
     }
 }
 

@@ -16,6 +16,9 @@ use crate::{
 /// So many files are asked about one by one; for more their folder is listed.
 const MOST_ASKED: usize = 16;
 
+/// The size of what is no file: no file has it.
+const UNLIKE: u64 = u64::MAX;
+
 /// Files by their names below the place that is written to.
 #[derive(Debug, Default)]
 pub(crate) struct Existing {
@@ -122,7 +125,8 @@ impl Existing {
 
     /// All names with their sizes, sorted.
     pub fn all(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.by_name.iter().map(|(name, found)| (name.as_str(), found.size_bytes))
+        let size_bytes = |found: &Found| if found.size_bytes == UNLIKE { 0 } else { found.size_bytes };
+        self.by_name.iter().map(move |(name, found)| (name.as_str(), size_bytes(found)))
     }
 }
 
@@ -130,7 +134,7 @@ impl Existing {
 fn unlike(name: String) -> Found {
     Found {
         name,
-        size_bytes: u64::MAX,
+        size_bytes: UNLIKE,
         state: frazil_store::bucket::State::default(),
         modified_seconds: None,
         mark: None,

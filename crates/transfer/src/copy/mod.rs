@@ -166,7 +166,7 @@ impl Plan {
     /// Bytes that move.
     #[must_use]
     pub fn n_bytes(&self) -> u64 {
-        self.tasks.iter().map(|task| task.found.size_bytes).sum()
+        self.tasks.iter().map(|task| task.found.size_bytes).fold(0, u64::saturating_add)
     }
 }
 
@@ -188,6 +188,10 @@ pub fn plan(request: &Request) -> Result<Plan, TransferError> {
     for (tree, base) in all.iter().zip(&bases) {
         let dest = if base.is_empty() { root.clone() } else { root.below(base) };
         guard::not_within(tree, &dest)?;
+        if request.mode == Mode::SyncAndDelete {
+            guard::not_around(tree, &dest)?;
+            guard::not_too_much(&dest, &request.dest.text)?;
+        }
         if request.scope == Scope::WholeStores {
             guard::outside_of_stores(&root, base, tree)?;
         }
@@ -293,7 +297,7 @@ impl Plan {
                     if METADATA.iter().any(|file| to.ends_with(file)) {
                         self.unmoved.push(task(found.clone(), to, true));
                     }
-                    self.same = (self.same.0 + 1, self.same.1 + found.size_bytes);
+                    self.same = (self.same.0 + 1, self.same.1.saturating_add(found.size_bytes));
                     self.n_by_time += u64::from(same == Same::BySizeAndTime);
                 }
             }

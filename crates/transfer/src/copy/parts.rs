@@ -224,7 +224,10 @@ pub(crate) fn fetch(
     let size_bytes = source.mark.size_bytes;
     let part_bytes = part_bytes(size_bytes);
     let identity = format!("{} {part_bytes} {}", source.mark.size_bytes, source.mark.state.replace('\n', " "));
-    let staged = format!("{}.part", hex(&md5(format!("{name}\0{}\0{identity}", source.location).as_bytes())));
+    let of_name = hex(&md5(name.as_bytes()));
+    let staged = format!("{of_name}.{}.part", hex(&md5(format!("{}\0{identity}", source.location).as_bytes())));
+    // What was begun of another file or another state of this one does not go on.
+    folder.drop_staged_but(&of_name, &staged);
     let list = format!("{staged}s");
     let file = folder.stage(&staged)?;
     let done = Done::of(folder, &list, &identity)?;
