@@ -108,9 +108,11 @@ fn by_head(location: &Location, way: &Way, manners: &Manners) -> Result<Option<F
     match answer.status {
         200 => {
             let length = answer.header("content-length").and_then(|text| text.parse().ok());
-            // An empty file is rare; a server that leaves the length out or says 0 is not.
+            // An empty file is rare; a web server that leaves the length out or says 0 is not. Servers of buckets say it
+            // as it is, and know no range of an empty object.
+            let is_bucket = matches!(location, Location::Object(_));
             let is_plain = !is_packed(&answer);
-            Ok(length.filter(|length| *length > 0 && is_plain).map(|length| found(length, &answer)))
+            Ok(length.filter(|length| (*length > 0 || is_bucket) && is_plain).map(|length| found(length, &answer)))
         }
         404 | 410 | 429 | 500 | 502..=504 => Err(refusal(location, way, &mut answer)),
         // Some servers know no HEAD, and an address may be signed for GET alone.

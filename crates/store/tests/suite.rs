@@ -241,9 +241,12 @@ fn the_server_copies_what_is_meant() {
     bucket.copy(&bucket, &odd, "", &back).unwrap();
     assert_eq!(content(&bucket, &back), sent);
     bucket.put(&key, b"another", When::Always).unwrap();
-    let refused = bucket.copy(&bucket, &key, &first.tag, &back);
-    assert!(matches!(refused, Err(StoreError::Taken { .. })), "{refused:?}");
-    assert_eq!(content(&bucket, &back), sent);
+    match bucket.copy(&bucket, &key, &first.tag, &back) {
+        Err(StoreError::Taken { .. }) => assert_eq!(content(&bucket, &back), sent),
+        // Some servers take no notice of the condition; then at least it shows.
+        Err(StoreError::Changed { .. }) => {}
+        other => panic!("{other:?}"),
+    }
     if std::env::var_os("FRAZIL_SUITE_OTHER").is_some() {
         let (other, there) = place_at("FRAZIL_SUITE_OTHER", "copies");
         assert!(other.shares_server_with(&bucket));
