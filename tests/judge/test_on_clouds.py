@@ -5,6 +5,7 @@ import signal
 import subprocess
 import time
 
+import numpy as np
 import pytest
 
 import azurite
@@ -83,6 +84,19 @@ def test_a_kill_at_any_instant_is_mended_by_the_same_command(cloud, tmp_path, so
         process.wait()
         seconds = min(seconds, run(cloud, *here).seconds * 1.1)
         assert fetched(cloud, place, tmp_path / f"k{number}") == files(tmp_path / "z")
+
+
+def test_a_large_chunk_is_sent_in_parts_and_a_large_shard_grows(cloud, tmp_path):
+    noise = np.random.default_rng(1).normal(size=(12, 1000, 1000)).astype("f4")
+    grid = {"lat": np.linspace(-90, 90, 1000), "lon": np.arange(1000) * 0.36, "chunksizes": (1, 1000, 1000)}
+    cuts = {"chunks": "{time: 3, lat: 1000, lon: 1000}", "write": "shards: {time: 30, lat: 1000, lon: 1000}"}
+    recipe = feedstock(tmp_path / "f", tmp_path / "*.nc", mode="extend", **cuts)
+    places = [f"{cloud[0]}/large.zarr", tmp_path / "z"]
+    for number in range(2):
+        make(tmp_path / f"{number}.nc", days(f"2001-01-{1 + 12 * number:02}", 12), stored=noise + number, **grid)
+        for place in places:
+            run(cloud, "build", recipe, "--to", place)
+        assert fetched(cloud, places[0], tmp_path / f"large{number}") == files(tmp_path / "z")
 
 
 def test_two_writers_are_kept_apart(cloud, tmp_path):

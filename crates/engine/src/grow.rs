@@ -5,7 +5,11 @@
 //! often it was begun, since the inventory says how long the old one was; and that a shard which is not what was
 //! written is refused. What the old index and a chunk that was not full took stays in the object, unused.
 
-use std::{collections::BTreeMap, ops::Range};
+use std::{
+    collections::BTreeMap,
+    ops::Range,
+    sync::{Mutex, PoisonError},
+};
 
 use frazil_model::{
     region::{Region, coordinates_of, count, grid_of},
@@ -61,6 +65,8 @@ pub struct Grown<'a> {
     /// By array.
     edges: &'a [Option<Edge>],
     before: BTreeMap<String, Stored>,
+    /// What a copy holds was not planned for, so there is one at a time.
+    copying: Mutex<()>,
 }
 
 /// A shard as it was.
@@ -90,7 +96,7 @@ impl<'a> Grown<'a> {
         let text = folder.get(INVENTORY)?.unwrap_or_default();
         let damaged = || EngineError::Damaged { key: INVENTORY.into(), reason: "it cannot be read".into() };
         let Inventory(before) = Inventory::parse(&String::from_utf8_lossy(&text)).ok_or_else(damaged)?;
-        Ok(Some(Self { folder, store, edges, before }))
+        Ok(Some(Self { folder, store, edges, before, copying: Mutex::default() }))
     }
 
     fn edge(&self, array: usize, at: &[u64]) -> Option<(&Edge, &ArrayLayout)> {
@@ -165,6 +171,7 @@ impl<'a> Grown<'a> {
     pub fn put(&self, key: &str, old: &Stored, more: &[u8]) -> Result<(Stored, Tag), EngineError> {
         let damaged = |reason: &str| EngineError::Damaged { key: key.to_owned(), reason: reason.to_owned() };
         let file = self.folder.open(key)?.ok_or_else(|| damaged("it is missing"))?;
+        let _turn = self.folder.path().is_none().then(|| self.copying.lock().unwrap_or_else(PoisonError::into_inner));
         let mut staged = self.folder.stage(key, old.length.saturating_add(more.len() as u64))?;
         let mut hasher = blake3::Hasher::new();
         let mut block = Vec::new();

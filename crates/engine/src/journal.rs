@@ -185,9 +185,6 @@ impl Journal {
 /// If a journal cannot be read.
 pub fn done(folder: &Folder) -> Result<BTreeMap<String, Line>, EngineError> {
     let mut found = BTreeMap::new();
-    if !folder.exists_below(FOLDER)? {
-        return Ok(found);
-    }
     for entry in folder.names(FOLDER)? {
         let text = folder.get(&format!("{FOLDER}/{}", entry.name))?.unwrap_or_default();
         // Lines that make no sense were cut off by a kill; their units are done again.

@@ -187,9 +187,6 @@ pub(crate) fn sweep(folder: &Folder) -> Result<(), EngineError> {
 
 /// Whether anything is there that only unfinished work leaves.
 pub(crate) fn has_leftovers(folder: &Folder) -> Result<bool, EngineError> {
-    if !folder.exists_below(".frazil")? {
-        return Ok(false);
-    }
     let names = folder.names(".frazil")?;
     Ok(names.iter().any(|entry| LEFTOVERS.contains(&format!(".frazil/{}", entry.name).as_str())))
 }

@@ -146,12 +146,16 @@ impl Local {
         Ok(keys)
     }
 
-    /// What lies directly in the folder of `key`, sorted by name.
+    /// What lies directly in the folder of `key`, sorted by name; nothing if there is no such folder.
     pub fn names(&self, key: &str) -> Result<Vec<Entry>, StoreError> {
         let path = self.root.join(key);
         let reading = |error| Self::reading(&path, error);
         let mut found = Vec::new();
-        for entry in fs::read_dir(&path).map_err(reading)? {
+        let entries = match fs::read_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(found),
+            entries => entries.map_err(reading)?,
+        };
+        for entry in entries {
             let entry = entry.map_err(reading)?;
             let kind = match entry.file_type().map_err(reading)? {
                 kind if kind.is_dir() => Kind::Folder,

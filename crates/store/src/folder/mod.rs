@@ -334,10 +334,11 @@ impl Folder {
         }
     }
 
-    /// What lies directly in the folder of `key`, sorted; the empty key is the place itself.
+    /// What lies directly in the folder of `key`, sorted; the empty key is the place itself. Of a folder that is not
+    /// there that is nothing: in a bucket the two are the same.
     ///
     /// # Errors
-    /// If it cannot be listed. In a bucket, a folder with nothing in it is one that is not there.
+    /// If it cannot be listed.
     pub fn names(&self, key: &str) -> Result<Vec<Entry>, StoreError> {
         match &self.place {
             Place::Here(local) => local.names(key),
@@ -365,17 +366,6 @@ impl Folder {
             }
             (Place::Away(remote), Location::Object(object)) => remote.holds(object),
             _ => false,
-        }
-    }
-
-    /// Whether there may be something in the folder of `key`: in a bucket only a listing tells.
-    ///
-    /// # Errors
-    /// If that cannot be looked at.
-    pub fn exists_below(&self, key: &str) -> Result<bool, StoreError> {
-        match &self.place {
-            Place::Here(local) => local.exists(key),
-            Place::Away(_) => Ok(true),
         }
     }
 

@@ -24,6 +24,12 @@ const SENT_IN_PARTS_BYTES: usize = 32 << 20;
 /// Bytes of a part, if the object is not too large for that.
 const PART_BYTES: u64 = 16 << 20;
 
+/// Bytes of a part that is held until it is full.
+const STAGED_PART_BYTES: u64 = 6 << 20;
+
+/// What parts are a multiple of: some servers take no others.
+const PART_STEP_BYTES: u64 = 256 << 10;
+
 /// Parts of one object that are sent at a time.
 const PARTS_AT_A_TIME: usize = 4;
 
@@ -96,23 +102,24 @@ impl Remote {
             return Ok(tag(self.bucket.put(&key, bytes, When::Always)?.tag));
         }
         let mut upload = Unfinished::begin(self, key)?;
-        let part_bytes = usize::try_from(self.part_bytes(bytes.len() as u64)).unwrap_or(usize::MAX);
+        let part_bytes = self.part_bytes(bytes.len() as u64, PART_BYTES);
         upload.send_all(bytes, part_bytes)?;
         self.assure()?;
         upload.complete()
     }
 
-    /// Bytes of a part of an object that has so many bytes.
-    fn part_bytes(&self, n_bytes: u64) -> u64 {
+    /// Bytes of a part of an object that has so many bytes, if possible `wanted`.
+    fn part_bytes(&self, n_bytes: u64, wanted: u64) -> usize {
         let limits = self.bucket.limits();
         let least = n_bytes.div_ceil(u64::from(limits.most_parts.max(1)));
-        PART_BYTES.max(least).max(limits.part_min_bytes)
+        let part_bytes = wanted.max(least).max(limits.part_min_bytes).next_multiple_of(PART_STEP_BYTES);
+        usize::try_from(part_bytes).unwrap_or(usize::MAX)
     }
 
     pub(super) fn stage(&self, key: &str, n_bytes: u64) -> Result<Staged, StoreError> {
         let key = self.key(key)?;
         self.assure()?;
-        let part_bytes = usize::try_from(self.part_bytes(n_bytes)).unwrap_or(usize::MAX);
+        let part_bytes = self.part_bytes(n_bytes, STAGED_PART_BYTES);
         Ok(Staged { remote: self.clone(), key, part_bytes, waiting: Vec::new(), upload: None })
     }
 
