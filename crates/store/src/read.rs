@@ -152,6 +152,22 @@ impl Reader {
         })
     }
 
+    /// Copies the whole file of a server from its beginning, for servers that know no ranges; `begin` is called before
+    /// each try and gives what is written to.
+    ///
+    /// # Errors
+    /// If it cannot be had whole; what cannot be written `writing` makes an error of.
+    pub fn copy_all<W: io::Write>(
+        &self,
+        begin: impl FnMut() -> io::Result<W>,
+        writing: impl Fn(io::Error) -> StoreError,
+    ) -> Result<(), StoreError> {
+        match &self.place {
+            Place::File(_) => Err(StoreError::RangeIgnored { location: self.location.clone() }),
+            Place::Web(file) => file.copy_all(begin, writing),
+        }
+    }
+
     /// Reads `range`.
     ///
     /// # Errors

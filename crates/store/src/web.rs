@@ -32,6 +32,9 @@ const WHOLE_FROM_SHARE: u64 = 8;
 /// A file up to this size is fetched whole in any case.
 const TINY_FILE_BYTES: u64 = 16 << 10;
 
+/// A file that is copied whole is copied in blocks of so many bytes.
+const COPIED_BLOCK_BYTES: usize = 256 << 10;
+
 /// A file of a web server in one state.
 #[derive(Debug)]
 pub(crate) struct WebFile {
@@ -202,7 +205,7 @@ impl WebFile {
             200 if is_packed(&answer) => return Err(packed(&self.location, &answer).into()),
             200 if is_web_page(&answer) => return Err(StoreError::WebPage { location: location() }.into()),
             // Cutting the whole object down to size would work, and would download the archive once per chunk.
-            200 if range.n_bytes() != self.size_bytes || range.n_bytes() > SMALL_FILE_BYTES => {
+            200 if range.n_bytes() != self.size_bytes => {
                 return Err(StoreError::RangeIgnored { location: location() }.into());
             }
             200 => {}
@@ -225,6 +228,43 @@ impl WebFile {
             return Err(again(reason));
         }
         read_exactly(&mut answer, range.n_bytes(), buffer)
+    }
+
+    /// Copies the whole file from its beginning, for servers that know no ranges. `begin` is called before each try and
+    /// gives what is written to.
+    pub(crate) fn copy_all<W: std::io::Write>(
+        &self,
+        mut begin: impl FnMut() -> std::io::Result<W>,
+        writing: impl Fn(std::io::Error) -> StoreError,
+    ) -> Result<(), StoreError> {
+        with_retries(&self.location, &self.way, |manners| {
+            let mut to = begin().map_err(&writing)?;
+            let (mut answer, _turn) =
+                follow(&self.location, &self.way, Ask::Whole { limit_bytes: self.size_bytes }, manners)?;
+            match answer.status {
+                200 if is_packed(&answer) => return Err(packed(&self.location, &answer).into()),
+                200 if is_web_page(&answer) => {
+                    return Err(StoreError::WebPage { location: self.location.clone() }.into());
+                }
+                200 => {}
+                _ => return Err(refusal(&self.location, &self.way, &mut answer)),
+            }
+            if self.marks.differ(&Marks::of(&answer)) {
+                return Err(self.changed("the server says that it is another version now").into());
+            }
+            let (mut block, mut got) = (vec![0; COPIED_BLOCK_BYTES], 0_u64);
+            loop {
+                let n_bytes = answer.body.read(&mut block).map_err(|_| again("the connection broke off"))?;
+                count_received(n_bytes as u64);
+                got = got.saturating_add(n_bytes as u64);
+                match n_bytes {
+                    0 if got == self.size_bytes => return Ok(()),
+                    0 => return Err(again(format!("{got} of {} bytes arrived", self.size_bytes))),
+                    _ if got > self.size_bytes => return Err(self.changed("it is larger now").into()),
+                    _ => to.write_all(block.get(..n_bytes).unwrap_or_default()).map_err(&writing)?,
+                }
+            }
+        })
     }
 
     /// Whether the part that a server says it sends is the one that was asked for.

@@ -20,6 +20,8 @@ pub(super) struct ListPage {
     is_truncated: bool,
     next_continuation_token: Option<String>,
     encoding_type: Option<String>,
+    /// How many keys and prefixes the page has, where that is said.
+    key_count: Option<usize>,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +48,13 @@ impl ListPage {
     pub fn read(text: &str, asked_after: Option<&str>) -> Result<Page, String> {
         let page: Self =
             quick_xml::de::from_str(text).map_err(|error| format!("the listing makes no sense: {error}"))?;
+        let n_named = page.contents.len() + page.common_prefixes.len();
+        if page.key_count.is_some_and(|n_keys| n_keys > n_named) {
+            return Err(format!(
+                "the listing names {n_named} of the {} keys that it says it has",
+                page.key_count.unwrap_or(0)
+            ));
+        }
         let encoding = page.encoding_type.as_deref();
         let decoded =
             |key: String| decoded(key, encoding).ok_or_else(|| "the listing names a key that is no text".to_owned());

@@ -171,7 +171,12 @@ fn to_folder(source: &Source, folder: &Beneath, name: &str, workers: &Workers<'_
         return file_to_folder(source, path, folder, name, workers);
     }
     if size_bytes >= LARGE_BYTES {
-        return parts::fetch(source, folder, name, workers);
+        return match parts::fetch(source, folder, name, workers) {
+            Err(TransferError::Store(StoreError::RangeIgnored { .. })) => {
+                parts::fetch_whole(source, folder, name, workers)
+            }
+            fetched => fetched,
+        };
     }
     let _room = workers.window.take(size_bytes);
     let bytes = source.whole(workers)?;

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    io::Seek,
     os::unix::fs::FileExt,
     sync::{
         Mutex, PoisonError,
@@ -309,6 +310,34 @@ impl Sums {
     }
 }
 
+/// Fetches a large file in one go, from a server that knows no ranges: it begins anew if it breaks off.
+///
+/// # Errors
+/// As for [`fetch`].
+pub(crate) fn fetch_whole(
+    source: &Source,
+    folder: &Beneath,
+    name: &str,
+    workers: &Workers<'_>,
+) -> Result<Moved, TransferError> {
+    let staged = format!("{}-{}", std::process::id(), workers.number());
+    let writing = |error| StoreError::writing(&folder.path().join(name), source.mark.size_bytes, error);
+    let reader = Reader::open_as(&source.location, &source.mark)?;
+    let file = folder.stage(&staged)?;
+    let begin = || {
+        file.set_len(0)?;
+        (&file).seek(std::io::SeekFrom::Start(0))?;
+        Ok(&file)
+    };
+    let copied = reader.copy_all(begin, writing).and_then(|()| folder.publish(&staged, name));
+    if let Err(error) = copied {
+        folder.drop_staged(&staged);
+        return Err(error.into());
+    }
+    workers.progress.bytes(source.mark.size_bytes);
+    Ok(Moved { is_verified: false, state: source.state.clone() })
+}
+
 /// The error that other bytes arrived than the server says that it has.
 pub(crate) fn damaged(source: &Source, expected: &Digest) -> StoreError {
     StoreError::Damaged { location: source.location.clone(), wanted: expected.shown(), got: "others".into() }
@@ -335,7 +364,6 @@ impl Done {
         }
         let written = file.set_len(0).and_then(|()| file.write_all_at(begun.as_bytes(), 0));
         written.map_err(|error| StoreError::writing(&folder.path().join(list), 0, error))?;
-        use std::io::Seek;
         let mut file = file;
         let _ = file.seek(std::io::SeekFrom::End(0));
         Ok(Self { numbers, list: Mutex::new(file) })
