@@ -28,9 +28,6 @@ const UNTOLD: Duration = Duration::from_secs(60);
 /// After a failure an old token that is still good is kept for so long.
 const AFTER_FAILURE: Duration = Duration::from_secs(10);
 
-/// A token that was got by asking is not got again so soon: whoever is refused may not do what is asked for.
-const LEAST_AGE: Duration = Duration::from_millis(200);
-
 /// A longer one is taken for a mistake.
 const LONGEST: Duration = Duration::from_secs(100 * 86_400);
 
@@ -164,7 +161,6 @@ impl Tokens {
             Some(known) if known.got > asked => true,
             // Nobody can get another one.
             _ if matches!(self.grant, Grant::Given { .. }) => false,
-            Some(known) if !matches!(self.grant, Grant::File { .. }) && known.got.elapsed() < LEAST_AGE => false,
             old => self.get().is_ok_and(|token| old.is_none_or(|old| old.token != token)),
         }
     }
