@@ -255,7 +255,12 @@ fn remove_old(old: &Path, lock: Lock) -> Result<(), EngineError> {
 fn entries(folder: &Path) -> Result<Vec<PathBuf>, EngineError> {
     let failed = |error| StoreError::writing(folder, 0, error);
     let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(failed)? {
+    let entries = match std::fs::read_dir(folder) {
+        // Another process that found the old store beside the new one took it away meanwhile.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
         found.push(entry.map_err(failed)?.path());
     }
     Ok(found)
