@@ -40,6 +40,9 @@ const MOST_TIME: Duration = Duration::from_secs(15 * 60);
 /// The document that explains an error is shorter.
 const MAX_ERROR_BYTES: u64 = 64 << 10;
 
+/// So much room is taken at once for what was asked for; for more only as it arrives.
+const MOST_RESERVED: u64 = 32 << 20;
+
 /// How often a host that is not known is looked for again.
 const NAME_TRIES: u32 = 1;
 
@@ -322,6 +325,8 @@ pub(crate) fn is_web_page(answer: &Answer) -> bool {
 /// Reads a body that must have exactly `n_bytes`. Room is taken as bytes arrive, not as they are announced.
 pub(crate) fn read_exactly(answer: &mut Answer, n_bytes: u64, buffer: &mut Vec<u8>) -> Result<(), Fault> {
     buffer.clear();
+    // Growing step by step would copy what is there again and again.
+    buffer.reserve(usize::try_from(n_bytes.saturating_add(1).min(MOST_RESERVED)).unwrap_or(0));
     let read = (&mut answer.body).take(n_bytes.saturating_add(1)).read_to_end(buffer);
     let got = buffer.len() as u64;
     count_received(got);

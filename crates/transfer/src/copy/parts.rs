@@ -68,17 +68,19 @@ fn parts_of(size_bytes: u64, part_bytes: u64) -> Vec<(u32, u64, u64)> {
 fn each_part(
     parts: &[(u32, u64, u64)],
     workers: &Workers<'_>,
-    work: impl Fn(u32, u64, u64) -> Result<(), TransferError> + Sync,
+    work: impl Fn((u32, u64, u64), &mut Vec<u8>) -> Result<(), TransferError> + Sync,
 ) -> Result<(), TransferError> {
     let (next, failed) = (AtomicU64::new(0), AtomicBool::new(false));
     let first: Mutex<Option<TransferError>> = Mutex::new(None);
     std::thread::scope(|scope| {
         for _ in 0..PARTS_AT_A_TIME.min(parts.len()) {
             scope.spawn(|| {
+                // One for all parts of a thread: fresh memory costs more than what is read into it.
+                let mut buffer = Vec::new();
                 while !failed.load(Ordering::Relaxed) && !workers.is_stopped() {
                     let at = usize::try_from(next.fetch_add(1, Ordering::Relaxed)).unwrap_or(usize::MAX);
-                    let Some(&(number, offset, end)) = parts.get(at) else { return };
-                    if let Err(error) = work(number, offset, end) {
+                    let Some(&part) = parts.get(at) else { return };
+                    if let Err(error) = work(part, &mut buffer) {
                         failed.store(true, Ordering::Relaxed);
                         first.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
                     }
@@ -122,17 +124,16 @@ pub(crate) fn send(source: &Source, bucket: &Bucket, key: &str, workers: &Worker
     let reader = Reader::open_as(&source.location, &source.mark)?;
     let done: Mutex<BTreeMap<u32, Part>> = Mutex::default();
     let sums = Sums::default();
-    each_part(&parts_of(size_bytes, part_bytes(size_bytes)), workers, |number, offset, end| {
+    each_part(&parts_of(size_bytes, part_bytes(size_bytes)), workers, |(number, offset, end), buffer| {
         let _room = workers.window.take(end - offset);
-        let mut buffer = Vec::new();
-        read_part(&reader, (offset, end), &mut buffer, source, workers)?;
-        sums.note(source, number, &buffer);
+        read_part(&reader, (offset, end), buffer, source, workers)?;
+        sums.note(source, number, buffer);
         let there = upload.parts.get(&number).filter(|part| part.size_bytes == end - offset);
-        let part = match there.filter(|part| part.tag == hex(&md5(&buffer))) {
+        let part = match there.filter(|part| part.tag == hex(&md5(buffer))) {
             Some(part) => part.clone(),
             None => {
                 let began = Instant::now();
-                let part = bucket.part(&upload.upload, number, &buffer)?;
+                let part = bucket.part(&upload.upload, number, buffer)?;
                 workers.progress.waited(began.elapsed());
                 part
             }
@@ -163,7 +164,7 @@ pub(crate) fn copy(
     let upload = Begun::of(bucket, key, workers)?;
     let part_bytes = COPIED_PART_BYTES.max(part_bytes(size_bytes));
     let done: Mutex<BTreeMap<u32, Part>> = Mutex::default();
-    each_part(&parts_of(size_bytes, part_bytes), workers, |number, offset, end| {
+    each_part(&parts_of(size_bytes, part_bytes), workers, |(number, offset, end), _| {
         let began = Instant::now();
         let original = (from_bucket, from_key, from_state.tag.as_str());
         let part = bucket.copy_part(&upload.upload, number, original, offset..=end - 1)?;
@@ -238,23 +239,22 @@ pub(crate) fn fetch(
     let parts = parts_of(size_bytes, part_bytes);
     let digests: Mutex<BTreeMap<u32, Part>> = Mutex::default();
     let sums = Sums::default();
-    each_part(&parts, workers, |number, offset, end| {
+    each_part(&parts, workers, |(number, offset, end), buffer| {
         let _room = workers.window.take(end - offset);
-        let mut buffer = Vec::new();
         if done.numbers.contains(&number) {
             // What an earlier run left is looked at as what arrives now is.
             buffer.resize(usize::try_from(end - offset).unwrap_or(0), 0);
-            file.read_exact_at(&mut buffer, offset).map_err(failed)?;
+            file.read_exact_at(buffer, offset).map_err(failed)?;
         } else {
-            read_part(&reader, (offset, end), &mut buffer, source, workers)?;
+            read_part(&reader, (offset, end), buffer, source, workers)?;
             let began = Instant::now();
-            file.write_all_at(&buffer, offset).map_err(failed)?;
+            file.write_all_at(buffer, offset).map_err(failed)?;
             done.note(number).map_err(failed)?;
             workers.progress.local(began.elapsed());
         }
-        sums.note(source, number, &buffer);
+        sums.note(source, number, buffer);
         if matches!(source.state.digest, Some(Digest::Md5OfParts { .. })) {
-            let part = Part { number, tag: hex(&md5(&buffer)), size_bytes: end - offset };
+            let part = Part { number, tag: hex(&md5(buffer)), size_bytes: end - offset };
             digests.lock().unwrap_or_else(PoisonError::into_inner).insert(number, part);
         }
         workers.progress.bytes(end - offset);
