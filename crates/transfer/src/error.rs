@@ -24,6 +24,8 @@ pub enum TransferError {
     NotWritable { place: String, reason: &'static str },
     #[error("`{dest}` cannot be what is copied: it must be where that goes")]
     ManyToOne { dest: String },
+    #[error("`{dest}` is a folder, and a file cannot take its place")]
+    IsFolder { dest: String },
     #[error("`{dest}` lies in `{source_place}`, or is the same")]
     Within { source_place: String, dest: String },
     #[error("`{place}` is part of the store `{store}`")]
@@ -56,6 +58,7 @@ impl Problem for TransferError {
             Self::NoListing { .. } => "transfer.no-listing",
             Self::NotWritable { .. } => "transfer.not-writable",
             Self::ManyToOne { .. } => "transfer.many-to-one",
+            Self::IsFolder { .. } => "transfer.is-folder",
             Self::Within { .. } => "transfer.within",
             Self::InsideStore { .. } => "transfer.inside-store",
             Self::TooMuch { .. } => "transfer.too-much",
@@ -82,6 +85,7 @@ impl Problem for TransferError {
             Self::NoListing { .. } => "name its files, each by its address".into(),
             Self::NotWritable { .. } => "name a folder on this machine or a bucket".into(),
             Self::ManyToOne { dest } => format!("write a slash at the end: `{dest}/`"),
+            Self::IsFolder { dest } => format!("`{dest}/` puts it inside"),
             Self::Within { .. } => "name another place".into(),
             Self::InsideStore { store, .. } => {
                 format!("a store is one thing: name `{store}`, or say `--inside-store` if you mean a part of it")

@@ -245,6 +245,9 @@ fn places(request: &Request, all: &[Tree]) -> Result<(Place, Vec<String>), Trans
         return Ok((dest.place.clone(), vec![String::new()]));
     }
     let (above, name) = match &dest.place {
+        Place::Local(path) if path.is_dir() => {
+            return Err(TransferError::IsFolder { dest: dest.text.clone() });
+        }
         Place::Local(path) => {
             let above = path.parent().filter(|above| !above.as_os_str().is_empty());
             (Place::Local(above.unwrap_or(std::path::Path::new(".")).to_owned()), dest.place.base_name())

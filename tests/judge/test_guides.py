@@ -1,0 +1,80 @@
+"""The guides, followed literally in an empty home by somebody who has an rclone remote and an AWS profile, nothing else."""
+
+import re
+import shlex
+
+import pytest
+import xarray
+
+import ceph
+from command import ROOT, binary, measured
+
+GUIDE = ROOT / "docs/storage.md"
+MOVES = "With what you have already"
+
+
+def commands(text: str, title: str) -> list[list[str]]:
+    """What is to be typed in one part of a guide."""
+    part = text.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
+    return [shlex.split(line.removeprefix("$ ")) for line in re.findall(r"^\$ frazil .*$", part, re.MULTILINE)]
+
+
+@pytest.fixture
+def newcomer(gateway, tmp_path):
+    """A home with two files of other programs, and a folder to work in; answers who types."""
+    home, work = tmp_path / "home", tmp_path / "work"
+    (home / ".aws").mkdir(parents=True)
+    (home / ".config/rclone").mkdir(parents=True)
+    work.mkdir()
+    (work / "examples").symlink_to(ROOT / "examples")
+    (home / ".config/rclone/rclone.conf").write_text(f"[osn]\ntype = s3\nprovider = Ceph\naccess_key_id = {ceph.KEY}\nsecret_access_key = {ceph.SECRET}\nendpoint = {gateway}\n")
+    (home / ".aws/credentials").write_text(f"[pod]\naws_access_key_id = {ceph.KEY}\naws_secret_access_key = {ceph.SECRET}\n")
+    (home / ".aws/config").write_text(f"[profile pod]\nendpoint_url = {gateway}\n")
+
+    def types(*words):
+        answer = measured(["env", "-C", work, "-i", f"HOME={home}", "USER=jdoe", *binary(), *words])
+        assert answer.crash() is None and "CANARY" not in answer.text, answer
+        return answer
+
+    types.work = work
+    return types
+
+
+def test_the_guide_of_storage_does_what_it_says(newcomer, gateway, bucket):
+    assert newcomer("build", "examples/sea-surface", "--to", "sst.zarr").code == 0
+    ours = xarray.open_dataset(newcomer.work / "sst.zarr", engine="zarr")
+    typed = commands(GUIDE.read_text(), MOVES)
+    assert len(typed) == 6, typed
+    for words in typed:
+        answer = newcomer(*(word.replace("my-bucket", bucket) for word in words[1:]))
+        assert answer.code == 0, answer
+    keys = ceph.objects(gateway, bucket)
+    for name in ("sst.zarr", "sea-surface.zarr"):
+        assert f"{name}/zarr.json" in keys
+        answer = newcomer("cp", f"osn:{bucket}/{name}", f"back-{name}")
+        assert answer.code == 0, answer
+        xarray.testing.assert_identical(xarray.open_dataset(newcomer.work / f"back-{name}", engine="zarr"), ours)
+    assert newcomer("ls", f"osn:{bucket}").out.count("zarr 3") == 2
+
+
+def test_no_command_writes_outside_the_places_that_the_configuration_names(newcomer, gateway, bucket):
+    config = newcomer.work.parent / "home/.config/frazil/config.toml"
+    config.parent.mkdir()
+    config.write_text('write_only_under = "osn:%s/{user}/"\n' % bucket)
+    (newcomer.work / "a.txt").write_text("a")
+    for words in (
+        ["cp", "a.txt", f"osn:{bucket}/a.txt"],
+        ["cp", "a.txt", f"osn:{bucket}/jdoes/a.txt"],
+        ["cp", "a.txt", f"pod:{bucket}/jdoe/a.txt"],
+        ["sync", "examples/sea-surface/data", f"osn:{bucket}/data"],
+        ["build", "examples/sea-surface", "--to", f"osn:{bucket}/sea.zarr"],
+        ["rm", f"osn:{bucket}/jdoes", "--yes"],
+    ):
+        answer = newcomer(*words)
+        assert answer.code == 1 and "must not be written" in answer.err, answer
+    assert not ceph.objects(gateway, bucket)
+    assert newcomer("cp", "a.txt", f"osn:{bucket}/jdoe/a.txt").code == 0
+    assert newcomer("cp", "a.txt", "b.txt").code == 0, "files of this machine are not meant"
+    config.write_text('write_only_udner = "osn:x/"\n')
+    answer = newcomer("ls", ".")
+    assert answer.code == 2 and "config.toml" in answer.err, "a guard that is misspelt is none"
