@@ -48,9 +48,9 @@ pub struct Global {
     /// Say more
     #[arg(short, long, global = true)]
     pub verbose: bool,
-    /// Print one JSON Report on stdout instead of text
-    #[arg(long, global = true)]
-    pub json: bool,
+    /// Print one JSON Report on stdout instead of text; with =lines long listings come as a line for each item first
+    #[arg(long, global = true, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "report")]
+    pub json: Option<Json>,
     /// Do not show how far the work is
     #[arg(long, global = true)]
     pub no_progress: bool,
@@ -66,6 +66,15 @@ pub struct Global {
     /// The configuration; by itself frazil/config.toml in your folder of configurations
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// How JSON comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Json {
+    /// One object.
+    Report,
+    /// A line for each item, then the Report without them.
+    Lines,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

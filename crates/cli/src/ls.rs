@@ -34,12 +34,16 @@ fn every(words: &Ls, talk: &Talk, mut report: Report) -> Result<Answer, Transfer
     list_all(&words.place, |line| {
         n_files += 1;
         n_bytes = n_bytes.saturating_add(line.size_bytes.unwrap_or(0));
-        if talk.json {
+        if talk.json && !talk.lines {
             report.items.push(item(&line));
             return Ok(());
         }
-        let (size, time) = columns(&line);
-        text.push_str(&format!("{size:>8}  {time:20}  {}\n", plain(&line.name)));
+        if talk.lines {
+            text.push_str(&format!("{}\n", item(&line)));
+        } else {
+            let (size, time) = columns(&line);
+            text.push_str(&format!("{size:>8}  {time:20}  {}\n", plain(&line.name)));
+        }
         n_held += 1;
         if n_held == LINES_AT_A_TIME {
             n_held = 0;
@@ -50,6 +54,10 @@ fn every(words: &Ls, talk: &Talk, mut report: Report) -> Result<Answer, Transfer
     })?;
     report.total("n_files", n_files);
     report.total("n_bytes", n_bytes);
+    if talk.lines {
+        // The answer itself prints the Report alone.
+        let _ = print(&std::mem::take(&mut text));
+    }
     Ok(Answer { report, text })
 }
 

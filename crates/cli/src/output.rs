@@ -21,7 +21,7 @@ use frazil_model::{
 };
 
 use crate::{
-    arguments::{Color, Global},
+    arguments::{Color, Global, Json},
     made,
 };
 
@@ -44,6 +44,8 @@ static FAULT: Mutex<Option<String>> = Mutex::new(None);
 #[derive(Debug, Clone)]
 pub struct Talk {
     pub json: bool,
+    /// Whether items come one by one before the Report.
+    pub lines: bool,
     pub quiet: bool,
     pub verbose: bool,
     pub progress: bool,
@@ -74,7 +76,8 @@ impl Talk {
             Color::Auto => std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty()),
         };
         Self {
-            json: global.json,
+            json: global.json.is_some(),
+            lines: global.json == Some(Json::Lines),
             quiet: global.quiet,
             verbose: global.verbose,
             progress: !global.no_progress && !global.quiet,
@@ -209,7 +212,7 @@ pub fn say_usage(error: &clap::Error, words: &[std::ffi::OsString]) -> ExitCode 
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
-    if words.iter().any(|word| word == "--json") {
+    if words.iter().any(|word| word == "--json" || word.to_str().is_some_and(|word| word.starts_with("--json="))) {
         let verb = words.iter().filter_map(|word| word.to_str()).find(|word| VERBS.contains(word));
         let shown = error.render().to_string();
         // Up to the empty line before the usage: what is missing or possible stands on lines of its own.

@@ -22,6 +22,8 @@ pub enum TransferError {
     NoListing { place: String },
     #[error("`{place}` cannot be written to: {reason}")]
     NotWritable { place: String, reason: &'static str },
+    #[error("`{place}` is held back: other files of its store could not be moved, so that it is not shown")]
+    HeldBack { place: String },
     #[error("`{dest}` cannot be what is copied: it must be where that goes")]
     ManyToOne { dest: String },
     #[error("`{dest}` is a folder, and a file cannot take its place")]
@@ -57,6 +59,7 @@ impl Problem for TransferError {
             Self::Nameless { .. } => "transfer.nameless",
             Self::NoListing { .. } => "transfer.no-listing",
             Self::NotWritable { .. } => "transfer.not-writable",
+            Self::HeldBack { .. } => "transfer.held-back",
             Self::ManyToOne { .. } => "transfer.many-to-one",
             Self::IsFolder { .. } => "transfer.is-folder",
             Self::Within { .. } => "transfer.within",
@@ -84,6 +87,7 @@ impl Problem for TransferError {
             Self::Nameless { .. } => "name its objects one by one, or the bucket with one slash".into(),
             Self::NoListing { .. } => "name its files, each by its address".into(),
             Self::NotWritable { .. } => "name a folder on this machine or a bucket".into(),
+            Self::HeldBack { .. } => "type the same command again once the others can be moved".into(),
             Self::ManyToOne { dest } => format!("write a slash at the end: `{dest}/`"),
             Self::IsFolder { dest } => format!("`{dest}/` puts it inside"),
             Self::Within { .. } => "name another place".into(),

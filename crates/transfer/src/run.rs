@@ -172,8 +172,7 @@ fn carry_out(plan: &Plan, sink: &Sink<'_>, workers: &Workers<'_>, outcome: &mut 
             .partition(|task| !plan.atoms.of(&task.to).is_some_and(|root| broken.contains(root)));
         for task in held {
             let place = plan.root.below(&task.to).shown();
-            let reason = "other files of its store could not be moved, so that it is not shown";
-            outcome.fail(&task.to, TransferError::NotWritable { place, reason });
+            outcome.fail(&task.to, TransferError::HeldBack { place });
         }
         move_all(&tasks, sink, workers, outcome);
         if workers.is_stopped() {

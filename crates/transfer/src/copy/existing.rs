@@ -7,7 +7,6 @@ use std::collections::BTreeMap;
 use frazil_store::bucket::{Bucket, Depth};
 
 use crate::{
-    copy::Mode,
     error::TransferError,
     place::{Place, Written, joined},
     walk::{Found, Tree, tree},
@@ -27,7 +26,7 @@ pub(crate) struct Existing {
 
 impl Existing {
     /// What is there below `root`, where the trees go under their names.
-    pub fn below(root: &Place, trees: &[Tree], bases: &[String], mode: Mode) -> Result<Self, TransferError> {
+    pub fn below(root: &Place, trees: &[Tree], bases: &[String]) -> Result<Self, TransferError> {
         let mut existing = Self::default();
         let files: Vec<&str> =
             trees.iter().zip(bases).filter(|(tree, _)| tree.is_file).map(|(_, base)| base.as_str()).collect();
@@ -45,7 +44,6 @@ impl Existing {
             }
             Place::Web(_) => {}
         }
-        debug_assert!(mode != Mode::SyncAndDelete || !matches!(root, Place::Web(_)));
         Ok(existing)
     }
 

@@ -196,7 +196,7 @@ pub fn plan(request: &Request) -> Result<Plan, TransferError> {
             guard::outside_of_stores(&root, base, tree)?;
         }
     }
-    let existing = Existing::below(&root, &all, &bases, request.mode)?;
+    let existing = Existing::below(&root, &all, &bases)?;
     let known = match (&root, all.first().map(|tree| &tree.place)) {
         _ if request.proof == Proof::Read => Known::nothing(),
         (Place::Bucket { .. }, Some(Place::Local(path))) => Known::of(path),
