@@ -190,7 +190,7 @@ fn account(report: &mut Report, outcome: &Outcome) {
     report.total("n_files", outcome.n_files);
     report.total("n_bytes", outcome.n_bytes);
     report.total("n_deleted", outcome.n_deleted);
-    report.total("n_failed", outcome.failed.len());
+    report.total("n_failed", outcome.n_failed);
     report.total("n_unverified", outcome.n_unverified);
     for (name, error) in &outcome.failed {
         let error = ErrorReport::of(error);
@@ -217,7 +217,9 @@ fn account(report: &mut Report, outcome: &Outcome) {
 /// What kept the copy from being whole.
 fn judge(report: &mut Report, plan: &Plan, outcome: Option<&Outcome>) {
     let failed = outcome.map_or(&[][..], |outcome| outcome.failed.as_slice());
-    let n_failed = failed.len() + plan.in_the_way.len() + plan.passed_over.len();
+    let n_failed = outcome.map_or(0, |outcome| usize::try_from(outcome.n_failed).unwrap_or(usize::MAX))
+        + plan.in_the_way.len()
+        + plan.passed_over.len();
     let n_kept = outcome.map_or(0, |outcome| outcome.kept.len());
     if n_failed + n_kept == 0 {
         return;

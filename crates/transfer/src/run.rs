@@ -105,14 +105,20 @@ pub struct Outcome {
     pub n_unverified: u64,
     /// Files that were deleted.
     pub n_deleted: u64,
-    /// Files that could not be moved or deleted.
+    /// Files that could not be moved.
+    pub n_failed: u64,
+    /// The first of them, with the reason.
     pub failed: Vec<(String, TransferError)>,
+    /// Stores that some of them are of.
+    broken: BTreeSet<String>,
     /// Files that were to be deleted and stay, with the reason.
     pub kept: Vec<(String, String)>,
 }
 
 impl Outcome {
-    fn fail(&mut self, name: &str, error: TransferError) {
+    fn fail(&mut self, name: &str, store: Option<&str>, error: TransferError) {
+        self.n_failed += 1;
+        self.broken.extend(store.map(str::to_owned));
         if self.failed.len() < MOST_TOLD {
             self.failed.push((name.to_owned(), error));
         }
@@ -162,31 +168,27 @@ fn carry_out(plan: &Plan, sink: &Sink<'_>, workers: &Workers<'_>, outcome: &mut 
     for names in plan.hidden.values() {
         delete(sink, names.iter().map(String::as_str))?;
     }
-    let mut broken: BTreeSet<String> = BTreeSet::new();
     for phase in Phase::ALL {
         let of_phase = |task: &&Task| task.phase == phase;
         let (tasks, held): (Vec<&Task>, Vec<&Task>) = plan
             .tasks
             .iter()
             .filter(of_phase)
-            .partition(|task| !plan.atoms.of(&task.to).is_some_and(|root| broken.contains(root)));
+            .partition(|task| !plan.atoms.of(&task.to).is_some_and(|root| outcome.broken.contains(root)));
         for task in held {
             let place = plan.root.below(&task.to).shown();
-            outcome.fail(&task.to, TransferError::HeldBack { place });
+            outcome.fail(&task.to, plan.atoms.of(&task.to), TransferError::HeldBack { place });
         }
-        move_all(&tasks, sink, workers, outcome);
+        move_all(&tasks, plan, sink, workers, outcome);
         if workers.is_stopped() {
             return Err(TransferError::Interrupted { resume: None });
-        }
-        for (name, _) in &outcome.failed {
-            broken.extend(plan.atoms.of(name).map(str::to_owned));
         }
         if phase == Phase::Data {
             // What the store had and the new one has not goes before it is shown again.
             let leftovers = plan.deletes.iter().filter(|delete| delete.source.is_none()).map(|delete| &delete.name);
             let leftovers: Vec<&str> = leftovers
                 .map(String::as_str)
-                .filter(|name| plan.hidden.keys().any(|root| is_below(name, root) && !broken.contains(root)))
+                .filter(|name| plan.hidden.keys().any(|root| is_below(name, root) && !outcome.broken.contains(root)))
                 .collect();
             outcome.n_deleted += leftovers.len() as u64;
             delete(sink, leftovers.into_iter())?;
@@ -233,9 +235,9 @@ fn open_uploads(plan: &Plan) -> Result<HashMap<String, Vec<Upload>>, TransferErr
 fn give_up_uploads(plan: &Plan, workers: &Workers<'_>, outcome: &mut Outcome) {
     let Some((bucket, _)) = plan.bucket() else { return };
     let left = std::mem::take(&mut *workers.uploads.lock().unwrap_or_else(PoisonError::into_inner));
-    let failed: BTreeSet<&str> = outcome.failed.iter().map(|(name, _)| name.as_str()).collect();
-    let is_failed = |key: &str| failed.iter().any(|name| key.ends_with(name));
-    for upload in left.into_values().flatten().filter(|upload| !is_failed(&upload.key)) {
+    // Whatever failed may go on with them when the command is typed again.
+    let left = if outcome.n_failed > 0 { HashMap::new() } else { left };
+    for upload in left.into_values().flatten() {
         if let Err(error) = bucket.abort(&upload) {
             outcome.kept.push((upload.key, format!("an upload that was left open could not be given up: {error}")));
         }
@@ -243,7 +245,7 @@ fn give_up_uploads(plan: &Plan, workers: &Workers<'_>, outcome: &mut Outcome) {
 }
 
 /// Moves files, small and large side by side.
-fn move_all(tasks: &[&Task], sink: &Sink<'_>, workers: &Workers<'_>, outcome: &mut Outcome) {
+fn move_all(tasks: &[&Task], plan: &Plan, sink: &Sink<'_>, workers: &Workers<'_>, outcome: &mut Outcome) {
     let (large, small): (Vec<&Task>, Vec<&Task>) = tasks.iter().partition(|task| task.found.size_bytes >= LARGE_BYTES);
     let (next_large, next_small) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let together: Mutex<&mut Outcome> = Mutex::new(outcome);
@@ -260,7 +262,7 @@ fn move_all(tasks: &[&Task], sink: &Sink<'_>, workers: &Workers<'_>, outcome: &m
                     outcome.n_unverified += u64::from(!moved.is_verified);
                 }
                 Err(TransferError::Interrupted { .. }) => {}
-                Err(error) => outcome.fail(&task.to, error),
+                Err(error) => outcome.fail(&task.to, plan.atoms.of(&task.to), error),
             }
         }
     };
@@ -306,7 +308,7 @@ fn delete_what_the_source_has_not(
     outcome: &mut Outcome,
 ) -> Result<(), TransferError> {
     let wanted: Vec<&Delete> = plan.deletes.iter().filter(|delete| delete.source.is_some()).collect();
-    if !outcome.failed.is_empty() {
+    if outcome.n_failed > 0 {
         let reason = "nothing is deleted after an error";
         outcome.kept.extend(wanted.iter().map(|delete| (delete.name.clone(), reason.to_owned())));
         return Ok(());
