@@ -246,10 +246,14 @@ pub(crate) fn judge(
             (Some(a), Some(b)) if a == b => Same::BySizeAndTime,
             _ => read_both((from, found), (to, there))?,
         },
-        (Place::Web(_), _) => {
-            let from = found.mark.as_ref().and_then(Fingerprint::modified_seconds);
-            same::objects(&Found { modified_seconds: from, ..found.clone() }, there)
-        }
+        (Place::Web(_), _) => match found.mark.as_ref().and_then(Fingerprint::modified_seconds) {
+            from @ Some(_) => same::objects(&Found { modified_seconds: from, ..found.clone() }, there),
+            // A server that says nothing of its file must be read to be compared.
+            None => match read_both((from, found), (to, there)) {
+                Err(StoreError::RangeIgnored { .. }) => Same::No,
+                same => same?,
+            },
+        },
         (_, Place::Web(_)) => Same::No,
     };
     match same {
