@@ -22,8 +22,28 @@ pub fn run(words: &Ls, talk: &Talk) -> Result<Answer, TransferError> {
     }
     let lines = list(&words.place)?;
     report.total("n_items", lines.len());
-    report.items = lines.iter().map(item).collect();
-    Ok(Answer { text: shown(&lines), report })
+    if talk.json && !talk.lines {
+        report.items = lines.iter().map(item).collect();
+        return Ok(Answer { report, text: String::new() });
+    }
+    // A folder may hold a million files: what is said need not be held as well.
+    let (last, others) = lines.len().checked_sub(LINES_AT_A_TIME).map_or((&lines[..], &[][..]), |n| {
+        let (others, last) = lines.split_at(n);
+        (last, others)
+    });
+    let said = |some: &[Line]| match talk.lines {
+        true => some.iter().map(|line| format!("{}\n", item(line))).collect(),
+        false => shown(some),
+    };
+    for some in others.chunks(LINES_AT_A_TIME) {
+        // A reader that has seen enough closes the pipe, and the answer says so in the end.
+        let _ = print(&said(some));
+    }
+    if talk.lines {
+        let _ = print(&said(last));
+        return Ok(Answer { report, text: String::new() });
+    }
+    Ok(Answer { text: said(last), report })
 }
 
 /// Every file below, said as the listing goes on.
