@@ -1,6 +1,7 @@
 //! `frazil ls`: what is at a place.
 
 use frazil_model::report::Report;
+use frazil_store::rfc3339;
 use frazil_transfer::{
     TransferError,
     list::{Kind, Line, list, list_all},
@@ -9,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     arguments::Ls,
-    output::{Answer, Talk, bytes, print, rfc3339},
+    output::{Answer, Talk, bytes, print},
 };
 
 /// Lines that are said at once.

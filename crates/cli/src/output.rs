@@ -283,22 +283,6 @@ pub fn bytes(n_bytes: u64) -> String {
     if value < 9.95 { format!("{value:.1} {}", UNITS[unit]) } else { format!("{value:.0} {}", UNITS[unit]) }
 }
 
-/// A moment of UTC: `2026-11-20T17:42:17Z`, from seconds since 1970.
-pub fn rfc3339(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    // Days to a date by eras of 400 years that begin in March (Howard Hinnant, "chrono-compatible low-level date
-    // algorithms").
-    let shifted = days + 719_468;
-    let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
-}
-
 /// Rows as columns that stand below one another. Columns of numbers are for the caller to pad.
 pub fn table(rows: &[Vec<String>]) -> String {
     let n_columns = rows.iter().map(Vec::len).max().unwrap_or(0);
@@ -334,17 +318,6 @@ mod tests {
             (u64::MAX, "18 EB"),
         ] {
             assert_eq!(bytes(n_bytes), shown);
-        }
-    }
-
-    #[test]
-    fn moments_are_shown_in_the_calendar_of_today() {
-        for (seconds, shown) in [
-            (0, "1970-01-01T00:00:00Z"),
-            (951_782_400, "2000-02-29T00:00:00Z"),
-            (1_795_196_537, "2026-11-20T17:42:17Z"),
-        ] {
-            assert_eq!(rfc3339(seconds), shown);
         }
     }
 

@@ -30,3 +30,4 @@ mod token;
 pub mod web;
 
 pub use error::StoreError;
+pub use settled::rfc3339;

@@ -133,7 +133,8 @@ pub(crate) fn parts_of(seconds: u64) -> (u64, usize, u64, u64, u64, u64) {
 }
 
 /// A moment as people and JSON read it.
-pub(crate) fn rfc3339(seconds: u64) -> String {
+#[must_use]
+pub fn rfc3339(seconds: u64) -> String {
     let (year, month, day, hour, minute, second) = parts_of(seconds);
     format!("{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z", month + 1)
 }
@@ -199,5 +200,16 @@ mod tests {
         check("modified Sun, 06 Nov 1994 08:49:37 GMT", 784_111_777 + 60, false);
         check("modified Thu, 29 Feb 2024 23:59:59 GMT", 1_709_251_199 + 61, true);
         check("modified yesterday", 1 << 40, false);
+    }
+
+    #[test]
+    fn moments_are_shown_in_the_calendar_of_today() {
+        for (seconds, shown) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_795_196_537, "2026-11-20T17:42:17Z"),
+        ] {
+            assert_eq!(rfc3339(seconds), shown);
+        }
     }
 }
