@@ -10,9 +10,12 @@ use frazil_model::recipe::{
     combine::{Align, Differ, Duplicates},
     span::Spanned,
     spec::{ChunkLength, ChunkSpec, CodecSpec, Selection},
+    virtually::{IfIncompatible, Pinning, VirtualFormat},
     write::ZarrFormat,
 };
-use values::{align, differ, duplicates, read, shards, threads, zarr_format};
+use values::{
+    align, differ, duplicates, if_incompatible, pinning, read, shards, some_bytes, threads, virtual_format, zarr_format,
+};
 
 use crate::output;
 
@@ -137,7 +140,8 @@ pub struct Inspect {
 #[command(after_help = "Examples:
   frazil convert sst.nc sst.zarr --to zarr
   frazil convert 'daily/*.nc' sst.zarr --to zarr --chunks time=30,lat=360,lon=720 --memory 512MB
-  frazil convert 'daily/*.nc' sst.zarr --to zarr --vars sst --select time=2000/2010 --codec keep")]
+  frazil convert 'daily/*.nc' sst.zarr --to zarr --vars sst --select time=2000/2010 --codec keep
+  frazil convert 'daily/*.nc' sst.icechunk --to virtual      no copy: references to the chunks")]
 pub struct Convert {
     /// Files, patterns in quotes or folders, then the store to write
     #[arg(required = true, num_args = 2.., value_names = ["SOURCE", "DEST"])]
@@ -145,6 +149,8 @@ pub struct Convert {
     /// What to write
     #[arg(long, value_name = "FORMAT")]
     pub to: Target,
+    #[command(flatten)]
+    pub references: References,
     /// Version of the Zarr format
     #[arg(long, value_name = "2|3", default_value = "3", value_parser = zarr_format)]
     pub zarr_format: ZarrFormat,
@@ -228,6 +234,25 @@ pub fn n_threads(asked: Option<usize>) -> usize {
 pub enum Target {
     /// A Zarr store
     Zarr,
+    /// References to the chunks of the files, which are not copied
+    Virtual,
+}
+
+/// How references are written.
+#[derive(Debug, Clone, Args)]
+pub struct References {
+    /// The format of references: icechunk, kerchunk-json or kerchunk-parquet
+    #[arg(long, value_name = "FORMAT", value_parser = virtual_format)]
+    pub format: Option<VirtualFormat>,
+    /// What to try where files cannot be referenced as one, in order: equivalent,native,split
+    #[arg(long, value_name = "POLICIES", value_delimiter = ',', value_parser = if_incompatible)]
+    pub if_incompatible: Option<Vec<IfIncompatible>>,
+    /// By what files are known later: state (size, times, tag), or content: each is read once for its digest
+    #[arg(long, value_name = "HOW", default_value = "state", value_parser = pinning)]
+    pub pin: Pinning,
+    /// Values up to this size stand in the references themselves
+    #[arg(long, value_name = "SIZE", default_value = "1KB", value_parser = some_bytes)]
+    pub inline: ByteSize,
 }
 
 /// Shards along named dimensions.
@@ -261,6 +286,9 @@ pub struct Build {
     /// Only the recipe of this id
     #[arg(long, value_name = "ID")]
     pub only: Option<String>,
+    /// Make the store that a virtual recipe has `when: on_request`, in place of its references
+    #[arg(long)]
+    pub materialize: bool,
     #[command(flatten)]
     pub limits: Limits,
     /// Put the new store in the place of one that is there

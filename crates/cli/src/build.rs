@@ -7,13 +7,14 @@ use std::{
 
 use frazil_engine::{
     EngineError,
-    build::{Running, request, target},
+    build::{Product, Running, ending, request, target},
     find::{Gone, Pick},
     index::IndexUse,
     make::{How, Stage, Watch, make},
     parts::Part,
     prepare::Reissued,
     progress::Progress,
+    virtually::{VirtualRequest, make_virtual},
 };
 use frazil_model::{
     plan::Limits,
@@ -74,19 +75,27 @@ fn one(
     talk: &Talk,
     stop: &AtomicBool,
 ) -> Result<Answer, EngineError> {
+    let product = if words.materialize { Product::Store } else { Product::AsWritten };
     let running = Running {
         folder: folder_of(path),
-        target: target(words.to.as_deref(), &recipe.id.value, n_recipes)?,
+        target: target(words.to.as_deref(), &recipe.id.value, n_recipes, ending(recipe, product))?,
         selection: words.select.clone(),
         pick: words.prune.map_or(Pick::All, |first| Pick::Ends { first, last: 0 }),
         limits: Limits { memory_bytes: words.limits.memory.0, n_threads: words.limits.n_threads() },
         index: if words.no_index { IndexUse::Bypass } else { IndexUse::Use },
         reissued: if words.revise { Reissued::Revised } else { Reissued::Refused },
+        product,
     };
     let counters = Progress::default();
     let stage = stage(words);
-    let Write::Zarr(write) = &recipe.write;
-    if words.overwrite && write.mode == Mode::Extend {
+    let references = match (&recipe.write, product) {
+        (Write::Virtual(write), Product::AsWritten) => Some(write),
+        _ => None,
+    };
+    let mode =
+        references.map_or_else(|| recipe.write.zarr().map_or(Mode::Create, |zarr| zarr.mode), |write| write.mode);
+    let result = made::Result::of(references, recipe.write.zarr().map(|zarr| zarr.format).unwrap_or_default());
+    if words.overwrite && mode == Mode::Extend && references.is_none() {
         return Err(EngineError::OverwritesExtended { id: recipe.id.value.clone() });
     }
     let report = progress::shown(talk, &counters, || {
@@ -94,9 +103,15 @@ fn one(
         if words.overwrite {
             how = How::Replace;
         }
-        let planned = |report: &Report| made::announce(report, write.format, &recipe.id.value, talk);
+        let planned = |report: &Report| made::announce(report, result, &recipe.id.value, talk);
         let watch = Watch { progress: &counters, stop, planned: &planned };
-        let mut report = make("build", &request, (how, stage), watch)?;
+        let mut report = match references {
+            None => make("build", &request, (how, stage), watch)?,
+            Some(write) => {
+                let wanted = VirtualRequest { request, write: write.clone() };
+                make_virtual("build", &wanted, (how, stage), watch)?
+            }
+        };
         for Gone { place, missing, .. } in absent {
             let what =
                 if missing == Missing::Fill { "; what it would have brought is filled" } else { " and was skipped" };
@@ -105,7 +120,7 @@ fn one(
         Ok(report)
     })
     .map_err(made::with_resume_command)?;
-    let text = made::text(&report, write.format, talk);
+    let text = made::text(&report, result, talk);
     let text = if text.is_empty() { text } else { format!("{}: {text}", recipe.id.value) };
     Ok(Answer { report, text })
 }

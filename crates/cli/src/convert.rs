@@ -9,12 +9,13 @@ use frazil_engine::{
     make::{How, Stage, Watch, make},
     prepare::{Reissued, Request},
     progress::Progress,
+    virtually::{VirtualRequest, make_virtual},
 };
 use frazil_model::{
     combine::{policy::Policies, steps::selection},
     layout::{Growth, LayoutRequest},
     plan::Limits,
-    recipe::{Spanned, each::Step},
+    recipe::{Spanned, each::Step, span::Position, virtually::VirtualWrite},
     report::Report,
 };
 use frazil_store::profile::located_to_write;
@@ -28,18 +29,40 @@ use crate::{
 };
 
 pub fn run(words: &Convert, talk: &Talk, stop: &AtomicBool) -> Result<Answer, EngineError> {
-    let Target::Zarr = words.to;
     let request = request(words)?;
+    let references = match words.to {
+        Target::Zarr => None,
+        Target::Virtual => Some(references(words)),
+    };
+    let result = made::Result::of(references.as_ref(), words.zarr_format);
     let how = if words.overwrite { How::Replace } else { How::Create };
     let stage = if words.dry_run { Stage::DryRun } else { Stage::All };
     let counters = Progress::default();
     let report = progress::shown(talk, &counters, || {
-        let planned = |report: &Report| made::announce(report, words.zarr_format, "", talk);
-        make("convert", &request, (how, stage), Watch { progress: &counters, stop, planned: &planned })
+        let planned = |report: &Report| made::announce(report, result, "", talk);
+        let watch = Watch { progress: &counters, stop, planned: &planned };
+        match &references {
+            None => make("convert", &request, (how, stage), watch),
+            Some(write) => {
+                let wanted = VirtualRequest { request: request.clone(), write: write.clone() };
+                make_virtual("convert", &wanted, (how, stage), watch)
+            }
+        }
     })
     .map_err(made::with_resume_command)?;
-    let text = made::text(&report, words.zarr_format, talk);
+    let text = made::text(&report, result, talk);
     Ok(Answer { report, text })
+}
+
+/// How references are to be written.
+fn references(words: &Convert) -> VirtualWrite {
+    VirtualWrite {
+        format: words.references.format.unwrap_or_default(),
+        inline_below: words.references.inline,
+        pin: words.references.pin,
+        if_incompatible: words.references.if_incompatible.clone(),
+        ..VirtualWrite::usual(Position::default())
+    }
 }
 
 /// What the words ask for.

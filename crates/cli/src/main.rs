@@ -16,6 +16,7 @@ mod opening;
 mod output;
 mod profile;
 mod progress;
+mod references;
 mod remove;
 mod verify;
 

@@ -14,6 +14,7 @@ use frazil_model::{
         expect::Expectation,
         source::Missing,
         spec::Selection,
+        virtually::VirtualFormat,
         write::{Mode, Write},
     },
 };
@@ -46,6 +47,17 @@ pub struct Running {
     pub index: IndexUse,
     /// What to do about files that changed since they were added to a store that is extended.
     pub reissued: Reissued,
+    /// Which of the recipe's results is made.
+    pub product: Product,
+}
+
+/// Which of a recipe's results is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Product {
+    /// The one that it writes.
+    AsWritten,
+    /// The store that it makes when it is asked for.
+    Store,
 }
 
 /// What a recipe asks for, and the places of files that are not there and need not be.
@@ -69,8 +81,11 @@ pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<
             return Err(EngineError::Names { problem: wrong, file: first.name.clone() });
         }
     }
-    let Write::Zarr(write) = &recipe.write;
-    let how = match write.mode {
+    let zarr = match (&recipe.write, running.product) {
+        (Write::Virtual(_), Product::AsWritten) => None,
+        (write, _) => Some(write.zarr().ok_or_else(|| EngineError::NoStore { id: recipe.id.value.clone() })?),
+    };
+    let how = match zarr.map_or(recipe.write.mode(), |zarr| zarr.mode) {
         Mode::Create => How::Create,
         Mode::Extend => How::Extend,
         Mode::Replace => How::Replace,
@@ -117,10 +132,10 @@ pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<
             follows_store: false,
         },
         layout: LayoutRequest {
-            format: write.format,
-            chunks: Some(write.chunks.clone()),
-            shards: write.shards.clone(),
-            codec: write.codec.clone(),
+            format: zarr.map(|zarr| zarr.format).unwrap_or_default(),
+            chunks: zarr.map(|zarr| zarr.chunks.clone()),
+            shards: zarr.and_then(|zarr| zarr.shards.clone()),
+            codec: zarr.map(|zarr| zarr.codec.clone()).unwrap_or_default(),
             grows: if how == How::Extend { Growth::Extended } else { Growth::Never },
         },
         target: running.target.clone(),
@@ -143,12 +158,25 @@ fn expectations(recipe: &Recipe, pick: Pick) -> Vec<Spanned<Expectation>> {
     recipe.expect.iter().filter(|expected| !is_pruned || !of_all(expected)).cloned().collect()
 }
 
+/// What the name of a result ends with, where the author names only its folder.
+#[must_use]
+pub const fn ending(recipe: &Recipe, product: Product) -> &'static str {
+    match (&recipe.write, product) {
+        (Write::Virtual(write), Product::AsWritten) => match write.format {
+            VirtualFormat::Icechunk => "icechunk",
+            VirtualFormat::KerchunkJson => "json",
+            VirtualFormat::KerchunkParquet => "parq",
+        },
+        _ => "zarr",
+    }
+}
+
 /// Where the store of recipe `id` goes. `TO/` and several recipes mean a folder of stores, `TO` the store itself.
 ///
 /// # Errors
 /// If `to` is no place.
-pub fn target(to: Option<&str>, id: &str, n_recipes: usize) -> Result<Location, EngineError> {
-    let file = format!("{id}.zarr");
+pub fn target(to: Option<&str>, id: &str, n_recipes: usize, ending: &str) -> Result<Location, EngineError> {
+    let file = format!("{id}.{ending}");
     // `NAME:` of an alias is a folder of a bucket; else a path may end so.
     let is_alias = |to: &str| to.ends_with(':') && matches!(located(to), Ok(Location::Object(_)));
     Ok(located_to_write(&match to {
@@ -166,7 +194,7 @@ mod tests {
     #[test]
     fn a_slash_at_the_end_means_inside() {
         let check = |to, n_recipes, expected: &str| {
-            assert_eq!(target(to, "sst", n_recipes).unwrap().to_string(), expected);
+            assert_eq!(target(to, "sst", n_recipes, "zarr").unwrap().to_string(), expected);
         };
         check(Some("out"), 1, "out");
         check(Some("out/"), 1, "out/sst.zarr");

@@ -96,6 +96,18 @@ pub enum EngineError {
     Names { problem: RecipeError, file: String },
     #[error("`{key}` is not written yet")]
     Missing { key: String },
+    #[error("`{file}` cannot be referenced: {why}")]
+    NoWay { file: String, why: String },
+    #[error("`{variable}` cannot be referenced as one array: {why} (`{file}`)")]
+    NotReferable { variable: String, file: String, why: &'static str, n_native: u64, n_chunks: u64 },
+    #[error("somebody else changed `{place}` meanwhile")]
+    Conflict { place: Location },
+    #[error("recipe `{id}` makes no store: it says nothing of `zarr`")]
+    NoStore { id: String },
+    #[error("a virtual dataset is not made in parts")]
+    NoParts,
+    #[error("`{file}` is not what it was when it was referenced: {reason}")]
+    Stale { file: String, reason: String },
     #[error("a thread of the run ended without a word: {reason}")]
     Thread { reason: String },
 }
@@ -140,6 +152,12 @@ impl Problem for EngineError {
             Self::OtherRecipe { .. } => "verify.other-recipe",
             Self::Names { problem, .. } => problem.code(),
             Self::Missing { .. } => "run.missing",
+            Self::NoWay { .. } => "virtual.no-way",
+            Self::NotReferable { .. } => "virtual.not-referable",
+            Self::Conflict { .. } => "target.conflict",
+            Self::NoParts => "virtual.parts",
+            Self::NoStore { .. } => "virtual.no-store",
+            Self::Stale { .. } => "virtual.stale",
             Self::Thread { .. } => "run.thread",
         }
     }
@@ -226,6 +244,17 @@ impl Problem for EngineError {
                 "take the recipe as it was then; for a store of `convert` say `--sources` instead".into()
             }
             Self::Names { problem, .. } => return problem.hint(),
+            Self::NoWay { .. } => "copy it to a place that they can reach, or write a Zarr store".into(),
+            Self::NotReferable { n_native, n_chunks, .. } => format!(
+                "{n_native} of its {n_chunks} chunks would have to be copied: `--if-incompatible native` does that in a \
+                 repository of Icechunk, `split` sets files that are alike apart"
+            ),
+            Self::Conflict { .. } => "type the command again: it adds to what is there now".into(),
+            Self::NoStore { .. } => "add `zarr: {when: on_request}` beside `virtual` in its `write`".into(),
+            Self::NoParts => "leave out `--plan-only`, `--part` and `--finish`: it takes only metadata".into(),
+            Self::Stale { .. } => {
+                "type the command with `--revise`: its references are then made from what it is now".into()
+            }
             Self::Document { .. } | Self::Thread { .. } => return None,
         })
     }
@@ -238,7 +267,8 @@ impl Problem for EngineError {
             Self::Layout(error) => error.exit(),
             Self::Recipe(error) => error.exit(),
             Self::Names { problem, .. } => problem.exit(),
-            Self::NotExtending { .. } => Exit::Usage,
+            Self::NotExtending { .. } | Self::NoParts | Self::NoStore { .. } => Exit::Usage,
+            Self::Conflict { .. } => Exit::Later,
             Self::Interrupted { .. } => Exit::Interrupted,
             _ => Exit::No,
         }

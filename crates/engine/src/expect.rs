@@ -6,7 +6,10 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use frazil_model::{
-    combine::expect::{ValueChecker, check as known},
+    combine::{
+        Combined,
+        expect::{ValueChecker, check as known},
+    },
     plan::Task,
     recipe::{Spanned, expect::Expectation},
 };
@@ -23,10 +26,23 @@ use crate::{
 /// # Errors
 /// [`EngineError::Expect`] with the first that does not hold and its line.
 pub fn check(expectations: &[Spanned<Expectation>], prepared: &Prepared) -> Result<(), EngineError> {
-    match known(expectations, &prepared.combined).into_iter().next() {
+    check_combined(expectations, &prepared.combined)
+}
+
+/// The same of a joined dataset.
+///
+/// # Errors
+/// As for [`check`].
+pub(crate) fn check_combined(expectations: &[Spanned<Expectation>], combined: &Combined) -> Result<(), EngineError> {
+    match known(expectations, combined).into_iter().next() {
         Some(failure) => Err(failure.into()),
         None => Ok(()),
     }
+}
+
+/// Whether any of them is about values, which must be read for it.
+pub(crate) fn is_about_values(expectations: &[Spanned<Expectation>]) -> bool {
+    expectations.iter().any(|expected| matches!(expected.value, Expectation::Range { .. }))
 }
 
 /// Checks what the values tell: the files are read for it, on as many threads as the plan's memory allows.

@@ -44,5 +44,6 @@ pub mod strided;
 pub mod unchanged;
 pub mod verify;
 pub mod views;
+pub mod virtually;
 
 pub use error::EngineError;

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use frazil_model::{
-    combine::expect::sample_fraction,
+    combine::{Combined, expect::sample_fraction},
     problem::Exit,
     report::{ErrorReport, Report},
 };
@@ -20,6 +20,7 @@ use crate::{
     progress::Progress,
     publish::{self, Outcome, Standing, standing},
     verify::Verified,
+    views::LeftOut,
 };
 
 /// What to do about a store that is there.
@@ -223,12 +224,14 @@ fn tell(report: &mut Report, prepared: &Prepared) {
     for (path, note) in &prepared.combined.notes {
         report.warn("combine.note", format!("{path}: {note}"));
     }
-    let mut dropped: Vec<String> = prepared
-        .combined
-        .dropped
-        .iter()
-        .map(|one| format!("{}@{}", one.path.trim_start_matches('/'), one.name))
-        .collect();
+    tell_dropped(report, &prepared.combined);
+    tell_left_out(report, &prepared.left_out.iter().collect::<Vec<_>>());
+}
+
+/// Attributes in which files differ.
+pub(crate) fn tell_dropped(report: &mut Report, combined: &Combined) {
+    let mut dropped: Vec<String> =
+        combined.dropped.iter().map(|one| format!("{}@{}", one.path.trim_start_matches('/'), one.name)).collect();
     dropped.sort_unstable();
     dropped.dedup();
     if !dropped.is_empty() {
@@ -237,15 +240,19 @@ fn tell(report: &mut Report, prepared: &Prepared) {
             format!("files differ in {}; these attributes were left out", dropped.join(", ")),
         );
     }
-    for left_out in &prepared.left_out {
+}
+
+/// What the files hold and the result will not.
+pub(crate) fn tell_left_out(report: &mut Report, all: &[&LeftOut]) {
+    for left_out in all {
         let mut item = json!({"source": left_out.file, "path": left_out.path, "unread": left_out.reason});
         if let Some(attribute) = &left_out.attribute {
             item["attribute"] = json!(attribute);
         }
         report.items.push(item);
     }
-    if let Some(first) = prepared.left_out.first() {
-        let more = prepared.left_out.len() - 1;
+    if let Some(first) = all.first() {
+        let more = all.len() - 1;
         let others = if more > 0 { format!(", and {more} more") } else { String::new() };
         let message =
             format!("not all of it was written: `{}` of `{}`: {}{others}", first.path, first.file, first.reason);

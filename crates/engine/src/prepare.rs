@@ -15,6 +15,7 @@ use frazil_model::{
     location::Location,
     plan::{ArrayPlan, Limits, Task},
     recipe::{each::Step, expect::Expectation, source::KeyValue, span::Spanned},
+    region::count,
 };
 
 use crate::{
@@ -107,17 +108,7 @@ pub struct Prepared {
 /// Whatever stands in the way, naming file, variable and rule.
 pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
     let began = SystemTime::now();
-    let mut sources = scanned(request)?;
-    let mut left_out = Vec::new();
-    let mut views = views(&mut sources, request, &mut left_out)?;
-    let policies = with_absent(&mut views, request)?;
-    let mut combined = combine(&views, &policies)?;
-    check_pieces(&combined, &sources)?;
-    check_equal(&combined, &sources)?;
-    // Words about chunks may name what could not be read: the reason for that is what helps.
-    if combined.variables.is_empty() {
-        nothing_left(&mut left_out)?;
-    }
+    let Joined { sources, mut combined, mut left_out } = joined(request)?;
     let mut targets = lay_out(&combined, &request.layout)?;
     leave_out_untyped(request, &mut combined, &mut targets, &mut left_out)?;
     if targets.is_empty() {
@@ -143,8 +134,74 @@ pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
     })
 }
 
+/// Files as one dataset, before anything is known of where it goes.
+pub(crate) struct Joined {
+    /// The files.
+    pub sources: Vec<Source>,
+    /// What they are joined to.
+    pub combined: Combined,
+    /// What the files hold and the dataset will not.
+    pub left_out: Vec<LeftOut>,
+}
+
+/// Scans and joins.
+pub(crate) fn joined(request: &Request) -> Result<Joined, EngineError> {
+    joined_of(request, scanned(request)?, SmallData::Held)
+}
+
+/// What becomes of data that is small enough to be held while files are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SmallData {
+    /// It is held, and need not be read again.
+    Held,
+    /// What has more bytes stays in the files all the same.
+    InFiles {
+        /// Bytes of a variable of one file.
+        above_bytes: u64,
+    },
+}
+
+/// Joins files that were scanned.
+pub(crate) fn joined_of(request: &Request, mut sources: Vec<Source>, small: SmallData) -> Result<Joined, EngineError> {
+    let mut left_out = Vec::new();
+    let mut views = views(&mut sources, request, &mut left_out)?;
+    if let SmallData::InFiles { above_bytes } = small {
+        views.iter_mut().for_each(|view| leave_in_file(view, above_bytes));
+    }
+    let policies = with_absent(&mut views, request)?;
+    let combined = combine(&views, &policies)?;
+    check_pieces(&combined, &sources)?;
+    check_equal(&combined, &sources)?;
+    // Words about chunks may name what could not be read: the reason for that is what helps.
+    if combined.variables.is_empty() {
+        nothing_left(&mut left_out)?;
+    }
+    Ok(Joined { sources, combined, left_out })
+}
+
+/// Forgets the values of data that are to stay in the file. Labels, and what describes them, are needed for joining.
+fn leave_in_file(view: &mut FileView, above_bytes: u64) {
+    let describing: Vec<String> = view
+        .variables
+        .iter()
+        .flat_map(|variable| {
+            ["bounds", "climatology", "coordinates", "grid_mapping"].map(|name| variable.attributes.text(name))
+        })
+        .flatten()
+        .flat_map(|names| names.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        .collect();
+    for variable in &mut view.variables {
+        let n_bytes = count(&variable.shape).saturating_mul(variable.dtype.size_bytes().unwrap_or(0).into());
+        let is_label = variable.dimensions.is_empty() || variable.dimensions == [variable.name()];
+        let is_data = !is_label && !describing.iter().any(|name| name == variable.name());
+        if is_data && n_bytes > above_bytes && variable.dtype.size_bytes().is_some() {
+            variable.values = None;
+        }
+    }
+}
+
 /// The error for files of which nothing can be read.
-fn nothing_left(left_out: &mut Vec<LeftOut>) -> Result<(), EngineError> {
+pub(crate) fn nothing_left(left_out: &mut Vec<LeftOut>) -> Result<(), EngineError> {
     if left_out.is_empty() {
         return Ok(());
     }

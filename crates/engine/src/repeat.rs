@@ -24,7 +24,7 @@ use frazil_store::folder::Folder;
 use serde::Deserialize;
 
 use crate::{
-    build::{self, Running},
+    build::{self, Product, Running},
     error::EngineError,
     find::Pick,
     index::IndexUse,
@@ -118,6 +118,7 @@ pub fn request_of_recipe(
         limits,
         index: IndexUse::Bypass,
         reissued: Reissued::Refused,
+        product: Product::Store,
     };
     let (mut request, _, _) = build::request(recipe, &running)?;
     let is_named = |(_, name): &(Location, String)| receipt.sources.iter().any(|record| record.name == *name);

@@ -104,8 +104,18 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// A problem of an object of an array.
+    pub(crate) fn of_array(key: &str, array: &str, problem: &str) -> Self {
+        Self { array: Some(array.to_owned()), ..Self::of(key, problem) }
+    }
+
+    /// A problem of a source.
+    pub(crate) fn of_source(name: &str, problem: &str) -> Self {
+        Self { key: None, array: None, region: None, source: Some(name.to_owned()), problem: problem.to_owned() }
+    }
+
     /// A problem of one object of which no more is known.
-    fn of(key: &str, problem: impl Into<String>) -> Self {
+    pub(crate) fn of(key: &str, problem: impl Into<String>) -> Self {
         Self { key: Some(key.to_owned()), array: None, region: None, source: None, problem: problem.into() }
     }
 }

@@ -19,6 +19,7 @@ pub mod plan;
 pub mod problem;
 pub mod range;
 pub mod recipe;
+pub mod references;
 pub mod region;
 pub mod report;
 pub mod rule;

@@ -18,6 +18,7 @@ pub mod lock;
 pub mod login;
 pub mod manners;
 mod open;
+pub mod pin;
 pub mod profile;
 pub mod read;
 mod region;

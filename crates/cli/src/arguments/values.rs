@@ -3,9 +3,11 @@
 use std::str::FromStr;
 
 use frazil_model::recipe::{
+    amount::ByteSize,
     combine::{Align, Alignment, Differ, DifferAttrs, DifferDtype, DifferPacking, DifferTime, DifferUnits, Duplicates},
     span::Spanned,
     spec::ChunkSpec,
+    virtually::{FORMATS, IfIncompatible, PINNINGS, POLICIES, Pinning, VirtualFormat},
     write::ZarrFormat,
 };
 
@@ -44,6 +46,29 @@ pub(super) fn zarr_format(text: &str) -> Result<ZarrFormat, String> {
         "3" => Ok(ZarrFormat::V3),
         _ => Err("it is 2 or 3".into()),
     }
+}
+
+pub(super) fn virtual_format(text: &str) -> Result<VirtualFormat, String> {
+    named(text, &FORMATS)
+}
+
+/// A size that may be none at all.
+pub(super) fn some_bytes(text: &str) -> Result<ByteSize, String> {
+    if text == "0" { Ok(ByteSize(0)) } else { read(text) }
+}
+
+pub(super) fn pinning(text: &str) -> Result<Pinning, String> {
+    named(text, &PINNINGS)
+}
+
+pub(super) fn if_incompatible(text: &str) -> Result<IfIncompatible, String> {
+    named(text, &POLICIES)
+}
+
+fn named<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let known: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
+    let found = choices.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
+    found.ok_or_else(|| format!("it is one of {}", known.join(", ")))
 }
 
 pub(super) fn shards(text: &str) -> Result<ShardSpec, String> {

@@ -13,7 +13,6 @@ use crate::recipe::{
     span::{Position, Spanned},
     spec::ChunkSpec,
     suggest::nearest,
-    write::Write,
 };
 
 /// How many names a message lists.
@@ -71,12 +70,13 @@ pub fn check_names(recipe: &Recipe, variables: &[String], dimensions: &[String])
         names.follow(&step.value, &mut problems);
     }
     names.combine(&recipe.combine, &mut problems);
-    let Write::Zarr(zarr) = &recipe.write;
-    if let ChunkSpec::Explicit(lengths) = &zarr.chunks {
-        lengths.iter().for_each(|(name, _)| names.dimension("chunks", name, &mut problems));
-    }
-    for (name, _) in zarr.shards.iter().flatten() {
-        names.dimension("shards", name, &mut problems);
+    if let Some(zarr) = recipe.write.zarr() {
+        if let ChunkSpec::Explicit(lengths) = &zarr.chunks {
+            lengths.iter().for_each(|(name, _)| names.dimension("chunks", name, &mut problems));
+        }
+        for (name, _) in zarr.shards.iter().flatten() {
+            names.dimension("shards", name, &mut problems);
+        }
     }
     for expected in &recipe.expect {
         names.expect(&expected.value, &mut problems);

@@ -22,6 +22,7 @@ pub mod spec;
 mod steps;
 pub mod suggest;
 pub mod template;
+pub mod virtually;
 pub mod write;
 mod yaml;
 

@@ -8,6 +8,7 @@ use crate::recipe::{
     read::{Fields, Plain, Problems, entries, parsed, text, whole, word},
     span::{Position, Spanned},
     spec::{ChunkLength, ChunkSpec, CodecSpec, FAVOURS, Favour},
+    virtually::{VirtualWrite, virtually},
     yaml::Node,
 };
 
@@ -16,6 +17,28 @@ use crate::recipe::{
 pub enum Write {
     /// A Zarr store.
     Zarr(ZarrWrite),
+    /// References to the chunks of the files.
+    Virtual(VirtualWrite),
+}
+
+impl Write {
+    /// What to do about what is there.
+    #[must_use]
+    pub const fn mode(&self) -> Mode {
+        match self {
+            Self::Zarr(zarr) => zarr.mode,
+            Self::Virtual(write) => write.mode,
+        }
+    }
+
+    /// What is written as Zarr, now or when it is asked for.
+    #[must_use]
+    pub const fn zarr(&self) -> Option<&ZarrWrite> {
+        match self {
+            Self::Zarr(zarr) => Some(zarr),
+            Self::Virtual(write) => write.on_request.as_ref(),
+        }
+    }
 }
 
 /// A Zarr store.
@@ -74,22 +97,37 @@ pub struct Publish {
 
 /// The mapping under `write`.
 pub(crate) fn write(node: &Node, problems: &mut Problems) -> Option<Write> {
-    let planned = ["icechunk", "virtual", "parquet", "cog"];
+    let planned = ["icechunk", "parquet", "cog"];
     if let Some(name) = node.text() {
         // `write: zarr` alone takes the usual settings.
         if planned.contains(&name) {
             problems.not_yet(node.at, &format!("write.{name}"));
             return None;
         }
-        word(node, "write", &[("zarr", ())], problems)?;
-        return Some(Write::Zarr(usual(node.at)));
+        let kinds = [
+            ("zarr", Write::Zarr as fn(ZarrWrite) -> Write),
+            ("virtual", |_| Write::Virtual(VirtualWrite::usual(Position::default()))),
+        ];
+        return word(node, "write", &kinds, problems).map(|kind| kind(usual(node.at)));
     }
-    let fields = Fields::of(node, "write", &["zarr"], &planned, "{zarr: {codec: zstd:5}}", problems)?;
+    let fields = Fields::of(node, "write", &["zarr", "virtual"], &planned, "{zarr: {codec: zstd:5}}", problems)?;
     if planned.iter().any(|name| fields.get(name).is_some()) {
         return None;
     }
-    let zarr_node = fields.need("zarr", "zarr: {codec: zstd:5}", problems)?;
-    Some(Write::Zarr(zarr(zarr_node, problems)))
+    let Some(node) = fields.get("virtual") else {
+        let zarr_node = fields.need("zarr", "zarr: {codec: zstd:5}", problems)?;
+        return Some(Write::Zarr(zarr(zarr_node, When::Now, problems)));
+    };
+    let mut write = virtually(node, problems);
+    write.on_request = fields.get("zarr").map(|node| zarr(node, When::OnRequest, problems));
+    Some(Write::Virtual(write))
+}
+
+/// When a store is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum When {
+    Now,
+    OnRequest,
 }
 
 fn usual(at: Position) -> ZarrWrite {
@@ -103,15 +141,21 @@ fn usual(at: Position) -> ZarrWrite {
     }
 }
 
-fn zarr(node: &Node, problems: &mut Problems) -> ZarrWrite {
-    let known = ["format", "chunks", "shards", "codec", "mode"];
+fn zarr(node: &Node, when: When, problems: &mut Problems) -> ZarrWrite {
+    let known: &[&str] = match when {
+        When::Now => &["format", "chunks", "shards", "codec", "mode"],
+        When::OnRequest => &["format", "chunks", "shards", "codec", "mode", "when"],
+    };
     let mut zarr = usual(node.at);
     if matches!(node.plain(), Some(Plain::Null)) {
         return zarr;
     }
-    let Some(fields) = Fields::of(node, "zarr", &known, &[], "{chunks: {time: 30}, codec: zstd:5}", problems) else {
+    let Some(fields) = Fields::of(node, "zarr", known, &[], "{chunks: {time: 30}, codec: zstd:5}", problems) else {
         return zarr;
     };
+    if when == When::OnRequest && fields.get("when").and_then(Node::text) != Some("on_request") {
+        problems.bad(node.at, "zarr", "beside `virtual` a store is made on request: say `when: on_request`");
+    }
     let formats = [("3", ZarrFormat::V3), ("2", ZarrFormat::V2)];
     let modes = [("create", Mode::Create), ("extend", Mode::Extend), ("replace", Mode::Replace)];
     if let Some(format) = fields.get("format").and_then(|node| word(node, "format", &formats, problems)) {

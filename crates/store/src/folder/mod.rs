@@ -43,6 +43,15 @@ enum Place {
     Away(Box<Remote>),
 }
 
+/// An object that was read, and what tells it from what may stand in its place later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What the server says of its state; empty on this machine, where the bytes tell.
+    tag: String,
+}
+
 /// Something that lies directly in a folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Entry {
@@ -208,6 +217,34 @@ impl Folder {
         match &self.place {
             Place::Here(local) => local.get(key),
             Place::Away(remote) => remote.get(key),
+        }
+    }
+
+    /// Reads the object of `key` so that it can be replaced later if it is still the same; `None` if there is none.
+    ///
+    /// # Errors
+    /// If it is there and cannot be read.
+    pub fn get_held(&self, key: &str) -> Result<Option<Held>, StoreError> {
+        match &self.place {
+            Place::Here(local) => Ok(local.get(key)?.map(|bytes| Held { bytes, tag: String::new() })),
+            Place::Away(remote) => Ok(remote.get_held(key)?.map(|(bytes, tag)| Held { bytes, tag })),
+        }
+    }
+
+    /// Puts `bytes` in the place of what was `held`; `None`: of nothing. On this machine that is safe only for whoever
+    /// holds the lock of the place.
+    ///
+    /// # Errors
+    /// [`StoreError::Taken`] if something else is there.
+    pub fn replace(&self, key: &str, held: Option<&Held>, bytes: &[u8]) -> Result<(), StoreError> {
+        match &self.place {
+            Place::Here(local) => {
+                if local.get(key)? != held.map(|held| held.bytes.clone()) {
+                    return Err(StoreError::Taken { location: self.location() });
+                }
+                local.put(key, bytes)
+            }
+            Place::Away(remote) => remote.replace(key, held.map(|held| held.tag.as_str()), bytes),
         }
     }
 

@@ -131,6 +131,20 @@ impl Remote {
         self.bucket.get(&self.key(key)?, limit_bytes)
     }
 
+    pub fn get_held(&self, key: &str) -> Result<Option<(Vec<u8>, String)>, StoreError> {
+        let key = self.key(key)?;
+        // Asked for before the bytes: if it is another's by then, the next condition fails, which is right.
+        let Some(about) = self.bucket.about(&key)? else { return Ok(None) };
+        let Some(bytes) = self.bucket.get(&key, MOST_WHOLE_BYTES)? else { return Ok(None) };
+        Ok(Some((bytes, about.state.tag)))
+    }
+
+    pub fn replace(&self, key: &str, tag: Option<&str>, bytes: &[u8]) -> Result<(), StoreError> {
+        let key = self.key(key)?;
+        self.assure()?;
+        self.bucket.put(&key, bytes, tag.map_or(When::Absent, When::Is)).map(drop)
+    }
+
     pub fn exists(&self, key: &str) -> Result<bool, StoreError> {
         Ok(self.bucket.about(&self.key(key)?)?.is_some())
     }

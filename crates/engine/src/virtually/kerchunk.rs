@@ -1,0 +1,216 @@
+//! Kerchunk's references: one JSON document, or a folder of tables.
+//!
+//! A document is seen whole or not at all: it is written aside and gets its name in one step.
+
+use frazil_formats::{
+    references::kerchunk::{BEGIN, END, Reference, push_entry},
+    zarr::{array_document_v2, attributes_document_v2, group_attributes_v2, group_document_v2},
+};
+use frazil_model::{
+    attribute::Attributes,
+    recipe::write::ZarrFormat,
+    references::{Cells, Located},
+    region::{Region, number_of},
+    zarr::ArrayLayout,
+};
+use frazil_store::folder::{Folder, Staged};
+use serde::Deserialize;
+
+use super::{
+    lay::table_of,
+    make::Part,
+    native::{Native, Natives},
+    pinned::{RECORD, Record},
+};
+use crate::{error::EngineError, sinks::zarr::ZarrStore};
+
+/// Bytes that are gathered before they are written.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Bytes of a document that is looked at for its record.
+const MOST_DOCUMENT_BYTES: u64 = 4 << 30;
+
+/// The metadata of all parts: keys of a Zarr v2 store with their texts.
+pub(crate) fn documents(parts: &[Part]) -> Result<Vec<(String, String)>, EngineError> {
+    let mut all = Vec::new();
+    if parts.iter().all(|part| !part.prefix.is_empty()) {
+        all.push((".zgroup".to_owned(), group_document_v2()));
+        all.push((".zattrs".to_owned(), group_attributes_v2(&Attributes::default())));
+    }
+    for part in parts {
+        let prefix = part.prefix.trim_start_matches('/');
+        for (path, attributes) in &part.combined.groups {
+            let folder = joined(prefix, path);
+            all.push((below(&folder, ".zgroup"), group_document_v2()));
+            all.push((below(&folder, ".zattrs"), group_attributes_v2(attributes)));
+        }
+        for layout in &layouts(part) {
+            let folder = joined(prefix, &layout.path);
+            let text = array_document_v2(layout).map_err(|error| EngineError::NoZarrType {
+                variable: layout.path.clone(),
+                dtype: layout.dtype.to_string(),
+                reason: error.to_string(),
+            })?;
+            all.push((below(&folder, ".zarray"), text));
+            all.push((below(&folder, ".zattrs"), attributes_document_v2(layout)));
+        }
+    }
+    Ok(all)
+}
+
+fn layouts(part: &Part) -> Vec<ArrayLayout> {
+    ZarrStore::new(ZarrFormat::V2, part.combined.groups.clone(), &part.laid.targets).arrays
+}
+
+fn joined(prefix: &str, path: &str) -> String {
+    let path = path.trim_start_matches('/');
+    match (prefix.is_empty(), path.is_empty()) {
+        (true, _) => path.to_owned(),
+        (false, true) => prefix.to_owned(),
+        (false, false) => format!("{prefix}/{path}"),
+    }
+}
+
+fn below(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+/// `.zmetadata` of these documents.
+pub(crate) fn consolidated(
+    documents: &[(String, String)],
+) -> Result<serde_json::Map<String, serde_json::Value>, EngineError> {
+    let read = |text: &str| {
+        serde_json::from_str::<serde_json::Value>(text)
+            .map_err(|error| EngineError::Document { reason: error.to_string() })
+    };
+    documents.iter().map(|(key, text)| Ok((key.clone(), read(text)?))).collect()
+}
+
+/// What is said of one chunk.
+pub(crate) enum Said<'a> {
+    /// A range of a file.
+    Range { url: &'a str, offset: u64, length: u64 },
+    /// Its bytes.
+    Bytes(&'a [u8]),
+}
+
+/// Hands out every chunk of array `number` of a part that is somewhere: its C-order number, its cell, and what is said.
+pub(crate) fn each_chunk(
+    part: &Part,
+    natives: &Natives,
+    number: usize,
+    see: &mut dyn FnMut(u64, &[u64], Said<'_>) -> Result<(), EngineError>,
+) -> Result<(), EngineError> {
+    let references = &part.laid.references[number];
+    let table = |file: usize, variable: usize| table_of(&part.sources, file, variable);
+    let grid = references.grid();
+    let mut cells = Cells::of(Region::whole(&grid));
+    while let Some(cell) = cells.next_cell() {
+        let at = number_of(cell, &grid);
+        match references.locate(cell, &table) {
+            Located::File { file, offset, length } => {
+                let url = part.files.pinned.get(file).map_or("", |file| file.url.as_str());
+                see(at, cell, Said::Range { url, offset, length })?;
+            }
+            Located::Unwritten => {}
+            Located::Native(_) => {
+                if let Some(Native::Inline(bytes)) = natives[number].get(&at) {
+                    see(at, cell, Said::Bytes(bytes))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes the document `name` of `folder`.
+///
+/// # Errors
+/// If it cannot be written.
+pub(crate) fn write_json(
+    folder: &Folder,
+    name: &str,
+    parts: &[Part],
+    natives: &[Natives],
+    record: &Record,
+) -> Result<u64, EngineError> {
+    let mut out = Out { staged: folder.stage(name, 0)?, waiting: Vec::new(), n_bytes: 0, is_first: true };
+    let documents = documents(parts)?;
+    out.waiting.extend_from_slice(BEGIN.as_bytes());
+    let record = serde_json::to_string(record).map_err(|error| EngineError::Document { reason: error.to_string() })?;
+    out.entry(RECORD, Reference::Text(&record))?;
+    for (key, text) in &documents {
+        out.entry(key, Reference::Text(text))?;
+    }
+    let metadata = serde_json::json!({"metadata": consolidated(&documents)?, "zarr_consolidated_format": 1});
+    out.entry(".zmetadata", Reference::Text(&metadata.to_string()))?;
+    for (part, natives) in parts.iter().zip(natives) {
+        for (number, layout) in layouts(part).iter().enumerate() {
+            let folder = joined(part.prefix.trim_start_matches('/'), &layout.path);
+            each_chunk(part, natives, number, &mut |_, cell, said| {
+                let key = below(&folder, &layout.chunk_key(cell));
+                out.entry(
+                    &key,
+                    match said {
+                        Said::Range { url, offset, length } => Reference::Range { url, offset, length },
+                        Said::Bytes(bytes) => Reference::Bytes(bytes),
+                    },
+                )
+            })?;
+        }
+    }
+    out.waiting.extend_from_slice(END.as_bytes());
+    out.finish()
+}
+
+struct Out {
+    staged: Staged,
+    waiting: Vec<u8>,
+    n_bytes: u64,
+    is_first: bool,
+}
+
+impl Out {
+    fn entry(&mut self, key: &str, reference: Reference<'_>) -> Result<(), EngineError> {
+        if !std::mem::take(&mut self.is_first) {
+            self.waiting.extend_from_slice(b",\n");
+        }
+        push_entry(key, reference, &mut self.waiting);
+        if self.waiting.len() >= PIECE_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), EngineError> {
+        self.n_bytes += self.waiting.len() as u64;
+        self.staged.write(&self.waiting)?;
+        self.waiting.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<u64, EngineError> {
+        self.flush()?;
+        self.staged.publish()?;
+        Ok(self.n_bytes)
+    }
+}
+
+/// What of a document is looked at.
+#[derive(Deserialize)]
+struct Ours {
+    refs: OurRefs,
+}
+
+#[derive(Deserialize)]
+struct OurRefs {
+    #[serde(rename = ".frazil/virtual.json")]
+    record: Option<String>,
+}
+
+/// The record in a document of references; `None` if frazil did not write it.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn record_of_json(folder: &Folder, name: &str) -> Result<Option<Record>, EngineError> {
+    let Some(bytes) = folder.get_within(name, MOST_DOCUMENT_BYTES)? else { return Ok(None) };
+    let ours: Option<Ours> = serde_json::from_slice(&bytes).ok();
+    Ok(ours.and_then(|ours| serde_json::from_str(&ours.refs.record?).ok()))
+}

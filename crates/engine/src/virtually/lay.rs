@@ -1,0 +1,127 @@
+//! How the arrays of a virtual dataset are cut, and where each of their chunks is.
+
+use frazil_model::{
+    combine::{Combined, CombinedVariable, Content, Piece},
+    layout::{LayoutRequest, TargetArray, lay_out},
+    manifest::ChunkTable,
+    recipe::virtually::IfIncompatible,
+    references::{ArrayReferences, Cells, Equivalence, Located, Origin, Unwritten, Why, form},
+    region::{Region, number_of},
+};
+
+use crate::{error::EngineError, source::Source};
+
+/// Chunks of an array by where they are.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counts {
+    /// In files.
+    pub references: u64,
+    /// Stored bytes of those.
+    pub referenced_bytes: u64,
+    /// To be made; the C-order numbers of the cells.
+    pub native: Vec<u64>,
+    /// Nowhere.
+    pub unwritten: u64,
+    /// Why the first that must be made must be.
+    pub why: Option<Why>,
+}
+
+/// All arrays.
+#[derive(Debug)]
+pub(crate) struct Laid {
+    /// What the store says of each.
+    pub targets: Vec<TargetArray>,
+    /// Where their chunks are.
+    pub references: Vec<ArrayReferences>,
+    /// How many are where.
+    pub counts: Vec<Counts>,
+}
+
+/// What a source says of the variable of a piece. Values that steps made lie in no file.
+pub(crate) fn origin_of<'a>(sources: &'a [Source], piece: &Piece) -> Origin<'a> {
+    let source = &sources[piece.file];
+    Origin { variable: source.variable(piece.variable), table: table_of(sources, piece.file, piece.variable) }
+}
+
+/// The places of a variable's chunks.
+pub(crate) fn table_of(sources: &[Source], file: usize, variable: usize) -> Option<&ChunkTable> {
+    let source = sources.get(file)?;
+    if source.store.is_some() || source.derived(variable).is_some() {
+        return None;
+    }
+    source.decoded.manifest.tables.get(variable)
+}
+
+/// Lays out the arrays of a joined dataset as their files have them.
+///
+/// # Errors
+/// If an array cannot be laid out.
+pub(crate) fn lay(
+    sources: &[Source],
+    combined: &Combined,
+    request: &LayoutRequest,
+    policies: &[IfIncompatible],
+) -> Result<Laid, EngineError> {
+    let equivalence = match policies.contains(&IfIncompatible::Equivalent) {
+        true => Equivalence::DecodeAlike,
+        false => Equivalence::SameToTheLetter,
+    };
+    let origins = |piece: &Piece| origin_of(sources, piece);
+    let mut targets = lay_out(combined, request)?;
+    let mut references = Vec::with_capacity(targets.len());
+    for (variable, target) in combined.variables.iter().zip(&mut targets) {
+        match form(variable, &origins, equivalence) {
+            Some(form) => {
+                target.chunk_shape = form.chunk_shape;
+                target.codecs = form.codecs;
+            }
+            None => keep_chunks(variable, target),
+        }
+        target.keeps_chunks = false;
+        references.push(ArrayReferences::of(variable, target, &origins, equivalence, unwritten(target)));
+    }
+    let counts = references.iter().map(|array| count(array, sources)).collect();
+    Ok(Laid { targets, references, counts })
+}
+
+/// An array that is made altogether is cut as the first file cuts it, so that it grows without being cut anew.
+fn keep_chunks(variable: &CombinedVariable, target: &mut TargetArray) {
+    if matches!(variable.content, Content::Pieces(_)) && variable.is_chunked {
+        target.chunk_shape = variable.source_chunk_shape.iter().map(|length| (*length).max(1)).collect();
+    }
+}
+
+/// What readers take for a chunk that is not there. Of v2 stock xarray masks the array's `fill_value`, so nothing is said
+/// there unless the variable itself says it.
+fn unwritten(target: &TargetArray) -> Unwritten {
+    if target.leaves_out_unwritten {
+        return Unwritten::TheFillValue;
+    }
+    let said = target.attributes.numbers("_FillValue").map(|numbers| (numbers.dtype(), numbers.to_le_bytes()));
+    match said {
+        Some((dtype, bytes)) if dtype == target.dtype && bytes == target.fill => Unwritten::TheFillValue,
+        _ => Unwritten::SomethingElse,
+    }
+}
+
+/// Looks at every chunk of an array.
+fn count(array: &ArrayReferences, sources: &[Source]) -> Counts {
+    let mut counts = Counts::default();
+    let grid = array.grid();
+    let table = |file: usize, variable: usize| table_of(sources, file, variable);
+    let mut cells = Cells::of(Region::whole(&grid));
+    while let Some(cell) = cells.next_cell() {
+        match array.locate(cell, &table) {
+            Located::File { length, .. } => {
+                counts.references += 1;
+                counts.referenced_bytes = counts.referenced_bytes.saturating_add(length);
+            }
+            Located::Unwritten => counts.unwritten += 1,
+            Located::Native(why) => {
+                counts.native.push(number_of(cell, &grid));
+                counts.why.get_or_insert(why);
+            }
+        }
+    }
+    counts
+}

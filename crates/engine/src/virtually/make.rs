@@ -1,0 +1,544 @@
+//! One virtual dataset made, from request to Report.
+
+use std::collections::BTreeSet;
+
+use frazil_model::{
+    combine::{Combined, Content},
+    layout::{Growth, LayoutRequest, lay_out},
+    location::Location,
+    recipe::{
+        combine::{DifferDtype, DifferPacking},
+        spec::CodecSpec,
+        virtually::{IfIncompatible, VirtualFormat, VirtualWrite},
+        write::ZarrFormat,
+    },
+    references::Why,
+    region::count,
+    report::Report,
+};
+use frazil_store::{
+    folder::{Folder, STAGING},
+    lock::{Lock, Sharing},
+    profile::located,
+};
+use serde_json::json;
+
+use super::{
+    address::doors,
+    icechunk::{self, Commit, Tip},
+    kerchunk,
+    lay::{Laid, lay, origin_of},
+    native::{Keeping, NativeWork, Natives, make_natives},
+    pinned::{Files, Record, pins},
+    split::classes,
+    tables,
+};
+use crate::{
+    error::EngineError,
+    expect,
+    identity::digest,
+    make::{How, Stage, Watch},
+    prepare::{Joined, Reissued, Request, SmallData, joined_of, nothing_left, prepare, scanned},
+    source::Source,
+    standing::{Standing, exists, foreign, standing},
+    views::{LeftOut, leave_out_untyped, views},
+};
+
+/// Decoded bytes of values that Kerchunk's references may hold themselves.
+const MOST_INLINE_BYTES: u64 = 16 << 20;
+
+/// Version of what decides the bytes of a virtual dataset.
+const VERSION: u32 = 1;
+
+/// What is to be referenced, and how.
+#[derive(Debug, Clone)]
+pub struct VirtualRequest {
+    /// The files and what is done to them.
+    pub request: Request,
+    /// The references.
+    pub write: VirtualWrite,
+}
+
+/// Files that are referenced together: all of them, or those of one kind.
+#[derive(Debug)]
+pub(crate) struct Part {
+    /// The group they are in: nothing, or `/era-1`.
+    pub prefix: String,
+    /// The files.
+    pub sources: Vec<Source>,
+    /// How references name them.
+    pub files: Files,
+    /// What they are joined to.
+    pub combined: Combined,
+    /// Their arrays.
+    pub laid: Laid,
+    work: Option<NativeWork>,
+    left_out: Vec<LeftOut>,
+}
+
+/// The layout that references want: the format's, whatever the request said.
+fn layout(write: &VirtualWrite) -> LayoutRequest {
+    LayoutRequest {
+        format: match write.format {
+            VirtualFormat::Icechunk => ZarrFormat::V3,
+            VirtualFormat::KerchunkJson | VirtualFormat::KerchunkParquet => ZarrFormat::V2,
+        },
+        chunks: None,
+        shards: None,
+        codec: CodecSpec::default(),
+        grows: Growth::Extended,
+    }
+}
+
+/// Plans a virtual dataset: as one, or in parts where files differ and the policies say so.
+fn parts(wanted: &VirtualRequest) -> Result<Vec<Part>, EngineError> {
+    let mut request = wanted.request.clone();
+    request.layout = layout(&wanted.write);
+    let native = wanted.write.allows(IfIncompatible::Native);
+    if native {
+        // What is packed otherwise is made anew, exactly.
+        let differ = &mut request.policies.differ;
+        if differ.packing == DifferPacking::Error {
+            differ.packing = DifferPacking::Repack;
+        }
+        if differ.dtype == DifferDtype::Error {
+            differ.dtype = DifferDtype::Promote;
+        }
+    }
+    let small = SmallData::InFiles { above_bytes: wanted.write.inline_below.0 };
+    let scan = scanned(&request)?;
+    let whole =
+        joined_of(&request, scan.clone(), small).and_then(|joined| part(wanted, &request, joined, String::new()));
+    let error = match whole {
+        Ok(part) => return Ok(vec![part]),
+        Err(error) if !wanted.write.allows(IfIncompatible::Split) || !is_of_files_that_differ(&error) => {
+            return Err(error);
+        }
+        Err(error) => error,
+    };
+    let mut sources = scan;
+    let classes = classes(&views(&mut sources, &request, &mut Vec::new())?);
+    if classes.len() < 2 {
+        return Err(error);
+    }
+    request.policies.differ = wanted.request.policies.differ;
+    let mut parts = Vec::new();
+    for (number, class) in classes.iter().enumerate() {
+        let mut own = request.clone();
+        own.sources = class.iter().map(|number| request.sources[*number].clone()).collect();
+        own.keys = class.iter().filter_map(|number| request.keys.get(*number).cloned()).collect();
+        let sources = class.iter().map(|number| sources[*number].clone()).collect();
+        parts.push(part(wanted, &own, joined_of(&own, sources, small)?, format!("/era-{}", number + 1))?);
+    }
+    Ok(parts)
+}
+
+/// Whether files that are set apart could do what all together cannot.
+const fn is_of_files_that_differ(error: &EngineError) -> bool {
+    matches!(error, EngineError::NotReferable { .. } | EngineError::Combine(_) | EngineError::Value { .. })
+}
+
+fn part(
+    wanted: &VirtualRequest,
+    request: &Request,
+    Joined { sources, mut combined, mut left_out }: Joined,
+    prefix: String,
+) -> Result<Part, EngineError> {
+    let mut targets = lay_out(&combined, &request.layout)?;
+    leave_out_untyped(request, &mut combined, &mut targets, &mut left_out)?;
+    if targets.is_empty() {
+        nothing_left(&mut left_out)?;
+    }
+    let files = Files::of(&sources, wanted.write.format)?;
+    let laid = lay(&sources, &combined, &request.layout, &wanted.write.policies())?;
+    check_native(wanted, &sources, &combined, &laid)?;
+    let folder = folder_of(wanted)?.0;
+    let work = NativeWork::plan(&sources, &combined, &laid, request.limits, &folder)?;
+    Ok(Part { prefix, sources, files, combined, laid, work, left_out })
+}
+
+/// Values that must be made are refused where no policy allows them, or the references have no place for them.
+fn check_native(
+    wanted: &VirtualRequest,
+    sources: &[Source],
+    combined: &Combined,
+    laid: &Laid,
+) -> Result<(), EngineError> {
+    let is_allowed = wanted.write.allows(IfIncompatible::Native);
+    let most = if wanted.write.format == VirtualFormat::Icechunk { u64::MAX } else { MOST_INLINE_BYTES };
+    let mut n_bytes = 0_u64;
+    for ((variable, target), (array, counts)) in
+        combined.variables.iter().zip(&laid.targets).zip(laid.references.iter().zip(&laid.counts))
+    {
+        // Small values are held in memory, and chunks that hold nothing but fill shrink to nothing.
+        let Content::Pieces(pieces) = &variable.content else { continue };
+        if counts.native.is_empty() || counts.why == Some(Why::Unwritten) {
+            continue;
+        }
+        n_bytes = n_bytes.saturating_add(target.chunk_bytes().saturating_mul(counts.native.len() as u64));
+        if is_allowed && n_bytes <= most {
+            continue;
+        }
+        let (file, why) = array.obstacle().unwrap_or((0, counts.why.unwrap_or(Why::Elsewhere)));
+        let mut why = why.words();
+        if pieces.iter().any(|piece| origin_of(sources, piece).variable.dtype != target.dtype) {
+            why = "its stored numbers are of another type, or packed otherwise";
+        }
+        return Err(EngineError::NotReferable {
+            variable: variable.path.trim_start_matches('/').to_owned(),
+            file: sources.get(file).map(|source| source.name.clone()).unwrap_or_default(),
+            why,
+            n_native: counts.native.len() as u64,
+            n_chunks: count(&array.grid()),
+        });
+    }
+    Ok(())
+}
+
+/// Where the references are written: a folder, or a document in one.
+fn folder_of(wanted: &VirtualRequest) -> Result<(Folder, Option<String>), EngineError> {
+    let folder = Folder::at(&wanted.request.target)?;
+    if wanted.write.format != VirtualFormat::KerchunkJson {
+        return Ok((folder, None));
+    }
+    let (parent, name) = folder.parent().ok_or_else(|| EngineError::NotAStore {
+        place: wanted.request.target.clone(),
+        what: "it cannot be the name of a document".into(),
+    })?;
+    Ok((parent, Some(name)))
+}
+
+/// Makes a virtual dataset and reports on it.
+///
+/// # Errors
+/// Whatever stood in the way.
+pub fn make_virtual(
+    verb: &str,
+    wanted: &VirtualRequest,
+    (how, stage): (How, Stage),
+    watch: Watch<'_>,
+) -> Result<Report, EngineError> {
+    if !matches!(stage, Stage::All | Stage::DryRun) {
+        return Err(EngineError::NoParts);
+    }
+    let mut report = Report::of(verb);
+    report.more.insert("store".into(), json!(wanted.request.target.to_string()));
+    report.more.insert("format".into(), json!(wanted.write.format));
+    let (folder, name) = folder_of(wanted)?;
+    let dry = stage == Stage::DryRun;
+    let lock = if dry { None } else { Some(take_lock(&folder, name.as_deref())?) };
+    let done = locked(&mut report, wanted, (how, dry), watch, (&folder, name.as_deref()));
+    if let Some(lock) = lock {
+        if name.is_none() {
+            folder.remove(STAGING)?;
+        }
+        lock.remove()?;
+    }
+    done?;
+    Ok(report)
+}
+
+fn take_lock(folder: &Folder, name: Option<&str>) -> Result<Lock, EngineError> {
+    match name {
+        Some(name) => {
+            folder.make()?;
+            Ok(Lock::take(folder, &format!(".{name}.frazil-lock"), Sharing::Alone)?)
+        }
+        None => crate::publish::lock(folder, Sharing::Alone),
+    }
+}
+
+fn locked(
+    report: &mut Report,
+    wanted: &VirtualRequest,
+    (how, dry): (How, bool),
+    watch: Watch<'_>,
+    (folder, name): (&Folder, Option<&str>),
+) -> Result<(), EngineError> {
+    let there = There::of(wanted.write.format, folder, name)?;
+    let wanted = &with_known(wanted, how, &there)?;
+    let parts = parts(wanted)?;
+    for part in &parts {
+        expect::check_combined(&wanted.request.expect, &part.combined)?;
+    }
+    if expect::is_about_values(&wanted.request.expect) {
+        expect::check_values(&wanted.request.expect, &prepare(&wanted.request)?, watch.stop)?;
+    }
+    let record = record(wanted, &parts)?;
+    tell(report, wanted, &parts, &record);
+    let outcome = match there.plan() {
+        Some(plan) if plan == record.plan => Some(if how == How::Extend { "nothing-new" } else { "already-there" }),
+        Some(_) if how == How::Create => {
+            return Err(exists(folder, "it was made of other files, or with other options"));
+        }
+        _ => None,
+    };
+    if let There::Other(what) = &there {
+        return Err(foreign(folder, what));
+    }
+    if dry {
+        report.dry_run = true;
+    }
+    if dry || outcome.is_some() {
+        report.more.insert("outcome".into(), json!(outcome.unwrap_or("planned")));
+        return Ok(());
+    }
+    (watch.planned)(report);
+    let written = write(wanted, &parts, &record, &there, (folder, name), watch)?;
+    report.more.extend(written);
+    report.total("written_bytes", watch.progress.now().written_bytes);
+    report.more.insert("outcome".into(), json!("written"));
+    Ok(())
+}
+
+/// What lies at the place of a virtual dataset.
+#[derive(Debug)]
+enum There {
+    Nothing,
+    Repository(Box<Tip>, Option<Box<Record>>),
+    References(Box<Record>),
+    Other(&'static str),
+}
+
+impl There {
+    fn of(format: VirtualFormat, folder: &Folder, name: Option<&str>) -> Result<Self, EngineError> {
+        if let (VirtualFormat::KerchunkJson, Some(name)) = (format, name) {
+            return Ok(match kerchunk::record_of_json(folder, name)? {
+                Some(record) => Self::References(Box::new(record)),
+                None if folder.exists(name)? => Self::Other("it is a file that frazil did not write"),
+                None => Self::Nothing,
+            });
+        }
+        if format == VirtualFormat::KerchunkParquet
+            && let Some(record) = tables::record(folder)?
+        {
+            return Ok(Self::References(Box::new(record)));
+        }
+        if format == VirtualFormat::Icechunk
+            && let Some(tip) = icechunk::tip(folder)?
+        {
+            let record = icechunk::record(folder, &tip)?.map(Box::new);
+            return Ok(Self::Repository(Box::new(tip), record));
+        }
+        // What an earlier try left is written anew under the same names.
+        let ours: BTreeSet<&str> =
+            ["chunks", "manifests", "snapshots", "transactions", "refs", "config.yaml", ".frazil"].into();
+        if format == VirtualFormat::Icechunk && folder.exists(".frazil")? {
+            let names = folder.names("")?;
+            if names.iter().all(|entry| ours.contains(entry.name.as_str())) {
+                return Ok(Self::Nothing);
+            }
+        }
+        Ok(match standing(folder)? {
+            Standing::Nothing => Self::Nothing,
+            Standing::Unfinished { .. } => Self::Other("it holds unfinished work on a store"),
+            Standing::Published(_) => Self::Other("it is a Zarr store"),
+            Standing::Foreign { what } => Self::Other(what),
+        })
+    }
+
+    fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Repository(_, record) => record.as_deref(),
+            Self::References(record) => Some(record),
+            Self::Nothing | Self::Other(_) => None,
+        }
+    }
+
+    fn plan(&self) -> Option<&str> {
+        match self {
+            Self::Repository(tip, _) => Some(tip.plan().unwrap_or_default()),
+            other => other.record().map(|record| record.plan.as_str()),
+        }
+    }
+}
+
+/// The request, with the files that the dataset was made of before where it is to be extended. A file of those that is
+/// not what it was is refused by name, unless what it is now is to be taken.
+fn with_known(wanted: &VirtualRequest, how: How, there: &There) -> Result<VirtualRequest, EngineError> {
+    let mut all = wanted.clone();
+    let (How::Extend, Some(record)) = (how, there.record()) else { return Ok(all) };
+    let given: BTreeSet<Location> = wanted.request.sources.iter().map(|(location, _)| location.clone()).collect();
+    for pin in &record.sources {
+        let location = located(&pin.location)?;
+        let fingerprint = frazil_store::read::fingerprint(&location);
+        let is_revised = wanted.request.reissued == Reissued::Revised;
+        let changed =
+            fingerprint.as_ref().map_or(true, |now| now.state != pin.state || now.size_bytes != pin.size_bytes);
+        if changed && !is_revised {
+            fingerprint?;
+            let reason = "its size, times or tag are others now".to_owned();
+            return Err(EngineError::Stale { file: pin.name.clone(), reason });
+        }
+        if !given.contains(&location) {
+            if !wanted.request.keys.is_empty() && wanted.request.keys.iter().any(|keys| !keys.is_empty()) {
+                let reason = "it is in the dataset, but no source of the recipe finds it any more".to_owned();
+                return Err(EngineError::Extend { file: pin.name.clone(), reason });
+            }
+            all.request.sources.push((location, pin.name.clone()));
+        }
+    }
+    // In an order that does not depend on which file came when.
+    if all.request.keys.is_empty() {
+        all.request.sources.sort_by(|(a, _), (b, _)| a.cmp(b));
+    }
+    Ok(all)
+}
+
+/// Of what the dataset is made, with the digest of everything that decides a byte of it.
+fn record(wanted: &VirtualRequest, parts: &[Part]) -> Result<Record, EngineError> {
+    let mut text =
+        format!("{:?}", (VERSION, &wanted.write.format, wanted.write.inline_below, wanted.write.inline_coords));
+    let mut sources = Vec::new();
+    for part in parts {
+        let own = pins(&part.sources, wanted.write.pin, wanted.request.limits.n_threads)?;
+        let contents: Vec<String> =
+            part.combined.variables.iter().map(|variable| content_digest(&variable.content)).collect();
+        text.push_str(&format!(
+            "{:?}",
+            (&part.prefix, &part.laid.targets, &part.combined.groups, contents, &part.files.pinned)
+        ));
+        text.push_str(&own.iter().map(|pin| pin.structure.as_str()).collect::<Vec<_>>().join(","));
+        sources.extend(own);
+    }
+    let (plan, request) = (digest(text.as_bytes()), wanted.request.recipe.clone());
+    Ok(Record { frazil_virtual: VERSION, plan, request, sources })
+}
+
+fn content_digest(content: &Content) -> String {
+    match content {
+        Content::Inline(bytes) => digest(bytes),
+        Content::Texts(texts) => digest(format!("{texts:?}").as_bytes()),
+        Content::Pieces(pieces) => digest(format!("{pieces:?}").as_bytes()),
+    }
+}
+
+/// Makes what must be made and writes the references.
+fn write(
+    wanted: &VirtualRequest,
+    parts: &[Part],
+    record: &Record,
+    there: &There,
+    (folder, name): (&Folder, Option<&str>),
+    watch: Watch<'_>,
+) -> Result<serde_json::Map<String, serde_json::Value>, EngineError> {
+    let keeping = Keeping {
+        folder: (wanted.write.format == VirtualFormat::Icechunk).then_some(folder),
+        inline_below: usize::try_from(wanted.write.inline_below.0).unwrap_or(usize::MAX),
+        inline_coords: wanted.write.inline_coords,
+    };
+    let natives = parts
+        .iter()
+        .map(|part| {
+            let n_arrays = part.laid.targets.len();
+            make_natives(part.work.as_ref(), &part.sources, n_arrays, &keeping, (watch.progress, watch.stop))
+        })
+        .collect::<Result<Vec<Natives>, _>>()?;
+    for part in parts {
+        crate::unchanged::check(&part.sources)?;
+    }
+    let mut more = serde_json::Map::new();
+    match (wanted.write.format, name) {
+        (VirtualFormat::Icechunk, _) => {
+            let tip = match there {
+                There::Repository(tip, _) => Some(&**tip),
+                _ => None,
+            };
+            let n_files: usize = parts.iter().map(|part| part.sources.len()).sum();
+            let message = format!("{n_files} {}", if n_files == 1 { "file" } else { "files" });
+            let id = icechunk::commit(&Commit { folder, tip, parts, natives: &natives, record, message })?;
+            more.insert("snapshot".into(), json!(id.name()));
+        }
+        (VirtualFormat::KerchunkJson, Some(name)) => {
+            let n_bytes = kerchunk::write_json(folder, name, parts, &natives, record)?;
+            watch.progress.written(n_bytes);
+            folder.sync(None)?;
+        }
+        (VirtualFormat::KerchunkJson, None) => {}
+        (VirtualFormat::KerchunkParquet, _) => {
+            let is_there = matches!(there, There::References(_));
+            watch.progress.written(tables::write(folder, parts, &natives, record, is_there)?);
+        }
+    }
+    Ok(more)
+}
+
+/// What the plan says.
+fn tell(report: &mut Report, wanted: &VirtualRequest, parts: &[Part], record: &Record) {
+    let sum = |of: &dyn Fn(&Part) -> u64| parts.iter().map(of).fold(0, u64::saturating_add);
+    let counted = |of: &dyn Fn(&super::lay::Counts) -> u64| {
+        sum(&|part: &Part| part.laid.counts.iter().map(of).fold(0, u64::saturating_add))
+    };
+    report.total("files", sum(&|part| part.sources.len() as u64));
+    report.total("arrays", sum(&|part| part.laid.targets.len() as u64));
+    report.total("references", counted(&|counts| counts.references));
+    report.total("referenced_bytes", counted(&|counts| counts.referenced_bytes));
+    report.total("peak_memory_bytes", sum(&|part| part.work.as_ref().map_or(0, |work| work.peak_memory_bytes)));
+    report.more.insert("plan".into(), json!(record.plan));
+    let doors = doors(parts.iter().flat_map(|part| &part.files.addresses));
+    report.more.insert("leads_to".into(), json!(doors.keys().collect::<Vec<_>>()));
+    let (mut n_native, mut native_bytes, mut n_inline, mut inline_bytes) = (0_u64, 0_u64, 0_u64, 0_u64);
+    for part in parts {
+        for (number, target) in part.laid.targets.iter().enumerate() {
+            let counts = &part.laid.counts[number];
+            let is_held = !matches!(part.combined.variables[number].content, Content::Pieces(_));
+            let made = counts.native.len() as u64;
+            let n_bytes = made.saturating_mul(target.chunk_bytes());
+            if is_held {
+                (n_inline, inline_bytes) = (n_inline + made, inline_bytes.saturating_add(n_bytes));
+            } else {
+                (n_native, native_bytes) = (n_native + made, native_bytes.saturating_add(n_bytes));
+            }
+            report.items.push(item(part, number, is_held));
+        }
+        notes(report, part);
+    }
+    report.total("native_chunks", n_native);
+    report.total("native_bytes", native_bytes);
+    report.total("inline_chunks", n_inline);
+    report.total("inline_bytes", inline_bytes);
+    if parts.len() > 1 {
+        let groups: Vec<&str> = parts.iter().map(|part| part.prefix.trim_start_matches('/')).collect();
+        report.warn(
+            "virtual.split",
+            format!("the files cannot be one dataset by reference: each kind is a group, {}", groups.join(", ")),
+        );
+    }
+    if native_bytes > 0 && wanted.write.format == VirtualFormat::Icechunk {
+        report.warn("virtual.native", format!("{n_native} chunks cannot be referenced and are copied"));
+    }
+    let left_out: Vec<&LeftOut> = parts.iter().flat_map(|part| &part.left_out).collect();
+    crate::make::tell_left_out(report, &left_out);
+}
+
+/// What is said of one array.
+fn item(part: &Part, number: usize, is_held: bool) -> serde_json::Value {
+    let (target, counts) = (&part.laid.targets[number], &part.laid.counts[number]);
+    let made = counts.native.len() as u64;
+    let how = match (is_held, counts.references, made) {
+        (true, ..) => "inline",
+        (false, _, 0) => "referenced",
+        (false, 0, _) => "native",
+        (false, ..) => "hybrid",
+    };
+    #[allow(clippy::cast_precision_loss)] // a share for people to read
+    let share = if is_held { 0.0 } else { made as f64 / (made + counts.references).max(1) as f64 };
+    let mut item = json!({
+        "path": format!("{}{}", part.prefix, target.path), "shape": target.shape, "dtype": target.dtype.to_string(),
+        "dimensions": target.dimensions, "chunks": target.chunk_shape,
+        "codecs": crate::inspect::words::codec_words(&target.codecs, target.dtype.swap_bytes()),
+        "how": how, "references": counts.references, "native_share": share,
+    });
+    if let (false, Some(why)) = (is_held, counts.why) {
+        let note = part.combined.notes.iter().find(|(path, _)| *path == target.path).map(|(_, note)| note.as_str());
+        item["why"] = json!(note.unwrap_or_else(|| why.words()));
+    }
+    item
+}
+
+fn notes(report: &mut Report, part: &Part) {
+    for (path, note) in &part.combined.notes {
+        report.warn("combine.note", format!("{path}: {note}"));
+    }
+    crate::make::tell_dropped(report, &part.combined);
+}

@@ -1,0 +1,221 @@
+//! Whether a virtual dataset is what was written, and its files are what was referenced.
+//!
+//! Every document and every chunk of its own is read: their names are digests of their content. Every file is looked at;
+//! one whose state is another is read whole and compared with the digest that was taken of it, if one was. It promises
+//! that a file which may hold other bytes is never passed over.
+
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use frazil_formats::references::icechunk::{Found, ObjectId, Payload, read_manifest};
+use frazil_model::{location::Location, recipe::virtually::VirtualFormat};
+use frazil_store::{StoreError, folder::Folder, profile::located, read::fingerprint};
+
+use super::{
+    icechunk, kerchunk,
+    native::{chunk_key, object_id},
+    pinned::{Record, SourcePin, whole_digest},
+    tables,
+};
+use crate::{
+    error::EngineError,
+    identity::Digested,
+    index::{IndexUse, look},
+    scan::Load,
+    verify::{Finding, Verified},
+};
+
+/// A virtual dataset that was found.
+#[derive(Debug)]
+pub struct VirtualDataset {
+    /// The place, or the folder of the document.
+    folder: Folder,
+    /// The document in it, if it is one.
+    name: Option<String>,
+    format: VirtualFormat,
+    record: Option<Record>,
+}
+
+/// The virtual dataset at `location`; `None` if there is none.
+///
+/// # Errors
+/// If it cannot be looked at.
+pub fn virtual_dataset(location: &Location) -> Result<Option<VirtualDataset>, EngineError> {
+    if let Location::Http(_) = location {
+        return Ok(None);
+    }
+    let folder = Folder::at(location)?;
+    let is_file = folder.is_object()?;
+    if let (true, Some((parent, name))) = (is_file, folder.parent()) {
+        let format = VirtualFormat::KerchunkJson;
+        let record = if name.ends_with(".json") { kerchunk::record_of_json(&parent, &name)? } else { None };
+        return Ok(record.map(|record| VirtualDataset {
+            folder: parent,
+            name: Some(name),
+            format,
+            record: Some(record),
+        }));
+    }
+    if is_file {
+        return Ok(None);
+    }
+    if let Some(tip) = icechunk::tip(&folder)? {
+        let record = icechunk::record(&folder, &tip)?;
+        return Ok(Some(VirtualDataset { folder, name: None, format: VirtualFormat::Icechunk, record }));
+    }
+    let record = tables::record(&folder)?;
+    let format = VirtualFormat::KerchunkParquet;
+    Ok(record.map(|record| VirtualDataset { folder, name: None, format, record: Some(record) }))
+}
+
+impl VirtualDataset {
+    /// The files it was made of, as they were asked for, with their names; and what was asked for.
+    ///
+    /// # Errors
+    /// If frazil did not make it.
+    pub fn sources(&self) -> Result<(Vec<(Location, String)>, &str), EngineError> {
+        let record = self.record.as_ref().ok_or_else(|| EngineError::NotOurs {
+            place: self.folder.location(),
+            reason: "nothing in it says of what it was made".into(),
+        })?;
+        let sources = record.sources.iter().map(|pin| Ok((located(&pin.location)?, pin.name.clone())));
+        Ok((sources.collect::<Result<_, EngineError>>()?, &record.request))
+    }
+
+    /// Looks at all of it.
+    ///
+    /// # Errors
+    /// If something cannot be read.
+    pub fn verify(&self, n_threads: usize, stop: &AtomicBool) -> Result<Verified, EngineError> {
+        let mut found = Verified::default();
+        if self.format == VirtualFormat::Icechunk {
+            self.repository(&mut found)?;
+        }
+        if let Some(record) = &self.record {
+            files(record, n_threads, stop, &mut found)?;
+        }
+        if stop.load(Ordering::Relaxed) {
+            return Err(EngineError::Interrupted { resume: None });
+        }
+        if let Some(name) = &self.name {
+            found.n_objects += u64::from(self.folder.exists(name)?);
+        }
+        found.problems.sort_by(|a, b| (&a.key, &a.source).cmp(&(&b.key, &b.source)));
+        Ok(found)
+    }
+
+    /// Manifests and chunks of a repository.
+    fn repository(&self, found: &mut Verified) -> Result<(), EngineError> {
+        let Some(tip) = icechunk::tip(&self.folder)? else { return Ok(()) };
+        let mut chunks: BTreeSet<(ObjectId, u64)> = BTreeSet::new();
+        for node in &tip.snapshot.nodes {
+            for part in node.array.iter().flat_map(|array| &array.manifests) {
+                let key = format!("manifests/{}", part.id.name());
+                found.n_objects += 1;
+                let Some(bytes) = self.folder.get(&key)? else {
+                    found.add(Finding::of_array(&key, &node.path, "it is lost"));
+                    continue;
+                };
+                found.n_read += 1;
+                found.read_bytes += bytes.len() as u64;
+                let mut n_chunks = 0_u64;
+                let read = read_manifest(&bytes, node.id, &mut |_, chunk| {
+                    n_chunks += 1;
+                    if let Found::Here(Payload::Native { id, offset, length }) = chunk {
+                        chunks.insert((*id, offset + length));
+                    }
+                    Ok(())
+                });
+                match read {
+                    Err(error) => found.add(Finding::of_array(&key, &node.path, &error.to_string())),
+                    Ok(()) if n_chunks != u64::from(part.n_chunks) => {
+                        found.add(Finding::of_array(
+                            &key,
+                            &node.path,
+                            "it holds another number of chunks than was written",
+                        ));
+                    }
+                    Ok(()) => {}
+                }
+            }
+        }
+        for (id, n_bytes) in chunks {
+            self.chunk(id, n_bytes, found)?;
+        }
+        Ok(())
+    }
+
+    fn chunk(&self, id: ObjectId, n_bytes: u64, found: &mut Verified) -> Result<(), EngineError> {
+        let key = chunk_key(id);
+        found.n_objects += 1;
+        let Some(bytes) = self.folder.get(&key)? else {
+            found.add(Finding::of(&key, "it is lost"));
+            return Ok(());
+        };
+        found.n_read += 1;
+        found.read_bytes += bytes.len() as u64;
+        // Other programs give their chunks names of chance: of those only the length is known.
+        let is_ours = self.record.is_some();
+        if (bytes.len() as u64) < n_bytes || (is_ours && object_id(&Digested::of(&bytes)) != id) {
+            found.add(Finding::of(&key, "it is not what was written"));
+        }
+        Ok(())
+    }
+}
+
+/// Looks at every file.
+fn files(record: &Record, n_threads: usize, stop: &AtomicBool, found: &mut Verified) -> Result<(), EngineError> {
+    let next = AtomicUsize::new(0);
+    let worker = || -> Result<Vec<Finding>, EngineError> {
+        let mut problems = Vec::new();
+        while let Some(pin) = record.sources.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if stop.load(Ordering::Relaxed) {
+                break;
+            }
+            if let Some(problem) = problem_of(pin)? {
+                problems.push(Finding::of_source(&pin.name, problem));
+            }
+        }
+        Ok(problems)
+    };
+    let all = std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..n_threads.clamp(1, record.sources.len().max(1))).map(|_| scope.spawn(worker)).collect();
+        let reason = || EngineError::Thread { reason: "while looking at files".to_owned() };
+        threads.into_iter().map(|thread| thread.join().map_err(|_| reason())?).collect::<Result<Vec<_>, EngineError>>()
+    })?;
+    found.n_objects += record.sources.len() as u64;
+    found.n_read += record.sources.len() as u64;
+    all.into_iter().flatten().for_each(|finding| found.add(finding));
+    Ok(())
+}
+
+/// What is wrong with a file; `None` if its bytes are those that were referenced.
+fn problem_of(pin: &SourcePin) -> Result<Option<&'static str>, EngineError> {
+    let location = located(&pin.location)?;
+    let now = match fingerprint(&location) {
+        Ok(now) => now,
+        Err(StoreError::NotFound { .. }) => return Ok(Some("it is gone")),
+        Err(error) => return Err(error.into()),
+    };
+    if now.size_bytes != pin.size_bytes {
+        return Ok(Some("it has changed since it was referenced: its size is another"));
+    }
+    if now.state == pin.state && now.tells_changes() {
+        return Ok(None);
+    }
+    if let Some(known) = &pin.blake3 {
+        let is_same = whole_digest(&location, &now)? == *known;
+        return Ok((!is_same).then_some("it has changed since it was referenced"));
+    }
+    let scanned = look(&location, &pin.name, Load::SmallValues, u64::MAX, IndexUse::Bypass);
+    if scanned.is_ok_and(|source| source.structure() == pin.structure) {
+        return Ok(Some(
+            "its times or its tag are others since it was referenced, and no digest of its values was taken then \
+             (`--pin content` takes one)",
+        ));
+    }
+    Ok(Some("it has changed since it was referenced"))
+}
