@@ -10,6 +10,7 @@ use frazil_engine::{
     receipt::Receipt,
     repeat::{needs_recipe, request, request_of_recipe},
     verify::{Amount, Verified, verify},
+    virtually::virtual_dataset,
 };
 use frazil_model::{
     location::Location,
@@ -31,6 +32,10 @@ use crate::{
 const MOST_SHOWN: usize = 20;
 
 pub fn run(words: &Verify, _talk: &Talk, stop: &AtomicBool) -> Result<Answer, EngineError> {
+    if let Some(dataset) = virtual_dataset(&located(&words.store)?)? {
+        let found = dataset.verify(words.limits.n_threads(), stop)?;
+        return Ok(answer(words, Report::of("verify"), &found, None));
+    }
     let root = Folder::at(&located(&words.store)?)?;
     let amount = words.subset.map_or(Amount::All, |share| Amount::Percent { percent: share.0, seed: words.seed });
     let mut found = verify(&root, amount, words.limits.n_threads(), stop)?;
@@ -53,6 +58,11 @@ pub fn run(words: &Verify, _talk: &Talk, stop: &AtomicBool) -> Result<Answer, En
         (Some(sources), None) => Some(compare_with(words, &root, sources, stop, &mut found)?),
         (None, None) => None,
     };
+    Ok(answer(words, report, &found, n_values))
+}
+
+/// What was found, as a Report and in words.
+fn answer(words: &Verify, mut report: Report, found: &Verified, n_values: Option<u64>) -> Answer {
     report.more.insert("store".into(), json!(words.store));
     report.total("objects", found.n_objects);
     report.total("objects_read", found.n_read);
@@ -66,7 +76,7 @@ pub fn run(words: &Verify, _talk: &Talk, stop: &AtomicBool) -> Result<Answer, En
         let message = "work on this store was begun and not finished; type the command that began it again".to_owned();
         report.warn("verify.unfinished", message);
     }
-    let text = text(&words.store, &found, n_values);
+    let text = text(&words.store, found, n_values);
     if found.n_problems > 0 {
         let message = format!("`{}` is not what was written: it has {}", words.store, problems(found.n_problems));
         let mut error = ErrorReport::new("verify.differs", message, Exit::No);
@@ -76,7 +86,7 @@ pub fn run(words: &Verify, _talk: &Talk, stop: &AtomicBool) -> Result<Answer, En
         });
         report.fail(error);
     }
-    Ok(Answer { report, text })
+    Answer { report, text }
 }
 
 /// Joins the sources anew and compares every value. Answers how many.

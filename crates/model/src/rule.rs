@@ -18,7 +18,7 @@ pub enum RuleError {
     Between { count: i128 },
     #[error("stored count {count} becomes {mapped}, which {dtype} cannot hold")]
     Outside { count: i128, mapped: i128, dtype: IntType },
-    #[error("stored count {count} becomes {fill}, which means `missing` in the store")]
+    #[error("stored count {count} becomes {fill}, which `_FillValue` makes missing in the store")]
     MeansMissing { count: i128, fill: i128 },
     #[error("a missing value cannot be written: the store's packing has no `_FillValue`")]
     NoFill,

@@ -3,7 +3,7 @@
 //! A document is seen whole or not at all: it is written aside and gets its name in one step.
 
 use frazil_formats::{
-    references::kerchunk::{BEGIN, END, Reference, push_entry},
+    references::kerchunk::{END, Reference, begin, push_entry},
     zarr::{array_document_v2, attributes_document_v2, group_attributes_v2, group_document_v2},
 };
 use frazil_model::{
@@ -20,7 +20,7 @@ use super::{
     lay::table_of,
     make::Part,
     native::{Native, Natives},
-    pinned::{RECORD, Record},
+    pinned::Record,
 };
 use crate::{error::EngineError, sinks::zarr::ZarrStore};
 
@@ -136,9 +136,8 @@ pub(crate) fn write_json(
 ) -> Result<u64, EngineError> {
     let mut out = Out { staged: folder.stage(name, 0)?, waiting: Vec::new(), n_bytes: 0, is_first: true };
     let documents = documents(parts)?;
-    out.waiting.extend_from_slice(BEGIN.as_bytes());
-    let record = serde_json::to_string(record).map_err(|error| EngineError::Document { reason: error.to_string() })?;
-    out.entry(RECORD, Reference::Text(&record))?;
+    let about = serde_json::to_string(record).map_err(|error| EngineError::Document { reason: error.to_string() })?;
+    out.waiting.extend_from_slice(begin(&about).as_bytes());
     for (key, text) in &documents {
         out.entry(key, Reference::Text(text))?;
     }
@@ -196,13 +195,7 @@ impl Out {
 /// What of a document is looked at.
 #[derive(Deserialize)]
 struct Ours {
-    refs: OurRefs,
-}
-
-#[derive(Deserialize)]
-struct OurRefs {
-    #[serde(rename = ".frazil/virtual.json")]
-    record: Option<String>,
+    frazil: Option<Record>,
 }
 
 /// The record in a document of references; `None` if frazil did not write it.
@@ -212,5 +205,5 @@ struct OurRefs {
 pub(crate) fn record_of_json(folder: &Folder, name: &str) -> Result<Option<Record>, EngineError> {
     let Some(bytes) = folder.get_within(name, MOST_DOCUMENT_BYTES)? else { return Ok(None) };
     let ours: Option<Ours> = serde_json::from_slice(&bytes).ok();
-    Ok(ours.and_then(|ours| serde_json::from_str(&ours.refs.record?).ok()))
+    Ok(ours.and_then(|ours| ours.frazil))
 }

@@ -109,19 +109,30 @@ fn parts(wanted: &VirtualRequest) -> Result<Vec<Part>, EngineError> {
     let scan = scanned(&request)?;
     let whole =
         joined_of(&request, scan.clone(), small).and_then(|joined| part(wanted, &request, joined, String::new()));
-    let error = match whole {
-        Ok(part) => return Ok(vec![part]),
-        Err(error) if !wanted.write.allows(IfIncompatible::Split) || !is_of_files_that_differ(&error) => {
-            return Err(error);
-        }
-        Err(error) => error,
-    };
-    let mut sources = scan;
+    match whole {
+        Ok(part) => Ok(vec![part]),
+        Err(error) if can_split(wanted, &error) => match split(wanted, &request, scan)? {
+            Some(parts) => Ok(parts),
+            None => Err(error),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// Plans a dataset in parts, each of files that are alike; `None` if all are.
+fn split(
+    wanted: &VirtualRequest,
+    request: &Request,
+    mut sources: Vec<Source>,
+) -> Result<Option<Vec<Part>>, EngineError> {
+    let small = SmallData::InFiles { above_bytes: wanted.write.inline_below.0 };
+    let mut request = request.clone();
+    request.layout = layout(&wanted.write);
+    request.policies.differ = wanted.request.policies.differ;
     let classes = classes(&views(&mut sources, &request, &mut Vec::new())?);
     if classes.len() < 2 {
-        return Err(error);
+        return Ok(None);
     }
-    request.policies.differ = wanted.request.policies.differ;
     let mut parts = Vec::new();
     for (number, class) in classes.iter().enumerate() {
         let mut own = request.clone();
@@ -130,12 +141,13 @@ fn parts(wanted: &VirtualRequest) -> Result<Vec<Part>, EngineError> {
         let sources = class.iter().map(|number| sources[*number].clone()).collect();
         parts.push(part(wanted, &own, joined_of(&own, sources, small)?, format!("/era-{}", number + 1))?);
     }
-    Ok(parts)
+    Ok(Some(parts))
 }
 
-/// Whether files that are set apart could do what all together cannot.
-const fn is_of_files_that_differ(error: &EngineError) -> bool {
-    matches!(error, EngineError::NotReferable { .. } | EngineError::Combine(_) | EngineError::Value { .. })
+/// Whether files that are set apart could do what all together cannot, and may be.
+fn can_split(wanted: &VirtualRequest, error: &EngineError) -> bool {
+    wanted.write.allows(IfIncompatible::Split)
+        && matches!(error, EngineError::NotReferable { .. } | EngineError::Combine(_) | EngineError::Value { .. })
 }
 
 fn part(
@@ -221,11 +233,10 @@ pub fn make_virtual(
     if !matches!(stage, Stage::All | Stage::DryRun) {
         return Err(EngineError::NoParts);
     }
-    let mut report = Report::of(verb);
-    report.more.insert("store".into(), json!(wanted.request.target.to_string()));
-    report.more.insert("format".into(), json!(wanted.write.format));
+    let mut report = begun(verb, wanted);
     let (folder, name) = folder_of(wanted)?;
     let dry = stage == Stage::DryRun;
+    let was_there = folder.path().is_none_or(std::path::Path::exists);
     let lock = if dry { None } else { Some(take_lock(&folder, name.as_deref())?) };
     let done = locked(&mut report, wanted, (how, dry), watch, (&folder, name.as_deref()));
     if let Some(lock) = lock {
@@ -233,6 +244,12 @@ pub fn make_virtual(
             folder.remove(STAGING)?;
         }
         lock.remove()?;
+    }
+    if let (Err(_), false, None, Some(path)) = (&done, was_there, &name, folder.path()) {
+        // Nothing was begun: nothing is left.
+        if path.exists() && folder.names("")?.iter().all(|entry| entry.name == ".frazil") {
+            frazil_store::folder::remove_tree(path)?;
+        }
     }
     done?;
     Ok(report)
@@ -257,7 +274,36 @@ fn locked(
 ) -> Result<(), EngineError> {
     let there = There::of(wanted.write.format, folder, name)?;
     let wanted = &with_known(wanted, how, &there)?;
-    let parts = parts(wanted)?;
+    match settle(report, wanted, parts(wanted)?, &there, (how, dry), (folder, name), watch) {
+        // A value that does not fit shows only when it is made.
+        Err(error @ EngineError::Value { .. }) if can_split(wanted, &error) => {
+            let Some(parts) = split(wanted, &wanted.request, scanned(&wanted.request)?)? else { return Err(error) };
+            let before = begun("", wanted);
+            *report = Report { schema: std::mem::take(&mut report.schema), ..before };
+            settle(report, wanted, parts, &there, (how, dry), (folder, name), watch)
+        }
+        settled => settled,
+    }
+}
+
+/// The Report before anything is known.
+fn begun(verb: &str, wanted: &VirtualRequest) -> Report {
+    let mut report = Report::of(verb);
+    report.more.insert("store".into(), json!(wanted.request.target.to_string()));
+    report.more.insert("format".into(), json!(wanted.write.format));
+    report
+}
+
+/// Says what would be done, and does it.
+fn settle(
+    report: &mut Report,
+    wanted: &VirtualRequest,
+    parts: Vec<Part>,
+    there: &There,
+    (how, dry): (How, bool),
+    (folder, name): (&Folder, Option<&str>),
+    watch: Watch<'_>,
+) -> Result<(), EngineError> {
     for part in &parts {
         expect::check_combined(&wanted.request.expect, &part.combined)?;
     }
@@ -273,18 +319,16 @@ fn locked(
         }
         _ => None,
     };
-    if let There::Other(what) = &there {
+    if let There::Other(what) = there {
         return Err(foreign(folder, what));
     }
-    if dry {
-        report.dry_run = true;
-    }
+    report.dry_run = dry;
     if dry || outcome.is_some() {
         report.more.insert("outcome".into(), json!(outcome.unwrap_or("planned")));
         return Ok(());
     }
     (watch.planned)(report);
-    let written = write(wanted, &parts, &record, &there, (folder, name), watch)?;
+    let written = write(wanted, &parts, &record, there, (folder, name), watch)?;
     report.more.extend(written);
     report.total("written_bytes", watch.progress.now().written_bytes);
     report.more.insert("outcome".into(), json!("written"));

@@ -17,13 +17,15 @@ pub(crate) fn classes(views: &[FileView]) -> Vec<Vec<usize>> {
 
 /// All that decides whether two files can be referenced as one.
 fn signature(view: &FileView) -> String {
-    let mut variables: Vec<_> = view.variables.iter().filter(|variable| variable.values.is_none()).collect();
+    let mut variables: Vec<_> =
+        view.variables.iter().filter(|variable| variable.dimensions != [variable.name()]).collect();
     variables.sort_by(|a, b| a.path.cmp(&b.path));
     let about = variables.iter().map(|variable| {
         let (chain, _) = without_checksum(&variable.codecs);
         let chunks = if variable.is_chunked { Some(&variable.chunk_shape) } else { None };
-        let packing: Vec<String> =
-            PACKING_ATTRIBUTES.iter().map(|name| format!("{:?}", variable.attributes.get(name))).collect();
+        let meaning =
+            PACKING_ATTRIBUTES.iter().chain(&["_Unsigned", "units", "calendar", "standard_name", "cell_methods"]);
+        let packing: Vec<String> = meaning.map(|name| format!("{:?}", variable.attributes.get(name))).collect();
         let chain = chain.normal_form(variable.dtype.swap_bytes());
         format!("{:?}", (&variable.path, &variable.dimensions, &variable.dtype, chunks, chain, packing))
     });

@@ -24,8 +24,12 @@ pub enum Reference<'a> {
     },
 }
 
-/// What a document begins with; entries follow, with commas between them.
-pub const BEGIN: &str = "{\"version\":1,\"refs\":{\n";
+/// What a document begins with; `about`, an object in JSON, is what its writer says of it. Entries follow, with commas
+/// between them.
+#[must_use]
+pub fn begin(about: &str) -> String {
+    format!("{{\"version\":1,\"frazil\":{about},\"refs\":{{\n")
+}
 
 /// What a document ends with.
 pub const END: &str = "\n}}\n";
@@ -66,7 +70,7 @@ mod tests {
 
     #[test]
     fn a_document_is_json() {
-        let mut out = BEGIN.as_bytes().to_vec();
+        let mut out = begin("{}").into_bytes();
         push_entry("a/0", Reference::Range { url: "file:///x \"y\".nc", offset: 3, length: 4 }, &mut out);
         out.push(b',');
         push_entry("b/0", Reference::Bytes(&[0, 255]), &mut out);

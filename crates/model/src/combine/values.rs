@@ -88,8 +88,17 @@ pub fn plan(all: &[InFile<'_>], policies: &Policies) -> Result<ValuePlan, Combin
     match policies.differ.packing {
         DifferPacking::Error => Err(differs(first, other)),
         DifferPacking::Decode => Ok(decoded(all, "the files are packed differently")),
+        // Counts with sign and counts without have no factors that could be the same: they are numbers of two types.
+        DifferPacking::Repack if only_signs(all) => Err(differs(first, other)),
         DifferPacking::Repack => repacked(all),
     }
+}
+
+/// Whether files differ in nothing but whether their counts have a sign.
+fn only_signs(all: &[InFile<'_>]) -> bool {
+    let packing = |one: &InFile<'_>| one.variable.packing();
+    let signs: BTreeSet<String> = all.iter().map(|one| format!("{:?}", packing(one).unsigned)).collect();
+    signs.len() > 1 && all.iter().all(|one| packing(one).scale.is_none() && packing(one).offset.is_none())
 }
 
 /// The texts that mean "missing".
