@@ -98,7 +98,24 @@ fn a_small_file_is_asked_for_once() {
 fn what_is_handed_on_piece_by_piece_is_what_is_read_at_once() {
     let server = server();
     std::thread::scope(|scope| {
-        for fault in FAULTS.iter().copied().filter(|fault| *fault != "silent") {
+        for fault in [
+            "honest",
+            "busy-twice",
+            "cut",
+            "cut-always",
+            "short",
+            "long",
+            "other-range",
+            "other-total",
+            "gzip",
+            "login-page",
+            "no-ranges",
+            "no-length",
+            "reset-once",
+            "changes",
+            "not-satisfiable",
+            "hop",
+        ] {
             let server = &server;
             scope.spawn(move || {
                 let location = Location::parse(&server.address(fault, "large.nc")).unwrap();

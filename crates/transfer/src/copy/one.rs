@@ -21,7 +21,7 @@ use crate::{
     known::Known,
     place::{Place, joined},
     run::Workers,
-    same::{self, Same},
+    same::{self, CopyIs, Same},
     walk::Found,
 };
 
@@ -240,8 +240,8 @@ pub(crate) fn judge(
         return Ok(Same::No);
     }
     let same = match (from, to) {
-        (Place::Local(path), Place::Bucket { .. }) => same::file_and_object(path, found, there, known)?,
-        (Place::Bucket { .. }, Place::Local(path)) => same::file_and_object(path, there, found, known)?,
+        (Place::Local(path), Place::Bucket { .. }) => same::file_and_object(path, found, there, CopyIs::Object, known)?,
+        (Place::Bucket { .. }, Place::Local(path)) => same::file_and_object(path, there, found, CopyIs::File, known)?,
         (Place::Bucket { .. }, Place::Bucket { .. }) => same::objects(found, there),
         (Place::Local(_), Place::Local(_)) => match (modified(found), modified(there)) {
             (Some(a), Some(b)) if a == b => Same::BySizeAndTime,
