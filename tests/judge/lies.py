@@ -198,6 +198,19 @@ class ShiftsRange(Lie):
         proxy.answer(asked, status, headers, content[1:] + b"\0" if content else content)
 
 
+class FlipsBit(Lie):
+    """One bit of the bytes is another one, and nothing else shows it."""
+
+    kinds = ("get",)
+
+    def harm(self, proxy, asked, body):
+        status, headers, content = proxy.real(asked, body)
+        if status in (200, 206) and content:
+            at = len(content) * 2 // 3
+            content = content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :]
+        proxy.answer(asked, status, headers, content)
+
+
 class Listing(Lie):
     """A listing that is not what is there; `change` makes it of the true one."""
 
@@ -301,6 +314,7 @@ FAULTS = {
     "truncated": [Cuts("truncated body")],
     "range ignored": [IgnoresRange("range ignored")],
     "range wrong": [ShiftsRange("range wrong")],
+    "bit flipped": [FlipsBit("bit flipped")],
     "answer lost": [LosesAnswer("answer lost")],
     "listing empty": [Listing("listing empty", emptied)],
     "listing cut": [

@@ -9,6 +9,7 @@ import json
 import pathlib
 import random
 
+import boto3.s3.transfer
 import pytest
 
 import ceph
@@ -164,6 +165,50 @@ def test_nothing_is_deleted_or_left_out_when_there_is_no_listing(mover, gateway,
         mover.address = liar.address
         wrong = SCENES[verb](mover, gateway, bucket, source, tmp_path / "x", liar, seed)
         assert wrong == [] and liar.deleted() == [], f"{wrong}\n{liar}"
+
+
+@pytest.mark.parametrize("verb", ["down", "server-side", "sync", "rm", "ls"])
+def test_a_listing_that_ends_too_early_is_asked_for_its_rest(mover, gateway, bucket, source, tmp_path, verb):
+    """Every page says that it is the last one, with the right number of keys beside it: all the same nothing is left out."""
+    clients.needs(verb_of(verb))
+    seed = next(seed for seed in range(0, 1000, 2) if lies.Plan("listing cut", random.Random(f"listing cut {seed}")).lie.name == "said to be whole")
+    with lying(gateway, "listing cut", seed, page_keys=PAGE_KEYS) as liar:
+        mover.address = liar.address
+        wrong = SCENES[verb](mover, gateway, bucket, source, tmp_path / "x", liar, seed)
+        asked = liar.of_kind("list")
+    assert wrong == [] and liar.n_lies, f"{wrong}\n{liar}"
+    assert any("start-after" in one.query for one in asked), str(liar)
+    if verb in ("down", "server-side", "sync"):
+        found = digests(tmp_path / "x/dest") if verb == "down" else stored(gateway, bucket, f"{seed}/")
+        assert differences(source[2], found) == [], str(liar)
+
+
+def test_a_listing_of_one_page_is_asked_for_its_rest_once(mover, gateway, source):
+    """One question more for a listing, whatever it holds."""
+    with lying(gateway) as liar:
+        mover.address = liar.address
+        mover("ls", "-r", f"s3://{source[1]}/source/", code=0)
+        queries = [asked.query for asked in liar.of_kind("list")]
+    assert len(queries) == 2 and "start-after" in queries[1], str(liar)
+
+
+@pytest.mark.parametrize("fault", ["bit flipped", "truncated", "reset", "stall", "range wrong", "range ignored", "503"])
+def test_a_file_that_comes_in_parts_comes_right_or_not_at_all(mover, gateway, bucket, tmp_path, seed, fault):
+    """Parts of two sizes, as two programs have sent them; none of what is wrong stays to be taken for right later."""
+    clients.needs("cp")
+    wanted = make_tree(tmp_path / "source", seed, {"ours": 50 << 20, "theirs": (33 << 20) + 5})
+    for name, part_bytes in (("ours", 16 << 20), ("theirs", 9 << 20)):
+        gateway.client().upload_file(str(tmp_path / "source" / name), bucket, f"source/{name}", Config=boto3.s3.transfer.TransferConfig(multipart_chunksize=part_bytes))
+    with lying(gateway, fault, seed, stall_seconds=STALL_SECONDS) as liar:
+        mover.address = liar.address
+        answer = mover("cp", f"s3://{bucket}/source/", tmp_path / "dest", "--json", timeout=MAX_SECONDS)
+        wrong = differences(wanted, digests(tmp_path / "dest"), may_lack=answer.code != 0, unfinished=answer.code != 0)
+        assert wrong + judged(answer, liar) == [] and liar.n_lies, f"{wrong}\n{answer}\n{liar}"
+        if fault == "bit flipped":
+            assert answer.code != 0 or "transfer.unverified" in answer.text, f"nobody saw it\n{answer}\n{liar}"
+    mover.address = str(gateway)
+    mover("cp", f"s3://{bucket}/source/", tmp_path / "dest", code=0)
+    assert differences(wanted, digests(tmp_path / "dest")) == []
 
 
 def test_retry_after_is_waited_for(mover, gateway, bucket, source, seed):

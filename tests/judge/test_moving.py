@@ -3,7 +3,9 @@
 What is asked of the server is counted by a proxy that changes nothing.
 """
 
+import fcntl
 import os
+import signal
 import time
 
 import pytest
@@ -249,3 +251,70 @@ def test_wrong_keys_are_refused_with_their_own_exit_code(mover, gateway, bucket,
         answer = mover(*words)
         assert answer.code in (3, 4) and "403" in answer.text, answer
     assert ceph.objects(gateway, bucket) == {}
+
+
+def make_store(folder, fill):
+    make_tree(folder, fill, {f"sst/c/{number}": 5000 for number in range(24)})
+    for name in ("zarr.json", "sst/zarr.json"):
+        (folder / name).write_text(STORES["v3"][name].replace("{}", '{"of": %d}' % fill))
+    return digests(folder)
+
+
+@pytest.mark.parametrize("second", ["cp", "sync"])
+@pytest.mark.parametrize("way", ["up", "down", "server-side"])
+def test_two_copies_onto_one_store_are_kept_apart(mover, gateway, bucket, tmp_path, way, second):
+    """The second is told so by its own exit code and changes nothing; the first ends whole, and nothing of the lock stays."""
+    wanted = {number: make_store(tmp_path / f"store{number}", number) for number in (1, 2)}
+    for number in wanted:
+        put_tree(gateway, bucket, f"store{number}/", tmp_path / f"store{number}")
+    sources = {number: tmp_path / f"store{number}" if way == "up" else f"s3://{bucket}/store{number}/" for number in wanted}
+    dest = tmp_path / "out" if way == "down" else f"s3://{bucket}/out"
+    words = {"cp": ["cp", "--overwrite"], "sync": ["sync", "--delete", "--yes"]}[second]
+    with lying(gateway, delay_seconds=0.4) as slow:
+        first = Mover(tmp_path / "other-home", slow.address).start("cp", sources[1], dest)
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            if (tmp_path / "out/.frazil/lock").exists() if way == "down" else any(asked.key == "out/.frazil/lock" and asked.kind == "put" and asked.status == 200 for asked in slow.asked):
+                break
+            time.sleep(0.02)
+        answer = mover(*words, sources[2], dest, code=5)
+        assert first.poll() is None, f"the first was done too early for this test\n{slow}"
+        assert first.wait(60) == 0
+    assert "another frazil process" in answer.text and "out" in answer.text, answer
+    assert (digests(tmp_path / "out") if way == "down" else stored(gateway, bucket, "out/")) == wanted[1]
+    # Once the first is done the second may.
+    mover(*words, sources[2], dest, code=0)
+    assert (digests(tmp_path / "out") if way == "down" else stored(gateway, bucket, "out/")) == wanted[2]
+
+
+def test_a_store_that_another_program_has_locked_is_left_alone(mover, tmp_path):
+    """The lock is the operating system's: whoever holds it keeps a copy out, and what no one holds does not."""
+    make_store(tmp_path / "from", 1)
+    (tmp_path / "out/.frazil").mkdir(parents=True)
+    with (tmp_path / "out/.frazil/lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another frazil process" in mover("cp", tmp_path / "from", tmp_path / "out", code=5).text
+        assert set(digests(tmp_path / "out")) == {".frazil/lock"}
+    mover("cp", tmp_path / "from", tmp_path / "out", code=0)
+    assert digests(tmp_path / "out") == digests(tmp_path / "from")
+
+
+def test_a_copy_that_is_stopped_says_what_stays_and_how_it_goes_on(mover, gateway, bucket, tmp_path):
+    """Parts that have arrived stay in an open upload, seen by nobody; the same command uses them and leaves none open."""
+    wanted = make_tree(tmp_path / "from", 1, {"large": 96 << 20})
+    with lying(gateway, delay_seconds=0.5) as slow:
+        with (tmp_path / "said").open("w") as said:
+            first = Mover(tmp_path / "other-home", slow.address).start("cp", tmp_path / "from", f"s3://{bucket}/out", err=said)
+        until = time.monotonic() + 60
+        while not any(asked.status == 200 for asked in slow.of_kind("part")) and time.monotonic() < until:
+            time.sleep(0.02)
+        first.send_signal(signal.SIGINT)
+        assert first.wait(20) == 130
+    text = (tmp_path / "said").read_text()
+    assert "interrupted" in text and f"cp {tmp_path / 'from'} s3://{bucket}/out" in text, text
+    assert ceph.open_uploads(gateway, bucket) and f"s3://{bucket}/out" in text.split("hint")[0], text
+    with lying(gateway) as counter:
+        mover.address = counter.address
+        mover("cp", tmp_path / "from", f"s3://{bucket}/out", code=0)
+        assert counter.sent_bytes() < 96 << 20, str(counter)
+    assert stored(gateway, bucket, "out/") == wanted and ceph.open_uploads(gateway, bucket) == []

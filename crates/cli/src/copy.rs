@@ -19,9 +19,12 @@ use crate::{
     arguments::{Confirmed, Cp, Filters, Sync},
     confirm::confirm,
     made::this_command,
-    output::{Answer, Talk, bytes},
+    output::{Answer, Talk, bytes, print},
     progress::moving,
 };
+
+/// What would be done is said in pieces of so many bytes.
+const SAID_AT_A_TIME_BYTES: usize = 64 << 10;
 
 /// Names that are told one by one where people read.
 const MOST_NAMED: usize = 20;
@@ -73,8 +76,13 @@ fn moved(
     tell(&mut report, &plan);
     if stage == Stage::DryRun {
         report.dry_run = true;
-        report.items.extend(planned(&plan));
-        let text = format!("{}{}\n", listed(&plan), words(verb, &plan));
+        let mut text = String::new();
+        if talk.json {
+            report.items.extend(planned(&plan));
+        } else {
+            text = say_all(&plan);
+            text.push_str(&format!("{}\n", words(verb, &plan)));
+        }
         judge(&mut report, &plan, None);
         return Ok(Answer { report, text });
     }
@@ -90,7 +98,7 @@ fn moved(
     }
     let outcome = moving(talk, &progress, || run::run(&plan, Watch { progress: &progress, stop }));
     let mut outcome = outcome.map_err(|error| match error {
-        TransferError::Interrupted { .. } => TransferError::Interrupted { resume: Some(this_command()) },
+        TransferError::Interrupted { open, .. } => TransferError::Interrupted { resume: Some(this_command()), open },
         other => other,
     })?;
     if plan.tasks.len() == 1
@@ -131,7 +139,7 @@ fn tell(report: &mut Report, plan: &Plan) {
 fn planned(plan: &Plan) -> impl Iterator<Item = Value> {
     let moves = plan.tasks.iter().map(|task| {
         let outcome = if task.replaces { "would-replace" } else { "would-copy" };
-        json!({"name": task.to, "outcome": outcome, "size_bytes": task.found.size_bytes})
+        json!({"name": &*task.to, "outcome": outcome, "size_bytes": task.found.size_bytes})
     });
     let deletes = plan
         .deletes
@@ -140,14 +148,20 @@ fn planned(plan: &Plan) -> impl Iterator<Item = Value> {
     moves.chain(deletes)
 }
 
-fn listed(plan: &Plan) -> String {
-    let mut text = String::new();
-    for task in &plan.tasks {
+/// Says what would become of each file, and answers the last of it: what is said of a million need not be held.
+fn say_all(plan: &Plan) -> String {
+    let moves = plan.tasks.iter().map(|task| {
         let what = if task.replaces { "replace" } else { "copy" };
-        text.push_str(&format!("{what:8} {:>8}  {}\n", bytes(task.found.size_bytes), task.to));
-    }
-    for delete in &plan.deletes {
-        text.push_str(&format!("{:8} {:>8}  {}\n", "delete", bytes(delete.size_bytes), delete.name));
+        (what, task.found.size_bytes, &*task.to)
+    });
+    let deletes = plan.deletes.iter().map(|delete| ("delete", delete.size_bytes, delete.name.as_str()));
+    let mut text = String::new();
+    for (what, size_bytes, name) in moves.chain(deletes) {
+        text.push_str(&format!("{what:8} {:>8}  {name}\n", bytes(size_bytes)));
+        if text.len() >= SAID_AT_A_TIME_BYTES {
+            // A reader that has seen enough closes the pipe, and the answer says so in the end.
+            let _ = print(&std::mem::take(&mut text));
+        }
     }
     text
 }

@@ -50,7 +50,7 @@ pub fn run_verb(words: &Rm, talk: &Talk, stop: &AtomicBool) -> Result<Answer, Tr
     confirm(talk, &words.confirmed, &what, plan.n_objects(), plan.n_bytes())?;
     let watch = Watch { progress: &progress, stop };
     let left = moving(talk, &progress, || run(&plan, watch)).map_err(|error| match error {
-        TransferError::Interrupted { .. } => TransferError::Interrupted { resume: Some(this_command()) },
+        TransferError::Interrupted { .. } => TransferError::Interrupted { resume: Some(this_command()), open: None },
         other => other,
     })?;
     report.total("n_left", left.len());

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use frazil_model::{
-    location::{Location, Object},
+    location::{Location, Object, is_below},
     pattern::{fits, is_pattern},
     zarr::DOCUMENTS,
 };
@@ -60,10 +60,6 @@ fn is_store(location: &Location) -> Result<bool, EngineError> {
 /// The folders that a key lies in, the bucket itself included.
 fn folders_of(key: &str) -> impl Iterator<Item = &str> {
     key.match_indices('/').map(|(at, _)| &key[..at]).chain((!key.is_empty()).then_some(""))
-}
-
-fn is_below(key: &str, root: &str) -> bool {
-    root.is_empty() || key.strip_prefix(root).is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The folders of stores, without those that lie in others.

@@ -239,6 +239,12 @@ impl fmt::Display for Location {
     }
 }
 
+/// Whether a name with slashes is that of a folder or lies below it; all names lie below the empty one.
+#[must_use]
+pub fn is_below(name: &str, folder: &str) -> bool {
+    folder.is_empty() || name.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,10 @@
 //! It promises that a link is resolved as RFC 3986 says or not at all, and that a resolved address can be sent as it
 //! is. Addresses with a user name, other schemes and letters that no server should see have no `Address`.
 
-use std::fmt::{self, Write};
+use std::{
+    fmt::{self, Write},
+    net::IpAddr,
+};
 
 /// Longer addresses are refused by most servers.
 const MAX_ADDRESS_BYTES: usize = 16 << 10;
@@ -45,6 +48,13 @@ impl Scheme {
 }
 
 impl Address {
+    /// Whether what is sent there can be read by nobody else: it is encrypted, or does not leave this machine.
+    pub(crate) fn is_private(&self) -> bool {
+        let host = self.host().trim_matches(['[', ']']);
+        let is_here = || host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+        self.scheme() == Scheme::Https || is_here()
+    }
+
     /// Reads a whole address; `None` if it is none, or carries a user name.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {

@@ -332,11 +332,34 @@ pub(crate) fn read_exactly(answer: &mut Answer, n_bytes: u64, buffer: &mut Vec<u
     count_received(got);
     match read {
         Ok(_) if got == n_bytes => Ok(()),
-        Ok(_) if got > n_bytes => Err(again(format!("more than the {n_bytes} bytes that were asked for arrived"))),
+        Ok(_) if got > n_bytes => Err(too_many(n_bytes)),
         Ok(_) => Err(again(format!("{got} of {n_bytes} bytes arrived"))),
-        Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
-            Err(again(format!("the server was silent after {got} of {n_bytes} bytes")))
-        }
-        Err(_) => Err(again(format!("the connection broke off after {got} of {n_bytes} bytes"))),
+        Err(error) => Err(broke_off(&error, got, n_bytes)),
     }
+}
+
+/// Reads the next piece of a body; nothing at its end.
+pub(crate) fn read_piece(answer: &mut Answer, block: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match answer.body.read(block) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            read => {
+                count_received(*read.as_ref().unwrap_or(&0) as u64);
+                return read;
+            }
+        }
+    }
+}
+
+/// A body that came to no end.
+pub(crate) fn broke_off(error: &std::io::Error, got: u64, wanted: u64) -> Fault {
+    again(match error.kind() {
+        std::io::ErrorKind::TimedOut => format!("the server was silent after {got} of {wanted} bytes"),
+        _ => format!("the connection broke off after {got} of {wanted} bytes"),
+    })
+}
+
+/// A body that is longer than it should be.
+pub(crate) fn too_many(wanted: u64) -> Fault {
+    again(format!("more than the {wanted} bytes that were asked for arrived"))
 }

@@ -6,19 +6,19 @@
 
 use std::{
     collections::HashMap,
-    fs::{self, File, Metadata},
+    fs::{self, File, Metadata, TryLockError},
     io::{self, Write},
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, mkdirat, openat, renameat, statat, unlinkat};
 
-use crate::{error::StoreError, folder::STAGING};
+use crate::{
+    error::StoreError,
+    folder::{STAGING, leads_out, staging_name, sync_file_system},
+};
 
 /// Folders that are kept open.
 const MOST_OPEN: usize = 128;
@@ -26,8 +26,8 @@ const MOST_OPEN: usize = 128;
 /// The longest name of a file (`NAME_MAX` of Linux file systems).
 const MAX_NAME_BYTES: usize = 255;
 
-/// How many files this process has staged, so that each has its own name.
-static N_STAGED: AtomicU64 = AtomicU64::new(0);
+/// A lock is made, and found removed by who held it before, at most this often before we give up.
+const MOST_TRIES: usize = 100;
 
 /// A folder that is written to.
 #[derive(Debug)]
@@ -40,16 +40,8 @@ pub struct Beneath {
 /// Why a name cannot be that of a file below a folder.
 #[must_use]
 pub fn unsafe_name(name: &str) -> Option<&'static str> {
-    if name.is_empty() {
-        return Some("it is empty");
-    }
-    name.split('/').find_map(|part| match part {
-        "" => Some("it has an empty part, which no file can have"),
-        "." | ".." => Some("a part of it is `.` or `..`"),
-        _ if part.contains('\0') => Some("it holds a NUL"),
-        _ if part.len() > MAX_NAME_BYTES => Some("a part of it is longer than 255 bytes"),
-        _ => None,
-    })
+    let is_long = || name.split('/').any(|part| part.len() > MAX_NAME_BYTES);
+    leads_out(name).or_else(|| is_long().then_some("a part of it is longer than 255 bytes"))
 }
 
 impl Beneath {
@@ -161,7 +153,7 @@ impl Beneath {
     /// [`StoreError::UnsafeKey`] if the name leads out of the folder; [`StoreError::Full`], [`StoreError::Write`].
     pub fn put(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         self.checked(name)?;
-        let staged = format!("{}-{}", std::process::id(), N_STAGED.fetch_add(1, Ordering::Relaxed));
+        let staged = staging_name();
         let mut file = self.stage(&staged)?;
         let written = file.write_all(bytes).map_err(|error| self.failed(name, bytes.len() as u64, error));
         if let Err(error) = written {
@@ -234,6 +226,48 @@ impl Beneath {
         Ok(())
     }
 
+    /// Locks a file, which is made if it is not there. The lock is the operating system's and dies with its process.
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if another process holds it; [`StoreError::NoLocks`] if the file system has none.
+    pub fn lock(&self, name: &str) -> Result<File, StoreError> {
+        let (folder, file) = self.checked(name)?;
+        let locked = || StoreError::Locked { place: self.path.join(name).display().to_string(), by: String::new() };
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        for _ in 0..MOST_TRIES {
+            let at = self.made(folder).map_err(|error| self.failed(name, 0, error))?;
+            let opened = match openat(&*at, file, flags, Mode::from_raw_mode(0o666)) {
+                // Whoever held it before took the folder away, too.
+                Err(rustix::io::Errno::NOENT) => {
+                    self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(folder);
+                    continue;
+                }
+                opened => File::from(opened.map_err(|error| self.failed(name, 0, error))?),
+            };
+            match opened.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(locked()),
+                Err(TryLockError::Error(source)) => {
+                    return Err(StoreError::NoLocks { path: self.path.join(name), source });
+                }
+            }
+            let about = opened.metadata().map_err(|error| self.failed(name, 0, error))?;
+            match statat(&*at, file, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(named) if named.st_ino == about.ino() => return Ok(opened),
+                // It was removed while we waited.
+                _ => {}
+            }
+        }
+        Err(locked())
+    }
+
+    /// Takes away the file of a lock, and frees it.
+    pub fn unlock(&self, name: &str, lock: File) {
+        // What cannot be removed is locked by nobody once it is closed.
+        let _ = self.remove(name);
+        drop(lock);
+    }
+
     /// Removes a folder and those above it as long as they are empty.
     pub fn remove_empty(&self, folder: &str) {
         let mut folder = folder;
@@ -253,9 +287,7 @@ impl Beneath {
     /// # Errors
     /// If the disk refuses.
     pub fn sync_all(&self) -> Result<(), StoreError> {
-        #[cfg(target_os = "linux")]
-        rustix::fs::syncfs(&*self.root).map_err(|error| self.failed("", 0, error))?;
-        Ok(())
+        sync_file_system(&*self.root).map_err(|error| self.failed("", 0, error))
     }
 
     /// Clears the workshop of what processes left that have ended, and removes it if nothing is in it.

@@ -13,6 +13,7 @@ pub mod cache;
 pub mod digest;
 pub mod error;
 pub mod folder;
+mod giver;
 mod keys;
 pub mod lock;
 pub mod login;

@@ -152,6 +152,27 @@ impl Reader {
         })
     }
 
+    /// Hands on a range piece by piece, each with its offset in the file, through `block`. What breaks off begins anew, so
+    /// that a piece may come more than once, after all others of the range before it.
+    ///
+    /// # Errors
+    /// As for [`Self::read_into`], and whatever `to` makes of a piece.
+    pub fn hand_on(&self, range: ByteRange, block: &mut [u8], to: Pieces<'_>) -> Result<(), StoreError> {
+        let file = match &self.place {
+            Place::Web(file) => return file.hand_on(range, block, to),
+            Place::File(file) => file,
+        };
+        let mut at = range.offset();
+        while at < range.end() {
+            let n_bytes = usize::try_from(range.end() - at).map_or(block.len(), |left| left.min(block.len()));
+            let piece = block.get_mut(..n_bytes).unwrap_or_default();
+            file.read_exact_at(piece, at).map_err(|error| StoreError::reading(&self.location, error))?;
+            to(at, piece)?;
+            at += n_bytes as u64;
+        }
+        Ok(())
+    }
+
     /// Copies the whole file of a server from its beginning, for servers that know no ranges; `begin` is called before
     /// each try and gives what is written to.
     ///
@@ -178,6 +199,9 @@ impl Reader {
         Ok(buffer.into())
     }
 }
+
+/// Takes pieces of a file, each with its offset.
+pub type Pieces<'a> = &'a mut dyn FnMut(u64, &[u8]) -> Result<(), StoreError>;
 
 /// Opens a file. A pipe or a device is none: reading it might never end.
 ///

@@ -13,14 +13,14 @@ use frazil_model::{location::Location, range::ByteRange};
 use crate::{
     address::Address,
     asking::{
-        Fault, Way, again, follow, follow_to, is_packed, is_web_page, lasting, packed, read_exactly, refusal, way_to,
-        with_retries,
+        Fault, Way, again, broke_off, follow, follow_to, is_packed, is_web_page, lasting, packed, read_exactly,
+        read_piece, refusal, too_many, way_to, with_retries,
     },
     bucket,
     error::StoreError,
-    manners::{Manners, count_received},
+    manners::{Manners, Turn, count_received},
     open::{Answer, Ask},
-    read::Fingerprint,
+    read::{Fingerprint, Pieces},
 };
 
 /// A file up to this size may be fetched whole: one request costs less than many.
@@ -198,8 +198,33 @@ impl WebFile {
     }
 
     fn fetch_once(&self, range: ByteRange, buffer: &mut Vec<u8>, manners: &Manners) -> Result<(), Fault> {
+        let (mut answer, _turn) = self.asked(range, manners)?;
+        read_exactly(&mut answer, range.n_bytes(), buffer)
+    }
+
+    /// Hands on a range piece by piece, each with its offset in the file. What breaks off begins anew.
+    pub(crate) fn hand_on(&self, range: ByteRange, block: &mut [u8], to: Pieces<'_>) -> Result<(), StoreError> {
+        with_retries(&self.location, &self.way, |manners| {
+            let (mut answer, _turn) = self.asked(range, manners)?;
+            let (mut at, end) = (range.offset(), range.end());
+            loop {
+                let read = read_piece(&mut answer, block);
+                let n_bytes = read.map_err(|error| broke_off(&error, at - range.offset(), range.n_bytes()))?;
+                match block.get(..n_bytes).unwrap_or_default() {
+                    [] if at == end => return Ok(()),
+                    [] => return Err(again(format!("{} of {} bytes arrived", at - range.offset(), range.n_bytes()))),
+                    piece if piece.len() as u64 > end - at => return Err(too_many(range.n_bytes())),
+                    piece => to(at, piece)?,
+                }
+                at += n_bytes as u64;
+            }
+        })
+    }
+
+    /// The answer to a question for a range, of which no byte has been read.
+    fn asked(&self, range: ByteRange, manners: &Manners) -> Result<(Answer, Turn), Fault> {
         let location = || self.location.clone();
-        let (mut answer, _turn) = follow(&self.location, &self.way, Ask::Range(range), manners)?;
+        let (mut answer, turn) = follow(&self.location, &self.way, Ask::Range(range), manners)?;
         match answer.status {
             206 => {}
             200 if is_packed(&answer) => return Err(packed(&self.location, &answer).into()),
@@ -227,7 +252,7 @@ impl WebFile {
                 format!("{} bytes were announced where {} were asked for", announced.unwrap_or(0), range.n_bytes());
             return Err(again(reason));
         }
-        read_exactly(&mut answer, range.n_bytes(), buffer)
+        Ok((answer, turn))
     }
 
     /// Copies the whole file from its beginning, for servers that know no ranges. `begin` is called before each try and

@@ -93,6 +93,53 @@ fn a_small_file_is_asked_for_once() {
     assert_eq!(server.requests("no-ranges", "medium.nc").len(), 3);
 }
 
+/// The same range at once and piece by piece: the same bytes, or the same refusal.
+#[test]
+fn what_is_handed_on_piece_by_piece_is_what_is_read_at_once() {
+    let server = server();
+    std::thread::scope(|scope| {
+        for fault in [
+            "honest",
+            "busy-twice",
+            "cut",
+            "cut-always",
+            "short",
+            "long",
+            "other-range",
+            "other-total",
+            "gzip",
+            "login-page",
+            "no-ranges",
+            "no-length",
+            "reset-once",
+            "changes",
+            "not-satisfiable",
+            "hop",
+        ] {
+            let server = &server;
+            scope.spawn(move || {
+                let location = Location::parse(&server.address(fault, "large.nc")).unwrap();
+                let Ok(state) = fingerprint(&location) else { return };
+                let Ok(reader) = Reader::open_as(&location, &state) else { return };
+                let Some(range) = ByteRange::new(1000, state.size_bytes.min(LARGE as u64) - 2000) else { return };
+                let at_once = reader.read(range);
+                let mut pieces = vec![0; LARGE];
+                let handed = reader.hand_on(range, &mut [0; 7000], &mut |at, piece| {
+                    let at = usize::try_from(at).unwrap();
+                    pieces[at..at + piece.len()].copy_from_slice(piece);
+                    Ok(())
+                });
+                let at = usize::try_from(range.offset()).unwrap();
+                match (at_once, handed) {
+                    (Ok(bytes), Ok(())) => assert_eq!(bytes, pieces[at..at + bytes.len()], "{fault}"),
+                    (Err(one), Err(other)) => assert_eq!(one.code(), other.code(), "{fault}"),
+                    (one, other) => panic!("{fault}: {:?} at once, {other:?} in pieces", one.map(|bytes| bytes.len())),
+                }
+            });
+        }
+    });
+}
+
 #[test]
 fn a_fault_that_passes_does_not_show() {
     let server = server();

@@ -46,8 +46,13 @@ pub enum TransferError {
     Part { n_failed: usize, n_all: usize, done: &'static str, first: String, exit: Exit },
     #[error("the source is empty, and `--delete` would take away everything at `{dest}`")]
     EmptySource { dest: String },
-    #[error("interrupted")]
-    Interrupted { resume: Option<String> },
+    #[error("interrupted{}", open.as_deref().map(left_open).unwrap_or_default())]
+    Interrupted { resume: Option<String>, open: Option<String> },
+}
+
+/// What is said of uploads that were begun.
+fn left_open(place: &str) -> String {
+    format!("; what has arrived of large files stays at `{place}`, seen by nobody, and is not sent again")
 }
 
 impl Problem for TransferError {
@@ -103,8 +108,8 @@ impl Problem for TransferError {
                 "type the same command again: what is done is kept, and the rest is tried again".into()
             }
             Self::EmptySource { .. } => "if all of it is to go, use `frazil rm`".into(),
-            Self::Interrupted { resume: Some(command) } => format!("go on with: {command}"),
-            Self::Interrupted { resume: None } => "type the same command again to go on".into(),
+            Self::Interrupted { resume: Some(command), .. } => format!("go on with: {command}"),
+            Self::Interrupted { resume: None, .. } => "type the same command again to go on".into(),
         })
     }
 

@@ -3,7 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use frazil_model::{location::Location, zarr::DOCUMENTS};
+use frazil_model::{
+    location::{Location, is_below},
+    zarr::DOCUMENTS,
+};
 use frazil_store::{StoreError, bounds, bucket::Bucket};
 
 use crate::{
@@ -38,10 +41,7 @@ pub fn not_within(tree: &Tree, dest: &Place) -> Result<(), TransferError> {
         }
         (Place::Bucket { bucket: from, key: from_key }, Place::Bucket { bucket: to, key: to_key }) => {
             let is_one = from.location("") == to.location("") || (from.shares_server_with(to) && from.is_same(to));
-            let is_below = to_key.strip_prefix(from_key.as_str()).is_some_and(|rest| {
-                rest.is_empty() || (!tree.is_file && (from_key.is_empty() || rest.starts_with('/')))
-            });
-            is_one && is_below
+            is_one && if tree.is_file { to_key == from_key } else { is_below(to_key, from_key) }
         }
         _ => false,
     };
@@ -78,7 +78,7 @@ fn real(path: &Path) -> PathBuf {
 pub fn outside_of_stores(root: &Place, base: &str, tree: &Tree) -> Result<(), TransferError> {
     let dest = if base.is_empty() { root.clone() } else { root.below(base) };
     let is_store =
-        !tree.is_file && Atoms::among(tree.found.iter().map(|found| found.name.as_str())).roots().next() == Some("");
+        !tree.is_file && Atoms::among(tree.found.iter().map(|found| &*found.name)).roots().next() == Some("");
     // A store may take the place of a store; anything else may not.
     not_inside_a_store(&dest, if is_store { Around::Above } else { Around::AtOrAbove })
 }

@@ -54,7 +54,7 @@ pub struct Known {
 
 #[derive(Debug, Default)]
 struct Entries {
-    by_name: HashMap<String, Entry>,
+    by_name: HashMap<Box<str>, Entry>,
     is_changed: bool,
 }
 
@@ -109,7 +109,7 @@ impl Known {
         };
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let mark = short(mark);
-        let entry = entries.by_name.entry(name.to_owned()).or_insert_with(|| Entry { mark, sums: Vec::new() });
+        let entry = entries.by_name.entry(name.into()).or_insert_with(|| Entry { mark, sums: Vec::with_capacity(1) });
         if entry.mark != mark {
             *entry = Entry { mark, sums: Vec::new() };
         }

@@ -15,6 +15,7 @@ pub mod progress;
 pub mod remove;
 pub mod run;
 pub mod same;
+mod together;
 pub mod walk;
 mod window;
 

@@ -81,7 +81,7 @@ impl Line {
 
     fn file(found: &Found) -> Self {
         Self {
-            name: found.name.clone(),
+            name: found.name.to_string(),
             kind: Kind::File,
             size_bytes: Some(found.size_bytes),
             modified_seconds: found.modified_seconds,
@@ -132,7 +132,7 @@ pub fn list_all(text: &str, mut say: impl FnMut(Line) -> Result<(), TransferErro
     let Place::Bucket { bucket, key } = &written.place else {
         for tree in trees(&written)? {
             for found in &tree.found {
-                let name = if found.name.is_empty() { tree.place.base_name() } else { found.name.clone() };
+                let name = if found.name.is_empty() { tree.place.base_name() } else { found.name.to_string() };
                 say(Line { name, ..Line::file(found) })?;
             }
         }
@@ -195,7 +195,7 @@ fn of_folder(path: &std::path::Path) -> Result<Vec<Line>, TransferError> {
         lines.push(if kind.is_dir() {
             Line::folder(&name)
         } else if kind.is_file() {
-            Line::file(&Found::of_file(name, &about))
+            Line::file(&Found::of_file(&name, &about))
         } else {
             Line { name, kind: Kind::Other, size_bytes: None, modified_seconds: None }
         });

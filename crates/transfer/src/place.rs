@@ -3,7 +3,7 @@
 //! The one rule of slashes: `cp A B` makes B be A, `cp A B/` puts A inside B, whether B is there or not. A slash at the
 //! end of a source says that it is a folder.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use frazil_model::location::Location;
 use frazil_store::{
@@ -124,4 +124,10 @@ pub fn joined(prefix: &str, name: &str) -> String {
         (_, true) => prefix.to_owned(),
         _ => format!("{prefix}/{name}"),
     }
+}
+
+/// The same of a name that is shared: it stays that one where nothing comes before it.
+#[must_use]
+pub(crate) fn under(prefix: &str, name: &Arc<str>) -> Arc<str> {
+    if prefix.is_empty() { Arc::clone(name) } else { joined(prefix, name).into() }
 }

@@ -92,7 +92,7 @@ fn found(written: &Written) -> Result<Vec<Tree>, TransferError> {
         let tree = Tree { place: written.place.clone(), is_file: true, found: Vec::new(), passed_over: Vec::new() };
         let about = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file);
         return Ok(vec![match about {
-            Some(about) => Tree { found: vec![crate::walk::Found::of_file(String::new(), &about)], ..tree },
+            Some(about) => Tree { found: vec![crate::walk::Found::of_file("", &about)], ..tree },
             None => Tree { passed_over: vec![(name, "a link".into())], ..tree },
         }]);
     }
@@ -102,7 +102,7 @@ fn found(written: &Written) -> Result<Vec<Tree>, TransferError> {
 /// A store may be deleted whole, unless it lies in another one; other files may not be if they lie in one.
 fn outside_of_stores(tree: &Tree) -> Result<(), TransferError> {
     let is_store =
-        !tree.is_file && Atoms::among(tree.found.iter().map(|found| found.name.as_str())).roots().next() == Some("");
+        !tree.is_file && Atoms::among(tree.found.iter().map(|found| &*found.name)).roots().next() == Some("");
     let around = if is_store { guard::Around::Above } else { guard::Around::AtOrAbove };
     guard::not_inside_a_store(&tree.place, around)
 }
@@ -117,10 +117,10 @@ pub fn run(plan: &Plan, watch: Watch<'_>) -> Result<Vec<(String, StoreError)>, T
     for tree in &plan.trees {
         match &tree.place {
             Place::Local(path) => {
-                let atoms = Atoms::among(tree.found.iter().map(|found| found.name.as_str()));
+                let atoms = Atoms::among(tree.found.iter().map(|found| &*found.name));
                 for phase in [Phase::Root, Phase::Outer] {
                     for found in tree.found.iter().filter(|found| atoms.phase(&found.name) == phase) {
-                        remove_tree(&path.join(&found.name))?;
+                        remove_tree(&path.join(&*found.name))?;
                     }
                 }
                 if let Err(error) = remove_tree(path) {
@@ -133,7 +133,7 @@ pub fn run(plan: &Plan, watch: Watch<'_>) -> Result<Vec<(String, StoreError)>, T
             Place::Web(_) => {}
         }
         if watch.stop.load(Ordering::Relaxed) {
-            return Err(TransferError::Interrupted { resume: None });
+            return Err(TransferError::Interrupted { resume: None, open: None });
         }
     }
     Ok(left)
@@ -145,7 +145,7 @@ fn of_bucket(
     tree: &Tree,
     watch: Watch<'_>,
 ) -> Result<Vec<(String, StoreError)>, TransferError> {
-    let atoms = Atoms::among(tree.found.iter().map(|found| found.name.as_str()));
+    let atoms = Atoms::among(tree.found.iter().map(|found| &*found.name));
     let left = Mutex::new(Vec::new());
     for phase in Phase::ALL.into_iter().rev() {
         let of_phase = tree.found.iter().filter(|found| atoms.phase(&found.name) == phase);

@@ -13,6 +13,7 @@ use std::{
     time::SystemTime,
 };
 
+use frazil_model::location::is_below;
 use frazil_store::{
     StoreError,
     beneath::Beneath,
@@ -22,7 +23,8 @@ use frazil_store::{
 use crate::{
     atoms::Phase,
     copy::{
-        Delete, Plan, Task, is_below,
+        Delete, Plan, Task,
+        claims::Claims,
         one::{Sink, move_one},
         parts::LARGE_BYTES,
     },
@@ -30,6 +32,7 @@ use crate::{
     known::Known,
     place::{Place, joined},
     progress::Progress,
+    together::Together,
     window::Window,
 };
 
@@ -62,11 +65,13 @@ pub(crate) struct Workers<'a> {
     pub progress: &'a Progress,
     pub window: Window,
     pub known: &'a Known,
+    pub together: Together,
     /// A moment before any file was looked at.
     pub began: SystemTime,
+    /// Uploads that were begun or go on, and have not ended.
+    pub n_open: AtomicUsize,
     stop: &'a AtomicBool,
     uploads: Mutex<HashMap<String, Vec<Upload>>>,
-    n_staged: AtomicUsize,
 }
 
 impl Workers<'_> {
@@ -86,11 +91,6 @@ impl Workers<'_> {
         if let Some(of_key) = uploads.get_mut(&upload.key) {
             of_key.retain(|other| other != upload);
         }
-    }
-
-    /// A number that no other file of this process has.
-    pub fn number(&self) -> String {
-        format!("t{}", self.n_staged.fetch_add(1, Ordering::Relaxed))
     }
 }
 
@@ -147,28 +147,44 @@ pub fn run(plan: &Plan, watch: Watch<'_>) -> Result<Outcome, TransferError> {
         progress: watch.progress,
         window: Window::new(WINDOW_BYTES),
         known: &plan.known,
+        together: Together::default(),
         began: SystemTime::now(),
+        n_open: AtomicUsize::new(0),
         stop: watch.stop,
         uploads: Mutex::new(open_uploads(plan)?),
-        n_staged: AtomicUsize::new(0),
     };
     watch.progress.expect(plan.tasks.len() as u64, plan.n_bytes());
     let mut outcome = Outcome::default();
-    let carried = carry_out(plan, &sink, &workers, &mut outcome);
+    let claims = Claims::take(plan, &sink)?;
+    let carried = carry_out(plan, &sink, &workers, &claims, &mut outcome);
+    claims.leave(&sink);
     if let Sink::Folder(folder) = &sink {
         folder.sync_all()?;
         folder.tidy();
     }
     plan.known.keep();
-    carried?;
+    carried.map_err(|error| match error {
+        TransferError::Interrupted { resume, .. } => {
+            let n_open = workers.n_open.load(Ordering::Relaxed);
+            TransferError::Interrupted { resume, open: (n_open > 0).then(|| plan.root.shown()) }
+        }
+        other => other,
+    })?;
     Ok(outcome)
 }
 
-fn carry_out(plan: &Plan, sink: &Sink<'_>, workers: &Workers<'_>, outcome: &mut Outcome) -> Result<(), TransferError> {
+fn carry_out(
+    plan: &Plan,
+    sink: &Sink<'_>,
+    workers: &Workers<'_>,
+    claims: &Claims,
+    outcome: &mut Outcome,
+) -> Result<(), TransferError> {
     for names in plan.hidden.values() {
         delete(sink, names.iter().map(String::as_str))?;
     }
     for phase in Phase::ALL {
+        claims.assure()?;
         let of_phase = |task: &&Task| task.phase == phase;
         let (tasks, held): (Vec<&Task>, Vec<&Task>) = plan
             .tasks
@@ -181,7 +197,7 @@ fn carry_out(plan: &Plan, sink: &Sink<'_>, workers: &Workers<'_>, outcome: &mut 
         }
         move_all(&tasks, plan, sink, workers, outcome);
         if workers.is_stopped() {
-            return Err(TransferError::Interrupted { resume: None });
+            return Err(TransferError::Interrupted { resume: None, open: None });
         }
         if phase == Phase::Data {
             // What the store had and the new one has not goes before it is shown again.
@@ -221,7 +237,7 @@ fn open_uploads(plan: &Plan) -> Result<HashMap<String, Vec<Upload>>, TransferErr
             true => Some(upload.key.as_str()),
             false => upload.key.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('/')),
         };
-        if name.is_some_and(|name| plan.names.contains(name)) {
+        if name.is_some_and(|name| plan.has(name)) {
             uploads.entry(upload.key.clone()).or_default().push(upload);
         }
     }
@@ -327,7 +343,7 @@ fn delete_what_the_source_has_not(
         }
     });
     if workers.is_stopped() {
-        return Err(TransferError::Interrupted { resume: None });
+        return Err(TransferError::Interrupted { resume: None, open: None });
     }
     let mut sure = Vec::new();
     for (at, answer) in answers.into_inner().unwrap_or_else(PoisonError::into_inner) {

@@ -33,11 +33,30 @@ pub enum Same {
     BySizeAndTime,
 }
 
-/// Whether an object holds the bytes of a file on this machine.
+/// Which of a file and an object is the copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyIs {
+    /// It is sent up.
+    Object,
+    /// It is fetched.
+    File,
+}
+
+/// Whether an object holds the bytes of a file on this machine; either is the `copy` of the other.
 ///
 /// # Errors
 /// If the file must be read and cannot be.
-pub fn file_and_object(path: &Path, file: &Found, object: &Found, known: &Known) -> Result<Same, StoreError> {
+pub fn file_and_object(
+    path: &Path,
+    file: &Found,
+    object: &Found,
+    copy: CopyIs,
+    known: &Known,
+) -> Result<Same, StoreError> {
+    let by_time = || match copy {
+        CopyIs::Object => by_time(file, object),
+        CopyIs::File => by_time(object, file),
+    };
     if file.size_bytes != object.size_bytes {
         return Ok(Same::No);
     }
@@ -54,10 +73,10 @@ pub fn file_and_object(path: &Path, file: &Found, object: &Found, known: &Known)
             match made(path, &expected, file, known)? {
                 Made::Equal => Ok(Same::Yes),
                 Made::Other => Ok(Same::No),
-                Made::UnknownParts => Ok(by_time(file, object)),
+                Made::UnknownParts => Ok(by_time()),
             }
         }
-        None => Ok(by_time(file, object)),
+        None => Ok(by_time()),
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     fs,
     os::unix::fs::FileTypeExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use frazil_model::{
@@ -35,7 +36,7 @@ const MAX_DEPTH: usize = 2048;
 #[derive(Debug, Clone)]
 pub struct Found {
     /// Its name below the place that was walked; empty if it is that place.
-    pub name: String,
+    pub name: Arc<str>,
     /// Its size.
     pub size_bytes: u64,
     /// What a server says of its content.
@@ -43,7 +44,7 @@ pub struct Found {
     /// When it was written, in seconds since 1970.
     pub modified_seconds: Option<u64>,
     /// How it is recognised, where it is a file of this machine or of a web server.
-    pub mark: Option<Fingerprint>,
+    pub mark: Option<Box<Fingerprint>>,
 }
 
 /// What lies at a place.
@@ -98,7 +99,7 @@ pub fn tree(written: &Written) -> Result<Tree, TransferError> {
         Place::Bucket { bucket, key } => of_key(bucket, key, written)?,
         Place::Web(location) => {
             let mark = fingerprint(location)?;
-            let found = Found { mark: Some(mark.clone()), ..Found::named("", mark.size_bytes) };
+            let found = Found { mark: Some(Box::new(mark.clone())), ..Found::named("", mark.size_bytes) };
             Tree { place: written.place.clone(), is_file: true, found: vec![found], passed_over: Vec::new() }
         }
     };
@@ -110,21 +111,21 @@ pub fn tree(written: &Written) -> Result<Tree, TransferError> {
 
 impl Found {
     fn named(name: &str, size_bytes: u64) -> Self {
-        Self { name: name.to_owned(), size_bytes, state: State::default(), modified_seconds: None, mark: None }
+        Self { name: name.into(), size_bytes, state: State::default(), modified_seconds: None, mark: None }
     }
 
-    fn of_object(listed: Listed, name: String) -> Self {
+    pub(crate) fn of_object(listed: Listed, name: impl Into<Arc<str>>) -> Self {
         let (size_bytes, modified_seconds) = (listed.size_bytes, listed.modified_seconds);
-        Self { name, size_bytes, state: listed.state, modified_seconds, mark: None }
+        Self { name: name.into(), size_bytes, state: listed.state, modified_seconds, mark: None }
     }
 
     /// A file of this machine.
-    pub(crate) fn of_file(name: String, about: &fs::Metadata) -> Self {
+    pub(crate) fn of_file(name: &str, about: &fs::Metadata) -> Self {
         let modified = about.modified().ok().and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
         Self {
             modified_seconds: modified.map(|time| time.as_secs()),
-            mark: Some(fingerprint_of(about)),
-            ..Self::named(&name, about.len())
+            mark: Some(Box::new(fingerprint_of(about))),
+            ..Self::named(name, about.len())
         }
     }
 }
@@ -141,7 +142,7 @@ fn of_path(path: &Path, written: &Written) -> Result<Tree, TransferError> {
         walk(path, "", 0, &mut tree)?;
         tree.found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     } else if about.is_file() && !written.ends_with_slash {
-        tree.found.push(Found::of_file(String::new(), &about));
+        tree.found.push(Found::of_file("", &about));
     } else if about.is_file() {
         return Err(TransferError::Nothing { place: written.text.clone() });
     } else {
@@ -175,7 +176,7 @@ fn walk(folder: &Path, below: &str, depth: usize, tree: &mut Tree) -> Result<(),
                 false => walk(&entry.path(), &name, depth + 1, tree)?,
             }
         } else if kind.is_file() {
-            tree.found.push(Found::of_file(name, &about));
+            tree.found.push(Found::of_file(&name, &about));
         } else {
             let what = if kind.is_fifo() { "a pipe" } else { "a socket or a device" };
             tree.passed_over.push((name, format!("it is {what}, and no file")));
@@ -191,7 +192,7 @@ fn of_key(bucket: &Bucket, key: &str, written: &Written) -> Result<Tree, Transfe
         match bucket.about(key) {
             Ok(Some(listed)) => {
                 tree.is_file = true;
-                tree.found.push(Found::of_object(listed, String::new()));
+                tree.found.push(Found::of_object(listed, ""));
                 return Ok(tree);
             }
             Ok(None) => {}
@@ -203,7 +204,7 @@ fn of_key(bucket: &Bucket, key: &str, written: &Written) -> Result<Tree, Transfe
     let prefix = if key.is_empty() { String::new() } else { format!("{key}/") };
     for page in bucket.pages(&prefix, Depth::All) {
         for listed in page?.objects {
-            let name = listed.key.get(prefix.len()..).unwrap_or_default().to_owned();
+            let name: Arc<str> = listed.key.get(prefix.len()..).unwrap_or_default().into();
             match (name.is_empty(), listed.size_bytes) {
                 // The mark that some programs leave where a folder begins.
                 (true, 0) => {}
@@ -246,7 +247,7 @@ fn of_pattern(written: &Written) -> Result<Vec<Tree>, TransferError> {
         let Some(n_parts) = (1..=names.len()).find(|n_parts| fits(pattern, &names[..*n_parts])) else { continue };
         let (name, rest) = (names[..n_parts].join("/"), names[n_parts..].join("/"));
         let (place, is_file) = (whole.place.below(&name), rest.is_empty());
-        let one = Found { name: rest, ..one };
+        let one = Found { name: rest.into(), ..one };
         match found.last_mut().filter(|last| last.place.shown() == place.shown() && !last.is_file) {
             Some(last) => last.found.push(one),
             None => found.push(Tree { place, is_file, found: vec![one], passed_over: Vec::new() }),

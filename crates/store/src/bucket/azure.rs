@@ -7,7 +7,6 @@
 //! `docs/design/0018`. Source: Microsoft Learn, "Blob service REST API".
 
 use std::{
-    ops::RangeInclusive,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -82,10 +81,6 @@ impl Azure {
         Way { address, signer: self.signer.clone() }
     }
 
-    fn location(&self, key: &str) -> Location {
-        self.naming.location(key)
-    }
-
     fn nonsense(&self, key: &str, reason: impl std::fmt::Display) -> StoreError {
         lasting(&self.location(key), format!("the server's answer makes no sense: {reason}"))
     }
@@ -142,13 +137,13 @@ fn listed(key: &str, reply: &Reply) -> Option<Listed> {
     Some(Listed {
         key: key.to_owned(),
         size_bytes: reply.header("content-length").parse().ok()?,
-        state: State { tag: tag(reply), digest: digest(reply) },
+        state: State::new(tag(reply), digest(reply)),
         modified_seconds: seconds_of_web_date(reply.header("last-modified")),
     })
 }
 
-fn tag(reply: &Reply) -> String {
-    reply.header("etag").trim_matches('"').to_owned()
+fn tag(reply: &Reply) -> &str {
+    reply.header("etag").trim_matches('"')
 }
 
 fn digest(reply: &Reply) -> Option<Digest> {
@@ -188,6 +183,10 @@ fn keeps_its_name(key: &str) -> Result<(), StoreError> {
 }
 
 impl Dialect for Azure {
+    fn location(&self, key: &str) -> Location {
+        self.naming.location(key)
+    }
+
     fn way_to(&self, key: &str) -> Way {
         self.way(key, None)
     }
@@ -214,7 +213,10 @@ impl Dialect for Azure {
     }
 
     fn mark(&self, state: &State) -> String {
-        if state.tag.is_empty() { String::new() } else { format!("etag \"{}\"", state.tag) }
+        match state.tag() {
+            tag if tag.is_empty() => tag,
+            tag => format!("etag \"{tag}\""),
+        }
     }
 
     fn put(&self, key: &str, sent: &Sent<'_>) -> Result<State, StoreError> {
@@ -235,7 +237,7 @@ impl Dialect for Azure {
                     _ => Err(StoreError::Taken { location: location.clone() }.into()),
                 },
                 Err(fault) => Err(fault),
-                Ok(reply) => Ok(State { tag: tag(&reply), digest: digest(&reply) }),
+                Ok(reply) => Ok(State::new(tag(&reply), digest(&reply))),
             }
         });
         let state = put.map_err(StoreError::while_writing)?;
@@ -247,7 +249,7 @@ impl Dialect for Azure {
                 got: got.to_etag().unwrap_or_default(),
             }),
             // It compared the digest that came with the bytes, and keeps it.
-            _ => Ok(State { digest: Some(wanted), ..state }),
+            _ => Ok(State::new(&state.tag(), Some(wanted))),
         }
     }
 
@@ -307,16 +309,6 @@ impl Dialect for Azure {
         // The server compares the digest, and takes no other bytes.
         self.send(&upload.key, Some(query), &sending)?;
         Ok(part)
-    }
-
-    fn copy_part(
-        &self,
-        upload: &Upload,
-        _number: u32,
-        _from: &Original<'_>,
-        _range: RangeInclusive<u64>,
-    ) -> Result<Part, StoreError> {
-        Err(lasting(&self.location(&upload.key), "Azure copies objects whole, not in parts"))
     }
 
     fn parts(&self, upload: &Upload) -> Result<Vec<Part>, StoreError> {

@@ -139,13 +139,10 @@ impl Listing {
                 Entry::Blob(Blob { properties, metadata, .. }) => page.objects.push(Listed {
                     key,
                     size_bytes: properties.length,
-                    state: State {
-                        tag: properties.etag.trim_matches('"').to_owned(),
-                        digest: digest_of(
-                            &properties.md5,
-                            &metadata.map(|metadata| metadata.parts).unwrap_or_default(),
-                        ),
-                    },
+                    state: State::new(
+                        properties.etag.trim_matches('"'),
+                        digest_of(&properties.md5, &metadata.map(|metadata| metadata.parts).unwrap_or_default()),
+                    ),
                     modified_seconds: seconds_of_web_date(&properties.modified),
                 }),
             }
@@ -283,7 +280,7 @@ mod tests {
                     </EnumerationResults>";
         let page = Listing::read(text, None).unwrap().page();
         let first = &page.objects[0];
-        assert_eq!((first.key.as_str(), first.size_bytes, first.state.tag.as_str()), ("a b ", 3, "0x8D"));
+        assert_eq!((first.key.as_str(), first.size_bytes, first.state.tag().as_str()), ("a b ", 3, "0x8D"));
         assert_eq!(first.state.digest, Some(Digest::Md5(crate::digest::md5(b"abc"))));
         assert_eq!(first.modified_seconds, Some(784_111_777));
         assert_eq!(page.objects[1].key, "a\u{fffe}");

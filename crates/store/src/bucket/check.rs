@@ -204,7 +204,7 @@ impl Probe {
         check.note("list", page.map_or(Outcome::Can, outcome));
         let put = bucket.put(&self.key, PROBE, When::Absent);
         let is_there = put.is_ok();
-        let tag = put.as_ref().ok().map(|state| state.tag.clone()).unwrap_or_default();
+        let tag = put.as_ref().ok().map(|state| state.tag()).unwrap_or_default();
         check.note("write", outcome(put));
         let read = match (&listed, is_there) {
             (_, true) => Some(bucket.about(&self.key)),

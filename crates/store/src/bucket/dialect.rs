@@ -6,7 +6,11 @@ use std::fmt;
 
 use frazil_model::location::{Location, Object};
 
-use crate::{asking::Way, error::StoreError, read::Fingerprint};
+use crate::{
+    asking::{Way, lasting},
+    error::StoreError,
+    read::Fingerprint,
+};
 
 /// An object of a listing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,10 +28,29 @@ pub struct Listed {
 /// What tells one content of an object from another.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct State {
-    /// What conditions are made of: an `ETag` without quotes, or a generation; empty if the server says none.
-    pub tag: String,
+    /// The tag, where it is not just the digest: of a million objects that are listed it often is.
+    tag: Option<Box<str>>,
     /// A digest of its bytes that anybody can make.
     pub digest: Option<Digest>,
+}
+
+impl State {
+    /// The state of this tag and this digest.
+    #[must_use]
+    pub fn new(tag: &str, digest: Option<Digest>) -> Self {
+        let of_digest = digest.and_then(|digest| digest.to_etag());
+        let is_told = of_digest.as_deref().unwrap_or_default() == tag;
+        Self { tag: (!is_told).then(|| tag.into()), digest }
+    }
+
+    /// What conditions are made of: an `ETag` without quotes, or a generation; empty if the server says none.
+    #[must_use]
+    pub fn tag(&self) -> String {
+        match &self.tag {
+            Some(tag) => tag.to_string(),
+            None => self.digest.and_then(|digest| digest.to_etag()).unwrap_or_default(),
+        }
+    }
 }
 
 /// A digest that servers keep.
@@ -220,6 +243,9 @@ impl Naming {
 
 /// What a dialect must do. Keys are those of the bucket.
 pub(crate) trait Dialect: fmt::Debug + Send + Sync {
+    /// Where a key is, for errors.
+    fn location(&self, key: &str) -> Location;
+
     /// How an object is read.
     fn way_to(&self, key: &str) -> Way;
 
@@ -230,6 +256,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
 
     /// A page of the objects whose keys begin alike.
     fn page(&self, asked: &Asked<'_>) -> Result<Page, StoreError>;
+
+    /// The same of names after `last`, that one perhaps included; `None` if the server cannot be asked for them.
+    fn page_after(&self, _prefix: &str, _depth: Depth, _last: &str) -> Result<Option<Page>, StoreError> {
+        Ok(None)
+    }
 
     /// What is at a key now; `None` if nothing is.
     fn about(&self, key: &str) -> Result<Option<Listed>, StoreError>;
@@ -252,14 +283,17 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// Sends a part.
     fn part(&self, upload: &Upload, number: u32, sent: &Sent<'_>) -> Result<Part, StoreError>;
 
-    /// Lets the server copy bytes `first..=last` of another object into a part.
+    /// Lets the server copy bytes `first..=last` of another object into a part. By itself a server copies objects whole,
+    /// however large they are.
     fn copy_part(
         &self,
         upload: &Upload,
-        number: u32,
-        from: &Original<'_>,
-        range: std::ops::RangeInclusive<u64>,
-    ) -> Result<Part, StoreError>;
+        _number: u32,
+        _from: &Original<'_>,
+        _range: std::ops::RangeInclusive<u64>,
+    ) -> Result<Part, StoreError> {
+        Err(lasting(&self.location(&upload.key), "its server copies objects whole, not in parts"))
+    }
 
     /// The parts that are there.
     fn parts(&self, upload: &Upload) -> Result<Vec<Part>, StoreError>;

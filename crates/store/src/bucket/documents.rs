@@ -7,7 +7,7 @@ use std::fmt::Write;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::dialect::{Digest, Listed, Page, Part, State, Upload};
+use super::dialect::{Asked, Digest, Listed, Page, Part, State, Upload};
 
 /// A page of a listing (`ListObjectsV2`).
 #[derive(Deserialize)]
@@ -45,7 +45,7 @@ impl ListPage {
     ///
     /// # Errors
     /// What makes no sense in it.
-    pub fn read(text: &str, asked_after: Option<&str>) -> Result<Page, String> {
+    pub fn read(text: &str, asked: &Asked<'_>) -> Result<Page, String> {
         let page: Self =
             quick_xml::de::from_str(text).map_err(|error| format!("the listing makes no sense: {error}"))?;
         let n_named = page.contents.len() + page.common_prefixes.len();
@@ -70,10 +70,10 @@ impl ListPage {
         let folders = page.common_prefixes.into_iter().map(|entry| decoded(entry.prefix)).collect::<Result<_, _>>()?;
         let next = match (page.is_truncated, page.next_continuation_token) {
             (false, _) => None,
-            (true, Some(next)) if asked_after != Some(&next) => Some(next),
+            (true, Some(next)) if asked.next != Some(&next) => Some(next),
             (true, _) => return Err("the listing was cut short and does not say how it goes on".into()),
         };
-        Ok(Page { objects, folders, next })
+        Ok(Page { objects, folders, next }.checked(asked.prefix)?)
     }
 }
 
@@ -90,8 +90,8 @@ fn decoded(key: String, encoding: Option<&str>) -> Option<String> {
 
 /// What an `ETag` says, with or without its quotes.
 pub(super) fn state_of(etag: &str) -> State {
-    let tag = etag.trim().trim_matches('"').to_owned();
-    State { digest: Digest::of_etag(&tag), tag }
+    let tag = etag.trim().trim_matches('"');
+    State::new(tag, Digest::of_etag(tag))
 }
 
 /// The answer to the beginning of an upload.
@@ -298,6 +298,7 @@ pub(super) fn code_of_error(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bucket::dialect::Depth;
 
     #[test]
     fn a_page_says_what_is_there_and_how_it_goes_on() {
@@ -306,13 +307,14 @@ mod tests {
                     <ETag>&quot;900150983cd24fb0d6963f7d28e17f72&quot;</ETag>\
                     <LastModified>2026-11-20T17:42:17.123Z</LastModified></Contents>\
                     <CommonPrefixes><Prefix>d/</Prefix></CommonPrefixes></ListBucketResult>";
-        let page = ListPage::read(text, None).unwrap();
+        let asked = |next| Asked { prefix: "", depth: Depth::One, next };
+        let page = ListPage::read(text, &asked(None)).unwrap();
         assert_eq!((page.objects[0].key.as_str(), page.objects[0].size_bytes), ("a b c/", 3));
         assert!(matches!(page.objects[0].state.digest, Some(Digest::Md5(_))));
         assert_eq!(page.objects[0].modified_seconds, Some(1_795_196_537));
         assert_eq!((page.folders, page.next), (vec!["d/".to_owned()], Some("t".to_owned())));
-        assert!(ListPage::read(text, Some("t")).is_err(), "a page that leads to itself");
-        assert!(ListPage::read("<ListBucketResult><IsTruncated>tr", None).is_err());
+        assert!(ListPage::read(text, &asked(Some("t"))).is_err(), "a page that leads to itself");
+        assert!(ListPage::read("<ListBucketResult><IsTruncated>tr", &asked(None)).is_err());
     }
 
     #[test]

@@ -7,7 +7,6 @@
 
 use std::{
     collections::HashMap,
-    ops::RangeInclusive,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -115,8 +114,24 @@ impl Google {
         self.way(&format!("{}/{}", self.objects(), sent_in_query(key)), query)
     }
 
-    fn location(&self, key: &str) -> Location {
-        self.naming.location(key)
+    fn way_to_page(&self, asked: &Asked<'_>, from: Option<&str>) -> Way {
+        let mut query = format!("prefix={}&maxResults=1000", sent_in_query(asked.prefix));
+        if asked.depth == Depth::One {
+            query.push_str("&delimiter=%2F");
+        }
+        if let Some(token) = asked.next {
+            query.push_str(&format!("&pageToken={}", sent_in_query(token)));
+        }
+        if let Some(from) = from {
+            query.push_str(&format!("&startOffset={}", sent_in_query(from)));
+        }
+        query.push_str(&format!("&fields=kind,nextPageToken,prefixes,items({FIELDS})"));
+        self.way(&self.objects(), query)
+    }
+
+    fn read_page(&self, text: &str, asked: &Asked<'_>) -> Result<Page, StoreError> {
+        let page = Listing::read(text, asked.next).and_then(|page| Ok(page.checked(asked.prefix)?));
+        page.map_err(|reason| lasting(&self.location(asked.prefix), reason))
     }
 
     fn nonsense(&self, key: &str, reason: impl std::fmt::Display) -> StoreError {
@@ -190,6 +205,10 @@ impl Google {
 }
 
 impl Dialect for Google {
+    fn location(&self, key: &str) -> Location {
+        self.naming.location(key)
+    }
+
     fn way_to(&self, key: &str) -> Way {
         self.way(&format!("/download{}/{}", self.objects(), sent_in_query(key)), "alt=media".into())
     }
@@ -197,23 +216,24 @@ impl Dialect for Google {
     fn fingerprint(&self, key: &str) -> Result<Option<Fingerprint>, StoreError> {
         let absent = || StoreError::Absent { location: self.location(key), status: 404, code: None };
         let there = self.about(key)?.ok_or_else(absent)?;
-        let state = format!("generation {}", there.state.tag);
+        let state = format!("generation {}", there.state.tag());
         Ok(Some(Fingerprint { size_bytes: there.size_bytes, state }))
     }
 
     fn page(&self, asked: &Asked<'_>) -> Result<Page, StoreError> {
-        let location = self.location(asked.prefix);
-        let mut query = format!("prefix={}&maxResults=1000", sent_in_query(asked.prefix));
-        if asked.depth == Depth::One {
-            query.push_str("&delimiter=%2F");
+        let reply =
+            exchange(&self.location(asked.prefix), &self.way_to_page(asked, None), &Sending::new(Method::GET, &[]))?;
+        self.read_page(&reply.text, asked)
+    }
+
+    fn page_after(&self, prefix: &str, depth: Depth, last: &str) -> Result<Option<Page>, StoreError> {
+        let asked = Asked { prefix, depth, next: None };
+        let way = self.way_to_page(&asked, Some(last));
+        match exchange(&self.location(prefix), &way, &Sending::new(Method::GET, &[])) {
+            // It does not know the question.
+            Err(StoreError::Fetch { is_temporary: false, .. }) => Ok(None),
+            reply => self.read_page(&reply?.text, &asked).map(Some),
         }
-        if let Some(token) = asked.next {
-            query.push_str(&format!("&pageToken={}", sent_in_query(token)));
-        }
-        query.push_str(&format!("&fields=kind,nextPageToken,prefixes,items({FIELDS})"));
-        let reply = exchange(&location, &self.way(&self.objects(), query), &Sending::new(Method::GET, &[]))?;
-        let page = Listing::read(&reply.text, asked.next).map_err(|reason| lasting(&location, reason))?;
-        page.checked(asked.prefix).map_err(|reason| lasting(&location, reason))
     }
 
     fn about(&self, key: &str) -> Result<Option<Listed>, StoreError> {
@@ -227,7 +247,10 @@ impl Dialect for Google {
     }
 
     fn mark(&self, state: &State) -> String {
-        if state.tag.is_empty() { String::new() } else { format!("generation {}", state.tag) }
+        match state.tag() {
+            tag if tag.is_empty() => tag,
+            tag => format!("generation {tag}"),
+        }
     }
 
     fn put(&self, key: &str, sent: &Sent<'_>) -> Result<State, StoreError> {
@@ -304,16 +327,6 @@ impl Dialect for Google {
         let part = self.xml.part(upload, number, sent)?;
         self.remember(upload, &part, crc32c(sent.bytes));
         Ok(part)
-    }
-
-    fn copy_part(
-        &self,
-        upload: &Upload,
-        _number: u32,
-        _from: &Original<'_>,
-        _range: RangeInclusive<u64>,
-    ) -> Result<Part, StoreError> {
-        Err(lasting(&self.location(&upload.key), "Google copies objects whole, not in parts"))
     }
 
     fn parts(&self, upload: &Upload) -> Result<Vec<Part>, StoreError> {

@@ -55,7 +55,7 @@ impl Resource {
         let crc = || bytes(&self.crc32c)?.try_into().ok().map(|bytes| Digest::Crc32c(u32::from_be_bytes(bytes)));
         Listed {
             size_bytes: self.size,
-            state: State { digest: md5.or_else(crc), tag: self.generation },
+            state: State::new(&self.generation, md5.or_else(crc)),
             modified_seconds: self.updated.as_deref().and_then(seconds_of_any_rfc3339),
             key: self.name,
         }
@@ -150,7 +150,7 @@ mod tests {
              "updated":"2026-11-20T17:42:17.123Z"},{"name":"c","size":4,"generation":1,"crc32c":"NhCmhg=="}]}"#;
         let page = Listing::read(text, None).unwrap();
         let first = &page.objects[0];
-        assert_eq!((first.key.as_str(), first.size_bytes, first.state.tag.as_str()), ("a//b", 3, "17"));
+        assert_eq!((first.key.as_str(), first.size_bytes, first.state.tag().as_str()), ("a//b", 3, "17"));
         assert_eq!(first.state.digest, Some(Digest::Md5(crate::digest::md5(b"abc"))));
         assert_eq!(first.modified_seconds, Some(1_795_196_537));
         assert_eq!(page.objects[1].state.digest, Some(Digest::Crc32c(0x3610_a686)));

@@ -13,6 +13,7 @@ mod exchange;
 mod google;
 mod google_documents;
 mod opening;
+mod pages;
 mod s3;
 mod whole;
 
@@ -25,6 +26,7 @@ use std::{
 use frazil_model::location::{Door, Location, Object};
 
 pub use dialect::{Depth, Digest, Limits, Listed, Page, Part, State, Upload, When, hex};
+pub use pages::Pages;
 
 use crate::{
     asking::Way,
@@ -35,7 +37,7 @@ use crate::{
     read::Fingerprint,
     web,
 };
-use dialect::{Asked, Dialect, Naming, Original, Sent};
+use dialect::{Dialect, Naming, Original, Sent};
 
 /// Keys of one listing that is held whole.
 const MOST_KEYS: usize = 50_000_000;
@@ -151,7 +153,7 @@ impl Bucket {
     /// Objects whose key begins with `prefix`, page by page, in the order of the server.
     #[must_use]
     pub fn pages(&self, prefix: &str, depth: Depth) -> Pages {
-        Pages { bucket: self.clone(), prefix: self.key(prefix), depth, next: None, is_over: false }
+        Pages::of(self.clone(), self.key(prefix), depth)
     }
 
     /// What is at `key` now; `None` if nothing is.
@@ -247,8 +249,15 @@ impl Bucket {
     /// # Errors
     /// If the server does not take it, or has other bytes than these.
     pub fn part(&self, upload: &Upload, number: u32, bytes: &[u8]) -> Result<Part, StoreError> {
-        let sent = Sent { bytes, md5: md5(bytes), when: When::Always };
-        self.dialect.part(&self.upload(upload), number, &sent)
+        self.part_of(upload, number, bytes, md5(bytes))
+    }
+
+    /// The same by whoever has made the MD5 of the part already.
+    ///
+    /// # Errors
+    /// As for [`Self::part`].
+    pub fn part_of(&self, upload: &Upload, number: u32, bytes: &[u8], md5: [u8; 16]) -> Result<Part, StoreError> {
+        self.dialect.part(&self.upload(upload), number, &Sent { bytes, md5, when: When::Always })
     }
 
     /// Lets the server copy a range of an object into a part.
@@ -334,39 +343,6 @@ pub(crate) fn way_to(object: &Object) -> Result<Way, StoreError> {
 pub(crate) fn fingerprint(object: &Object) -> Result<Option<Fingerprint>, StoreError> {
     let bucket = Bucket::of(object)?;
     bucket.dialect.fingerprint(&bucket.key(&object.key))
-}
-
-/// A listing under way. After an error it is over: what came before is not all there is.
-#[derive(Debug)]
-pub struct Pages {
-    bucket: Bucket,
-    prefix: String,
-    depth: Depth,
-    next: Option<String>,
-    is_over: bool,
-}
-
-impl Iterator for Pages {
-    type Item = Result<Page, StoreError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.is_over {
-            return None;
-        }
-        let asked = Asked { prefix: &self.prefix, depth: self.depth, next: self.next.as_deref() };
-        let mut page = self.bucket.dialect.page(&asked);
-        // An empty page is rare, and a server that has lost its way gives one, too: it is asked twice.
-        if page.as_ref().is_ok_and(|page| page.objects.is_empty() && page.folders.is_empty() && page.next.is_none()) {
-            page = self.bucket.dialect.page(&asked);
-        }
-        self.next = page.as_ref().ok().and_then(|page| page.next.clone());
-        self.is_over = self.next.is_none();
-        Some(page.map(|mut page| {
-            page.objects = page.objects.into_iter().map(|listed| self.bucket.relative(listed)).collect();
-            page.folders = page.folders.iter().map(|key| self.bucket.relative_key(key)).collect();
-            page
-        }))
-    }
 }
 
 /// The names of all buckets that a door leads to.

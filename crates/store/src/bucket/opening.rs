@@ -13,10 +13,10 @@ use super::{
     s3::{Quotes, S3, sent_in_path},
 };
 use crate::{
-    address::{Address, Scheme},
+    address::Address,
     bearer::Bearer,
     error::StoreError,
-    keys::{Again, Provider, is_loopback},
+    keys::{Again, Provider},
     manners,
     open::{HeaderName, HeaderValue},
     profile::{AzureServer, GoogleServer, Keys, Profile, S3Server, Server, Style, Surroundings},
@@ -67,7 +67,7 @@ fn address_of(naming: &Naming, profile: &Profile, text: &str) -> Result<Address,
 
 /// Whoever holds a token or a signature may do all that it opens, so it is told over safe lines only.
 fn safe(naming: &Naming, profile: &Profile, address: &Address) -> Result<(), StoreError> {
-    if address.scheme() == Scheme::Https || is_loopback(address) {
+    if address.is_private() {
         return Ok(());
     }
     let why =

@@ -7,16 +7,12 @@ use std::{
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
-    sync::atomic::{AtomicU64, Ordering},
 };
 
 use frazil_model::location::Location;
 
-use super::{Entry, Kind, STAGING, check_key};
+use super::{Entry, Kind, STAGING, check_key, staging_name, sync_file_system};
 use crate::error::StoreError;
-
-/// How many files this process has staged, so that each has its own name.
-static N_STAGED: AtomicU64 = AtomicU64::new(0);
 
 /// A folder of this machine.
 #[derive(Debug, Clone)]
@@ -79,9 +75,7 @@ impl Local {
     /// As for [`Self::put`].
     pub fn stage(&self, key: &str, n_bytes: u64) -> Result<Staged, StoreError> {
         let target = self.path_of(key)?;
-        // A key may be longer than a file's name may be, so the staging name is a number.
-        let number = N_STAGED.fetch_add(1, Ordering::Relaxed);
-        let path = self.root.join(STAGING).join(format!("{}-{number}", std::process::id()));
+        let path = self.root.join(STAGING).join(staging_name());
         let file = create(&path).map_err(|error| StoreError::writing(&target, n_bytes, error))?;
         Ok(Staged { file, path, target, n_bytes, is_published: false })
     }
@@ -121,11 +115,8 @@ impl Local {
     /// # Errors
     /// If a file could not be written to the disk.
     pub fn sync_all(&self) -> Result<(), StoreError> {
-        #[cfg(target_os = "linux")]
-        File::open(&self.root)
-            .and_then(|folder| Ok(rustix::fs::syncfs(&folder)?))
-            .map_err(|error| StoreError::writing(&self.root, 0, error))?;
-        Ok(())
+        let synced = File::open(&self.root).and_then(|folder| sync_file_system(&folder));
+        synced.map_err(|error| StoreError::writing(&self.root, 0, error))
     }
 
     /// Every file below the folder, as keys, sorted.

@@ -10,8 +10,10 @@ mod remote;
 
 use std::{
     collections::BTreeMap,
-    fmt,
+    fmt, io,
+    os::fd::AsFd,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use frazil_model::location::Location;
@@ -466,14 +468,35 @@ impl Staged {
     }
 }
 
+/// Why a name with slashes does not stay within its folder.
+pub(crate) fn leads_out(name: &str) -> Option<&'static str> {
+    if name.is_empty() {
+        return Some("it is empty");
+    }
+    name.split('/').find_map(|part| match part {
+        "" => Some("it has an empty part, which no file can have"),
+        "." | ".." => Some("a part of it is `.` or `..`"),
+        _ if part.contains('\0') => Some("it holds a NUL"),
+        _ => None,
+    })
+}
+
 /// Whether a key stays within its folder.
 fn check_key(key: &str) -> Result<(), StoreError> {
-    let unsafe_key = |reason| Err(StoreError::UnsafeKey { key: key.to_owned(), reason });
-    if key.is_empty() || key.starts_with('/') {
-        return unsafe_key("it is empty or begins with `/`");
-    }
-    if key.split('/').any(|part| part.is_empty() || part == "." || part == ".." || part.contains('\0')) {
-        return unsafe_key("a part of it is empty, `.`, `..` or holds a NUL");
-    }
+    leads_out(key).map_or(Ok(()), |reason| Err(StoreError::UnsafeKey { key: key.to_owned(), reason }))
+}
+
+/// A name for a file that is not whole yet. A key may be longer than a file's name may be, so it is a number; it begins
+/// with that of its process, so that it is known to be nobody's once that has ended.
+#[must_use]
+pub fn staging_name() -> String {
+    static N_STAGED: AtomicU64 = AtomicU64::new(0);
+    format!("{}-{}", std::process::id(), N_STAGED.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Makes everything that was written to the file system of an open folder survive a power cut.
+pub(crate) fn sync_file_system(_folder: impl AsFd) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    rustix::fs::syncfs(_folder)?;
     Ok(())
 }

@@ -99,7 +99,7 @@ impl Remote {
         let key = self.key(key)?;
         self.assure()?;
         if bytes.len() < SENT_IN_PARTS_BYTES {
-            return Ok(tag(self.bucket.put(&key, bytes, When::Always)?.tag));
+            return Ok(tag(self.bucket.put(&key, bytes, When::Always)?.tag()));
         }
         let mut upload = Unfinished::begin(self, key)?;
         let part_bytes = self.part_bytes(bytes.len() as u64, PART_BYTES);
@@ -172,7 +172,7 @@ impl Remote {
                 let Some(key) = object.key.strip_prefix(&self.prefix) else { continue };
                 // What consoles put in the place of a folder is no object of a store.
                 if !key.is_empty() {
-                    see(key, Seen { size_bytes: object.size_bytes, tag: object.state.tag });
+                    see(key, Seen { size_bytes: object.size_bytes, tag: object.state.tag() });
                 }
             }
         }
@@ -293,7 +293,7 @@ impl Unfinished {
     fn complete(mut self) -> Result<Tag, StoreError> {
         let state = self.bucket.complete(&self.upload, &self.parts)?;
         self.is_over = true;
-        Ok(tag(state.tag))
+        Ok(tag(state.tag()))
     }
 }
 
@@ -335,7 +335,7 @@ impl Staged {
     pub fn publish(mut self) -> Result<Tag, StoreError> {
         self.remote.assure()?;
         let Some(mut upload) = self.upload.take() else {
-            return Ok(tag(self.remote.bucket.put(&self.key, &self.waiting, When::Always)?.tag));
+            return Ok(tag(self.remote.bucket.put(&self.key, &self.waiting, When::Always)?.tag()));
         };
         upload.send(&self.waiting)?;
         upload.complete()

@@ -30,7 +30,7 @@ struct Answered {
 /// Asks it.
 pub(super) fn ask(container: &Container) -> Result<Key, String> {
     let address = service::address(&container.address, "")?;
-    if !service::is_private(&address) && !SERVERS.contains(&address.host()) {
+    if !address.is_private() && !SERVERS.contains(&address.host()) {
         return Err(format!(
             "its server of keys {} is neither on this machine, nor one of containers, nor asked over TLS",
             address.authority()

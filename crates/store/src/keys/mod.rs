@@ -28,7 +28,6 @@ use crate::{
     secret::Secret,
     settled::seconds_of_rfc3339,
 };
-pub(crate) use service::is_loopback;
 pub(crate) use watch::Again;
 
 /// Temporary keys are renewed at least this long before their end, if they last that long.

@@ -10,6 +10,7 @@ use serde::Deserialize;
 
 use super::{Key, seconds_of, service};
 use crate::{
+    giver::Told,
     open::{Method, Sending},
     profile::source::{Role, TokenService, WebIdentity},
     secret::Secret,
@@ -48,9 +49,9 @@ fn form(fields: &[(&str, &str)]) -> Secret {
     Secret::new(fields.iter().map(field).collect::<Vec<_>>().join("&"))
 }
 
-fn post(service: &TokenService, form: &Secret, key: Option<&Key>) -> Result<service::Told, String> {
+fn post(service: &TokenService, form: &Secret, key: Option<&Key>) -> Result<Told, String> {
     let address = service::address(&service.endpoint, "/")?;
-    if key.is_none() && !service::is_private(&address) {
+    if key.is_none() && !address.is_private() {
         return Err(format!("its server of roles {} is not asked over TLS", address.authority()));
     }
     let body = form.reveal().as_bytes();
@@ -89,7 +90,7 @@ pub(super) fn assume_with_token(role: &WebIdentity) -> Result<Key, String> {
     read(&post(&role.service, &form(&fields), None)?, &role.arn)
 }
 
-fn read(told: &service::Told, arn: &str) -> Result<Key, String> {
+fn read(told: &Told, arn: &str) -> Result<Key, String> {
     if told.status != 200 {
         let code = between(&told.text, "Code").and_then(service::plain);
         let code = code.map(|code| format!(" {code}")).unwrap_or_default();

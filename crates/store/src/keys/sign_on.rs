@@ -59,7 +59,7 @@ pub(super) fn ask(on: &SignOn) -> Result<Key, String> {
     let sent = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let path = format!("/federation/credentials?account_id={}&role_name={}", sent(&on.account_id), sent(&on.role_name));
     let address = service::address(&on.endpoint, &path)?;
-    if !service::is_private(&address) {
+    if !address.is_private() {
         return Err(format!("its sign-on server {} is not asked over TLS", address.authority()));
     }
     let sending = Sending::new(Method::GET, &[]).with("x-amz-sso_bearer_token", cached.access_token);

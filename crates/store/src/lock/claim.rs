@@ -140,7 +140,7 @@ impl Claim {
         }
         let next = state.document.next(state.document.holders.clone());
         match self.bucket.put(&self.key, next.to_text().as_bytes(), When::Is(&state.tag)) {
-            Ok(put) => (state.tag, state.document) = (put.tag, next),
+            Ok(put) => (state.tag, state.document) = (put.tag(), next),
             Err(StoreError::Taken { .. }) => match look(&self.bucket, &self.key)? {
                 // Another one of the plan came first, which is as good.
                 Some(Found { tag, document: Some(document), .. }) if document.has(&self.me.id) => {
@@ -229,6 +229,10 @@ impl Claimed {
         Ok(Self { remote: remote.clone(), claim, thread, is_left: false })
     }
 
+    pub fn assure(&self) -> Result<(), StoreError> {
+        self.claim.assure()
+    }
+
     pub fn remove(mut self) -> Result<(), StoreError> {
         self.leave()
     }
@@ -260,7 +264,7 @@ fn look(bucket: &Bucket, key: &str) -> Result<Option<Found>, StoreError> {
     let Some(about) = bucket.about(key)? else { return Ok(None) };
     let Some(bytes) = bucket.get(key, MOST_BYTES)? else { return Ok(None) };
     let document = std::str::from_utf8(&bytes).ok().and_then(Document::parse);
-    Ok(Some(Found { tag: about.state.tag, modified_seconds: about.modified_seconds, document }))
+    Ok(Some(Found { tag: about.state.tag(), modified_seconds: about.modified_seconds, document }))
 }
 
 /// Puts the claim; answers its tag and what it says.
@@ -303,7 +307,7 @@ fn taken(
         let document = Document { plan: plan.to_owned(), beat, holders };
         match bucket.put(key, document.to_text().as_bytes(), when) {
             // A server that knows no conditions gives it to the last who wants it.
-            Ok(put) if is_there(bucket, key, me)? => return Ok((put.tag, document)),
+            Ok(put) if is_there(bucket, key, me)? => return Ok((put.tag(), document)),
             Ok(_) | Err(StoreError::Taken { .. }) => pause(n_tries, &me.id),
             Err(error) => return Err(error),
         }

@@ -50,6 +50,17 @@ impl Lock {
         }
     }
 
+    /// Whether it is still held: a claim that was not renewed in time is renewed now.
+    ///
+    /// # Errors
+    /// [`StoreError::LockLost`] if somebody else has it.
+    pub fn assure(&self) -> Result<(), StoreError> {
+        match &self.0 {
+            Held::File(_) => Ok(()),
+            Held::Claim(claimed) => claimed.assure(),
+        }
+    }
+
     /// The folder that its file lies in has moved: it is now at `path`.
     #[must_use]
     pub fn moved_to(self, path: &Path) -> Self {

@@ -13,9 +13,8 @@ use std::{
 };
 
 use crate::{
-    address::{Address, Scheme},
+    address::Address,
     digest::base64,
-    keys::is_loopback,
     open::{Answer, HeaderName, HeaderValue, NoAnswer, Request},
     profile::{Known, Origin, Surroundings, WebRemote, known},
     secret::Secret,
@@ -71,7 +70,7 @@ impl Logins {
                 Some(Told { headers, by, origin: remote.origin.clone() }).filter(|told| !told.headers.is_empty())
             );
         }
-        if hop.scheme() != Scheme::Https && !is_loopback(hop) {
+        if !hop.is_private() {
             return Ok(None);
         }
         let is_typed = is_same_server(hop, typed);

@@ -4,30 +4,20 @@
 //! Microsoft identity platform. It promises that nothing that opens a server goes over a line that others can read, and
 //! that an error repeats only the name that the server gives it.
 
-use std::{io::Read, time::Duration};
+use std::time::Duration;
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use super::{Got, NoToken, signed};
 use crate::{
-    address::{Address, Scheme},
-    keys::is_loopback,
-    manners::Manners,
-    open::{Answer, Ask, Method, NoAnswer, Sending, send},
+    address::Address,
+    giver::{self, Told, Untold},
+    open::{Method, Sending},
     profile::grant::{Grant, Proof, Subject, text_of},
     secret::Secret,
     settled::{now_seconds, seconds_of_any_rfc3339},
 };
-
-/// Longer answers hold no token.
-const MAX_ANSWER_BYTES: u64 = 1 << 20;
-
-/// How often a server of tokens is asked.
-const MOST_TRIES: u32 = 4;
-
-/// The wait before it is asked again; each is twice the one before.
-const FIRST_WAIT: Duration = Duration::from_millis(250);
 
 /// What whoever may be another account must be allowed.
 const MAY_BE_ANOTHER: &str = "https://www.googleapis.com/auth/cloud-platform";
@@ -109,7 +99,7 @@ fn unsendable(url: &str) -> NoToken {
 /// An address that may be told a secret.
 fn safe(url: &str) -> Result<Address, NoToken> {
     let address = Address::parse(url).ok_or_else(|| unsendable(url))?;
-    match address.scheme() == Scheme::Https || is_loopback(&address) {
+    match address.is_private() {
         true => Ok(address),
         false => Err(NoToken::Lasting(format!("`{}` is not safe: it is not https", address.without_query()))),
     }
@@ -163,39 +153,18 @@ fn token_in(url: &str, text: &str) -> Result<Got, NoToken> {
     Ok(Got { token: Secret::new(token.ok_or_else(nonsense)?.to_owned()), lifetime })
 }
 
-/// Asks, again where that may help; the turns of other questions are not waited for, as they may wait for this one.
+/// Asks.
 fn answer(address: &Address, sending: &Sending<'_>) -> Result<String, NoToken> {
     let place = address.without_query();
-    let mut wait = FIRST_WAIT;
-    for n_tries in 1..=MOST_TRIES {
-        let reason = match send(address, Ask::Send(sending), &Manners::default(), None) {
-            Ok(mut answer) => match (answer.status, text(&mut answer)) {
-                (200..=299, Some(text)) => return Ok(text),
-                (200..=299, None) => "broke off its answer".to_owned(),
-                (status @ (408 | 429 | 500..=599), _) => format!("answered {status}"),
-                (status, text) => {
-                    let name = text.as_deref().and_then(name_of_error).unwrap_or_default();
-                    return Err(NoToken::Lasting(format!("`{place}` gives no token: it answered {status}{name}")));
-                }
-            },
-            Err(NoAnswer::Lasting(why)) => return Err(NoToken::Lasting(format!("no token from `{place}`: {why}"))),
-            Err(NoAnswer::Unsigned(why) | NoAnswer::NotSignedNow(why)) => return Err(NoToken::Lasting(why)),
-            Err(NoAnswer::NoHost) => "is not known".to_owned(),
-            Err(NoAnswer::Passing(why)) => format!("gave no answer: {why}"),
-        };
-        if n_tries == MOST_TRIES {
-            return Err(NoToken::Passing(format!("`{place}`, which gives tokens, {reason} (tried {n_tries} times)")));
+    match giver::told(address, sending, None) {
+        Ok(told) if matches!(told.status, 200..=299) => Ok(told.text),
+        Ok(Told { status, text }) => {
+            let name = name_of_error(&text).unwrap_or_default();
+            Err(NoToken::Lasting(format!("`{place}` gives no token: it answered {status}{name}")))
         }
-        std::thread::sleep(wait);
-        wait *= 2;
+        Err(Untold::Lasting(why)) => Err(NoToken::Lasting(format!("no token from `{place}`: {why}"))),
+        Err(Untold::Passing(why)) => Err(NoToken::Passing(format!("no token from `{place}` now: {why}"))),
     }
-    Err(NoToken::Passing(format!("`{place}` gave no token")))
-}
-
-fn text(answer: &mut Answer) -> Option<String> {
-    let mut text = String::new();
-    (&mut answer.body).take(MAX_ANSWER_BYTES).read_to_string(&mut text).ok()?;
-    Some(text)
 }
 
 /// The name that a server gives an error: `invalid_grant`. What else it says may hold what it was told.

@@ -2,13 +2,15 @@
 //!
 //! It is told by listings, one for each folder that is written, never by a question for each file.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
+use frazil_model::zarr::DOCUMENTS;
 use frazil_store::bucket::{Bucket, Depth};
 
+use super::claims::is_lock;
 use crate::{
     error::TransferError,
-    place::{Place, Written, joined},
+    place::{Place, Written, joined, under},
     walk::{Found, Tree, tree},
 };
 
@@ -18,10 +20,10 @@ const MOST_ASKED: usize = 16;
 /// The size of what is no file: no file has it.
 const UNLIKE: u64 = u64::MAX;
 
-/// Files by their names below the place that is written to.
+/// Files by their names below the place that is written to, in the order of names.
 #[derive(Debug, Default)]
 pub(crate) struct Existing {
-    by_name: BTreeMap<String, Found>,
+    found: Vec<Found>,
 }
 
 impl Existing {
@@ -44,6 +46,10 @@ impl Existing {
             }
             Place::Web(_) => {}
         }
+        // Who writes to a store is no part of it.
+        existing.found.retain(|found| !is_lock(&found.name));
+        existing.found.sort_by(|a, b| a.name.cmp(&b.name));
+        existing.found.dedup_by(|again, first| again.name == first.name);
         Ok(existing)
     }
 
@@ -54,7 +60,7 @@ impl Existing {
             Err(_) => return Ok(()),
             // A link is not followed: the place that is written to is the only one that may be one.
             Ok(about) if about.is_symlink() && !base.is_empty() => {
-                self.by_name.insert(base.to_owned(), unlike(base.to_owned()));
+                self.found.push(unlike(base));
                 return Ok(());
             }
             Ok(_) => {}
@@ -62,13 +68,10 @@ impl Existing {
         let written = Written { text: place.shown(), place: place.clone(), ends_with_slash: false };
         let there = tree(&written)?;
         for mut found in there.found {
-            found.name = joined(base, &found.name);
-            self.by_name.insert(found.name.clone(), found);
+            found.name = under(base, &found.name);
+            self.found.push(found);
         }
-        for (name, _) in there.passed_over {
-            let name = joined(base, &name);
-            self.by_name.insert(name.clone(), unlike(name));
-        }
+        self.found.extend(there.passed_over.iter().map(|(name, _)| unlike(&joined(base, name))));
         Ok(())
     }
 
@@ -76,7 +79,7 @@ impl Existing {
         if names.len() <= MOST_ASKED {
             for name in names {
                 if let Some(listed) = bucket.about(&joined(key, name))? {
-                    self.insert(listed, (*name).to_owned());
+                    self.found.push(Found::of_object(listed, *name));
                 }
             }
             return Ok(());
@@ -84,8 +87,8 @@ impl Existing {
         let prefix = if key.is_empty() { String::new() } else { format!("{key}/") };
         for page in bucket.pages(&prefix, Depth::One) {
             for listed in page?.objects {
-                let name = listed.key.get(prefix.len()..).unwrap_or_default().to_owned();
-                self.insert(listed, name);
+                let name: Arc<str> = listed.key.get(prefix.len()..).unwrap_or_default().into();
+                self.found.push(Found::of_object(listed, name));
             }
         }
         Ok(())
@@ -96,45 +99,39 @@ impl Existing {
         let prefix = if start.is_empty() { String::new() } else { format!("{start}/") };
         for page in bucket.pages(&prefix, Depth::All) {
             for listed in page?.objects {
-                let below = listed.key.get(prefix.len()..).unwrap_or_default().to_owned();
+                let below: Arc<str> = listed.key.get(prefix.len()..).unwrap_or_default().into();
                 if !below.is_empty() {
-                    self.insert(listed, joined(base, &below));
+                    self.found.push(Found::of_object(listed, under(base, &below)));
                 }
             }
         }
         Ok(())
     }
 
-    fn insert(&mut self, listed: frazil_store::bucket::Listed, name: String) {
-        let found = Found {
-            name: name.clone(),
-            size_bytes: listed.size_bytes,
-            state: listed.state,
-            modified_seconds: listed.modified_seconds,
-            mark: None,
-        };
-        self.by_name.insert(name, found);
-    }
-
     /// What has a name.
     pub fn named(&self, name: &str) -> Option<&Found> {
-        self.by_name.get(name)
+        let at = self.found.binary_search_by(|found| (*found.name).cmp(name)).ok()?;
+        self.found.get(at)
+    }
+
+    /// What stores show themselves by, with size and tag.
+    pub fn documents(&self) -> BTreeMap<String, (u64, String)> {
+        let is_document = |found: &&Found| {
+            found.size_bytes != UNLIKE && DOCUMENTS.contains(&found.name.rsplit('/').next().unwrap_or_default())
+        };
+        let documents = self.found.iter().filter(is_document);
+        documents.map(|found| (found.name.to_string(), (found.size_bytes, found.state.tag()))).collect()
     }
 
     /// All names with their sizes, sorted.
     pub fn all(&self) -> impl Iterator<Item = (&str, u64)> {
         let size_bytes = |found: &Found| if found.size_bytes == UNLIKE { 0 } else { found.size_bytes };
-        self.by_name.iter().map(move |(name, found)| (name.as_str(), size_bytes(found)))
+        self.found.iter().map(move |found| (&*found.name, size_bytes(found)))
     }
 }
 
 /// Something that is no file, and so like none.
-fn unlike(name: String) -> Found {
-    Found {
-        name,
-        size_bytes: UNLIKE,
-        state: frazil_store::bucket::State::default(),
-        modified_seconds: None,
-        mark: None,
-    }
+fn unlike(name: &str) -> Found {
+    let state = frazil_store::bucket::State::default();
+    Found { name: name.into(), size_bytes: UNLIKE, state, modified_seconds: None, mark: None }
 }

@@ -3,14 +3,21 @@
 //! A plan is made from listings alone and changes nothing. It promises that no name is lost in it: every file of the
 //! source is moved, there already, in the way, or passed over with a reason.
 
+pub(crate) mod claims;
 pub(crate) mod existing;
 pub(crate) mod one;
 pub mod parts;
 mod stores;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use frazil_model::pattern::{fits, is_pattern};
+use frazil_model::{
+    location::is_below,
+    pattern::{fits, is_pattern},
+};
 use frazil_store::{beneath::unsafe_name, bucket::Bucket};
 
 use crate::{
@@ -18,11 +25,15 @@ use crate::{
     error::TransferError,
     guard,
     known::Known,
-    place::{Place, Written, joined},
+    place::{Place, Written, joined, under},
     same::Same,
     walk::{Found, Tree, trees},
 };
+use claims::is_lock;
 use existing::Existing;
+
+/// Files that are added to a plan at a time.
+const ADDED_AT_A_TIME: usize = 64 << 10;
 
 /// What is to be copied, where, and how.
 #[derive(Debug)]
@@ -103,11 +114,11 @@ fn is_name_like(pattern: &str, name: &str) -> bool {
 #[derive(Debug, Clone)]
 pub struct Task {
     /// The place that its name is below.
-    pub from: Place,
+    pub from: Arc<Place>,
     /// The file.
     pub found: Found,
     /// Its name below the place that is written to.
-    pub to: String,
+    pub to: Arc<str>,
     /// When it is written.
     pub phase: Phase,
     /// Whether something is there that it replaces.
@@ -118,7 +129,7 @@ impl Task {
     /// The place of the file.
     #[must_use]
     pub fn place(&self) -> Place {
-        if self.found.name.is_empty() { self.from.clone() } else { self.from.below(&self.found.name) }
+        if self.found.name.is_empty() { (*self.from).clone() } else { self.from.below(&self.found.name) }
     }
 }
 
@@ -145,8 +156,10 @@ pub struct Plan {
     pub hidden: BTreeMap<String, Vec<String>>,
     /// Digests of files of this machine.
     pub known: Known,
-    /// All names that the sources have below the root.
-    pub(crate) names: BTreeSet<String>,
+    /// What stores that are there show themselves by, as it was when the plan was made: size and tag.
+    pub(crate) documents: BTreeMap<String, (u64, String)>,
+    /// All names that the sources have below the root, sorted.
+    names: Vec<Arc<str>>,
     /// Metadata that is there already, should it have to be written again.
     unmoved: Vec<Task>,
 }
@@ -214,12 +227,15 @@ pub fn plan(request: &Request) -> Result<Plan, TransferError> {
         atoms: Atoms::default(),
         hidden: BTreeMap::new(),
         known,
-        names: BTreeSet::new(),
+        documents: existing.documents(),
+        names: Vec::new(),
         unmoved: Vec::new(),
     };
     for (tree, base) in all.into_iter().zip(&bases) {
         plan.add(request, tree, base, &existing)?;
     }
+    plan.names.sort_unstable();
+    plan.names.dedup();
     stores::keep_whole(&mut plan, request.mode, &existing);
     if request.mode == Mode::SyncAndDelete {
         plan.add_deletes(request, &existing, &bases)?;
@@ -266,42 +282,73 @@ fn places(request: &Request, all: &[Tree]) -> Result<(Place, Vec<String>), Trans
 }
 
 impl Plan {
-    /// Adds the files of one tree.
+    /// Adds the files of one tree, some at a time: what is looked at need not be held twice.
     fn add(&mut self, request: &Request, tree: Tree, base: &str, existing: &Existing) -> Result<(), TransferError> {
-        let Tree { place, found, passed_over, .. } = tree;
-        let atoms = Atoms::among(found.iter().map(|found| found.name.as_str()));
-        self.names.extend(passed_over.iter().map(|(name, _)| joined(base, name)));
+        let Tree { place, mut found, passed_over, .. } = tree;
+        let place = Arc::new(place);
+        let atoms = Atoms::among(found.iter().map(|found| &*found.name));
+        self.names.extend(passed_over.iter().map(|(name, _)| Arc::from(joined(base, name))));
         self.passed_over.extend(passed_over.into_iter().filter(|(name, _)| request.filter.takes(name)));
-        let mut wanted: Vec<(Found, String)> = Vec::with_capacity(found.len());
-        for found in found {
+        found.reverse();
+        while !found.is_empty() {
+            let mut some = found.split_off(found.len().saturating_sub(ADDED_AT_A_TIME));
+            found.shrink_to_fit();
+            some.reverse();
+            let wanted = self.wanted(request, &place, &atoms, some, base);
+            self.judge(request, wanted, existing)?;
+        }
+        Ok(())
+    }
+
+    /// Those of some files that are meant and can be written.
+    fn wanted(
+        &mut self,
+        request: &Request,
+        place: &Arc<Place>,
+        atoms: &Atoms,
+        some: Vec<Found>,
+        base: &str,
+    ) -> Vec<Task> {
+        let mut wanted = Vec::with_capacity(some.len());
+        for found in some {
+            // Who writes to a store is no part of it.
+            if is_lock(&found.name) {
+                continue;
+            }
             // Filters are about a store, not about its parts.
             let is_meant = match atoms.of(&found.name) {
                 Some(root) => root.is_empty() || request.filter.takes(root),
                 None => found.name.is_empty() || request.filter.takes(&found.name),
             };
-            let to = joined(base, &found.name);
-            self.names.insert(to.clone());
+            let to = under(base, &found.name);
+            self.names.push(Arc::clone(&to));
             if !is_meant {
                 continue;
             }
             match (&self.root, unsafe_name(&to)) {
-                (Place::Local(_), Some(reason)) => self.passed_over.push((found.name, reason.to_owned())),
-                _ => wanted.push((found, to)),
+                (Place::Local(_), Some(reason)) => {
+                    self.passed_over.push((found.name.to_string(), reason.to_owned()));
+                }
+                _ => wanted.push(Task { from: Arc::clone(place), found, to, phase: Phase::Data, replaces: false }),
             }
         }
-        let verdicts = self.verdicts(request, &place, &wanted, existing)?;
-        for ((found, to), verdict) in wanted.into_iter().zip(verdicts) {
-            let task = |found, to, replaces| Task { from: place.clone(), found, to, phase: Phase::Data, replaces };
+        wanted
+    }
+
+    /// Tells those that move from those that need not, or must not.
+    fn judge(&mut self, request: &Request, wanted: Vec<Task>, existing: &Existing) -> Result<(), TransferError> {
+        let verdicts = self.verdicts(request, &wanted, existing)?;
+        for (task, verdict) in wanted.into_iter().zip(verdicts) {
             match verdict {
-                None => self.tasks.push(task(found, to, false)),
-                Some(Same::No) if request.mode == Mode::Copy => self.in_the_way.push(to),
-                Some(Same::No) => self.tasks.push(task(found, to, true)),
+                None => self.tasks.push(task),
+                Some(Same::No) if request.mode == Mode::Copy => self.in_the_way.push(task.to.to_string()),
+                Some(Same::No) => self.tasks.push(Task { replaces: true, ..task }),
                 Some(same) => {
-                    if is_metadata(to.rsplit('/').next().unwrap_or_default()) {
-                        self.unmoved.push(task(found.clone(), to, true));
-                    }
-                    self.same = (self.same.0 + 1, self.same.1.saturating_add(found.size_bytes));
+                    self.same = (self.same.0 + 1, self.same.1.saturating_add(task.found.size_bytes));
                     self.n_by_time += u64::from(same == Same::BySizeAndTime);
+                    if is_metadata(task.to.rsplit('/').next().unwrap_or_default()) {
+                        self.unmoved.push(Task { replaces: true, ..task });
+                    }
                 }
             }
         }
@@ -312,14 +359,13 @@ impl Plan {
     fn verdicts(
         &self,
         request: &Request,
-        from: &Place,
-        wanted: &[(Found, String)],
+        wanted: &[Task],
         existing: &Existing,
     ) -> Result<Vec<Option<Same>>, TransferError> {
-        let judge = |(found, to): &(Found, String)| -> Result<Option<Same>, TransferError> {
-            let Some(there) = existing.named(to) else { return Ok(None) };
-            let from = if found.name.is_empty() { from.clone() } else { from.below(&found.name) };
-            Ok(Some(one::judge((&from, found), (&self.root.below(to), there), &self.known, request.proof)?))
+        let judge = |task: &Task| -> Result<Option<Same>, TransferError> {
+            let Some(there) = existing.named(&task.to) else { return Ok(None) };
+            let to = self.root.below(&task.to);
+            Ok(Some(one::judge((&task.place(), &task.found), (&to, there), &self.known, request.proof)?))
         };
         // Files that must be read to be compared are read side by side.
         let n_threads = std::thread::available_parallelism().map_or(2, std::num::NonZero::get).min(16);
@@ -345,10 +391,10 @@ impl Plan {
         if self.names.is_empty() {
             return Err(TransferError::EmptySource { dest: request.dest.text.clone() });
         }
-        let is_of_source = |name: &str| bases.iter().any(|base| base.is_empty() || is_below(name, base));
+        let is_of_source = |name: &str| bases.iter().any(|base| is_below(name, base));
         let known: BTreeSet<String> = self.deletes.iter().map(|delete| delete.name.clone()).collect();
         for (name, size_bytes) in existing.all() {
-            let is_kept = self.names.contains(name) || known.contains(name) || !is_of_source(name);
+            let is_kept = self.has(name) || known.contains(name) || !is_of_source(name);
             let relative = bases.iter().find_map(|base| match base.is_empty() {
                 true => Some(name),
                 false => name.strip_prefix(base.as_str())?.strip_prefix('/'),
@@ -362,6 +408,11 @@ impl Plan {
         Ok(())
     }
 
+    /// Whether the sources have a name below the root.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.names.binary_search_by(|known| (**known).cmp(name)).is_ok()
+    }
+
     /// The bucket and the prefix that are written to, if it is a bucket.
     #[must_use]
     pub fn bucket(&self) -> Option<(&Bucket, &str)> {
@@ -370,9 +421,4 @@ impl Plan {
             _ => None,
         }
     }
-}
-
-/// Whether a name is that of a folder or lies below it.
-pub(crate) fn is_below(name: &str, folder: &str) -> bool {
-    folder.is_empty() || name == folder || name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }

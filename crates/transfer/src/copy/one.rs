@@ -8,6 +8,7 @@ use frazil_store::{
     beneath::Beneath,
     bucket::{Bucket, Digest, Listed, State, When},
     digest::{Running, crc32c, md5},
+    folder::staging_name,
     read::{Fingerprint, Reader, fingerprint_of},
 };
 
@@ -20,7 +21,7 @@ use crate::{
     known::Known,
     place::{Place, joined},
     run::Workers,
-    same::{self, Same},
+    same::{self, CopyIs, Same},
     walk::Found,
 };
 
@@ -53,7 +54,7 @@ impl Source {
             Place::Web(location) => location.clone(),
         };
         let mark = match (&place, &found.mark) {
-            (_, Some(mark)) => mark.clone(),
+            (_, Some(mark)) => (**mark).clone(),
             (Place::Bucket { bucket, .. }, None) => bucket.mark(&as_listed(found)),
             _ => Fingerprint { size_bytes: found.size_bytes, state: String::new() },
         };
@@ -67,7 +68,7 @@ impl Source {
 
     pub fn as_found(&self) -> Found {
         Found {
-            name: String::new(),
+            name: "".into(),
             size_bytes: self.mark.size_bytes,
             state: self.state.clone(),
             modified_seconds: None,
@@ -109,7 +110,7 @@ impl Source {
 
 fn as_listed(found: &Found) -> Listed {
     Listed {
-        key: found.name.clone(),
+        key: found.name.to_string(),
         size_bytes: found.size_bytes,
         state: found.state.clone(),
         modified_seconds: found.modified_seconds,
@@ -147,7 +148,7 @@ fn to_bucket(source: &Source, bucket: &Bucket, key: &str, workers: &Workers<'_>)
             return parts::copy((from, from_key, &source.state, size_bytes), bucket, key, workers);
         }
         let began = Instant::now();
-        let state = bucket.copy(from, from_key, &source.state.tag, key)?;
+        let state = bucket.copy(from, from_key, &source.state.tag(), key)?;
         workers.progress.waited(began.elapsed());
         workers.progress.bytes(size_bytes);
         return Ok(Moved { is_verified: true, state });
@@ -207,7 +208,7 @@ fn file_to_folder(
     workers: &Workers<'_>,
 ) -> Result<Moved, TransferError> {
     let began = Instant::now();
-    let staged = format!("{}-{}", std::process::id(), workers.number());
+    let staged = staging_name();
     let reading = |error| StoreError::reading(&source.location, error);
     let writing = |error| StoreError::writing(&folder.path().join(name), source.mark.size_bytes, error);
     let mut from = File::open(path).map_err(reading)?;
@@ -239,14 +240,14 @@ pub(crate) fn judge(
         return Ok(Same::No);
     }
     let same = match (from, to) {
-        (Place::Local(path), Place::Bucket { .. }) => same::file_and_object(path, found, there, known)?,
-        (Place::Bucket { .. }, Place::Local(path)) => same::file_and_object(path, there, found, known)?,
+        (Place::Local(path), Place::Bucket { .. }) => same::file_and_object(path, found, there, CopyIs::Object, known)?,
+        (Place::Bucket { .. }, Place::Local(path)) => same::file_and_object(path, there, found, CopyIs::File, known)?,
         (Place::Bucket { .. }, Place::Bucket { .. }) => same::objects(found, there),
         (Place::Local(_), Place::Local(_)) => match (modified(found), modified(there)) {
             (Some(a), Some(b)) if a == b => Same::BySizeAndTime,
             _ => read_both((from, found), (to, there))?,
         },
-        (Place::Web(_), _) => match found.mark.as_ref().and_then(Fingerprint::modified_seconds) {
+        (Place::Web(_), _) => match found.mark.as_deref().and_then(Fingerprint::modified_seconds) {
             from @ Some(_) => same::objects(&Found { modified_seconds: from, ..found.clone() }, there),
             // A server that says nothing of its file must be read to be compared.
             None => match read_both((from, found), (to, there)) {

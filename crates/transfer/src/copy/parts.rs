@@ -11,7 +11,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use frazil_model::range::ByteRange;
@@ -19,7 +19,8 @@ use frazil_store::{
     StoreError,
     beneath::Beneath,
     bucket::{Bucket, Digest, Part, State, Upload, digest_of_parts, hex},
-    digest::{crc32c, crc32c_of_pieces, md5},
+    digest::{LANES, crc32c, crc32c_of_pieces, crc32c_on, md5, md5_of_ranges},
+    folder::staging_name,
     read::Reader,
 };
 
@@ -36,6 +37,9 @@ const PART_BYTES: u64 = 16 << 20;
 
 /// Parts of one object; servers take no more.
 const MOST_PARTS: u64 = 10_000;
+
+/// What arrives is written in blocks of so many bytes, which stay near the core.
+const BLOCK_BYTES: usize = 256 << 10;
 
 /// A server that copies by itself is asked for so many bytes at a time.
 const COPIED_PART_BYTES: u64 = 512 << 20;
@@ -90,7 +94,7 @@ fn each_part(
     });
     match first.into_inner().unwrap_or_else(PoisonError::into_inner) {
         Some(error) => Err(error),
-        None if workers.is_stopped() => Err(TransferError::Interrupted { resume: None }),
+        None if workers.is_stopped() => Err(TransferError::Interrupted { resume: None, open: None }),
         None => Ok(()),
     }
 }
@@ -127,13 +131,16 @@ pub(crate) fn send(source: &Source, bucket: &Bucket, key: &str, workers: &Worker
     each_part(&parts_of(size_bytes, part_bytes(size_bytes)), workers, |(number, offset, end), buffer| {
         let _room = workers.window.take(end - offset);
         read_part(&reader, (offset, end), buffer, source, workers)?;
-        sums.note(source, number, buffer);
+        if Sums::are_kept(source) {
+            sums.note(number, crc32c(buffer), end - offset);
+        }
+        let digest = workers.together.md5(buffer);
         let there = upload.parts.get(&number).filter(|part| part.size_bytes == end - offset);
-        let part = match there.filter(|part| part.tag == hex(&md5(buffer))) {
+        let part = match there.filter(|part| part.tag == hex(&digest)) {
             Some(part) => part.clone(),
             None => {
                 let began = Instant::now();
-                let part = bucket.part(&upload.upload, number, buffer)?;
+                let part = bucket.part_of(&upload.upload, number, buffer, digest)?;
                 workers.progress.waited(began.elapsed());
                 part
             }
@@ -147,6 +154,7 @@ pub(crate) fn send(source: &Source, bucket: &Bucket, key: &str, workers: &Worker
     sums.check(source).map_err(|error| upload.given_up(bucket, error.into()))?;
     let parts: Vec<Part> = done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect();
     let state = bucket.complete(&upload.upload, &parts).map_err(|error| upload.given_up(bucket, error.into()))?;
+    workers.n_open.fetch_sub(1, Ordering::Relaxed);
     Ok(Moved { is_verified: state.digest.is_some(), state })
 }
 
@@ -161,12 +169,13 @@ pub(crate) fn copy(
     workers: &Workers<'_>,
 ) -> Result<Moved, TransferError> {
     let (from_bucket, from_key, from_state, size_bytes) = from;
+    let tag = from_state.tag();
     let upload = Begun::of(bucket, key, workers)?;
     let part_bytes = COPIED_PART_BYTES.max(part_bytes(size_bytes));
     let done: Mutex<BTreeMap<u32, Part>> = Mutex::default();
     each_part(&parts_of(size_bytes, part_bytes), workers, |(number, offset, end), _| {
         let began = Instant::now();
-        let original = (from_bucket, from_key, from_state.tag.as_str());
+        let original = (from_bucket, from_key, tag.as_str());
         let part = bucket.copy_part(&upload.upload, number, original, offset..=end - 1)?;
         workers.progress.waited(began.elapsed());
         workers.progress.bytes(end - offset);
@@ -176,6 +185,7 @@ pub(crate) fn copy(
     .map_err(|error| upload.given_up(bucket, error))?;
     let parts: Vec<Part> = done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect();
     let state = bucket.complete(&upload.upload, &parts).map_err(|error| upload.given_up(bucket, error.into()))?;
+    workers.n_open.fetch_sub(1, Ordering::Relaxed);
     Ok(Moved { is_verified: true, state })
 }
 
@@ -191,6 +201,7 @@ impl Begun {
             match bucket.parts(&upload) {
                 Ok(parts) => {
                     workers.uses(&upload);
+                    workers.n_open.fetch_add(1, Ordering::Relaxed);
                     let parts = parts.into_iter().map(|part| (part.number, part)).collect();
                     return Ok(Self { upload, parts });
                 }
@@ -199,7 +210,9 @@ impl Begun {
                 Err(error) => return Err(error),
             }
         }
-        Ok(Self { upload: bucket.begin(key)?, parts: BTreeMap::new() })
+        let upload = bucket.begin(key)?;
+        workers.n_open.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { upload, parts: BTreeMap::new() })
     }
 
     /// What will not go on is not left lying about; what may go on later is.
@@ -237,35 +250,17 @@ pub(crate) fn fetch(
     file.set_len(size_bytes).map_err(failed)?;
     let reader = Reader::open_as(&source.location, &source.mark)?;
     let parts = parts_of(size_bytes, part_bytes);
-    let digests: Mutex<BTreeMap<u32, Part>> = Mutex::default();
+    let arrived = Arrived::of(&file, source);
     let sums = Sums::default();
-    each_part(&parts, workers, |(number, offset, end), buffer| {
-        let _room = workers.window.take(end - offset);
-        if done.numbers.contains(&number) {
-            // What an earlier run left is looked at as what arrives now is.
-            buffer.resize(usize::try_from(end - offset).unwrap_or(0), 0);
-            file.read_exact_at(buffer, offset).map_err(failed)?;
-        } else {
-            read_part(&reader, (offset, end), buffer, source, workers)?;
-            let began = Instant::now();
-            file.write_all_at(buffer, offset).map_err(failed)?;
-            done.note(number).map_err(failed)?;
-            workers.progress.local(began.elapsed());
-        }
-        sums.note(source, number, buffer);
-        if matches!(source.state.digest, Some(Digest::Md5OfParts { .. })) {
-            let part = Part { number, tag: hex(&md5(buffer)), size_bytes: end - offset };
-            digests.lock().unwrap_or_else(PoisonError::into_inner).insert(number, part);
-        }
-        workers.progress.bytes(end - offset);
-        Ok(())
-    })?;
-    let arrived: Vec<Part> = digests.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect();
+    let fetching = Fetching { source, reader: &reader, file: &file, done: &done, sums: &sums, arrived: &arrived };
+    each_part(&parts, workers, |part, block| fetching.part(part, block, workers, &failed))?;
+    let arrived = arrived.parts().map_err(failed)?;
+    let sum = sums.digest().filter(|_| Sums::are_kept(source));
     let is_verified = match source.state.digest {
         // Most large objects have parts of our size; others are read once more.
-        Some(digest) if digest_of_parts(&arrived) == Some(digest) || sums.digest() == Some(digest) => true,
+        Some(digest) if digest_of_parts(&arrived) == Some(digest) || sum == Some(digest) => true,
         Some(digest) => {
-            let found = Found { name: name.to_owned(), ..source.as_found() };
+            let found = Found { name: name.into(), ..source.as_found() };
             let path = folder.path().join(frazil_store::folder::STAGING).join(&staged);
             match made(&path, &digest, &found, workers.known)? {
                 Made::Equal => true,
@@ -284,16 +279,124 @@ pub(crate) fn fetch(
     Ok(Moved { is_verified, state: source.state.clone() })
 }
 
+/// A download under way.
+struct Fetching<'a> {
+    source: &'a Source,
+    reader: &'a Reader,
+    file: &'a std::fs::File,
+    done: &'a Done,
+    sums: &'a Sums,
+    arrived: &'a Arrived<'a>,
+}
+
+impl Fetching<'_> {
+    /// Fetches one part, unless an earlier run left it, and notes what it holds.
+    fn part(
+        &self,
+        (number, offset, end): (u32, u64, u64),
+        block: &mut Vec<u8>,
+        workers: &Workers<'_>,
+        failed: &impl Fn(std::io::Error) -> StoreError,
+    ) -> Result<(), TransferError> {
+        let _room = workers.window.take(end - offset);
+        block.resize(BLOCK_BYTES, 0);
+        let Some(range) = ByteRange::new(offset, end - offset) else { return Ok(()) };
+        let (mut sum, mut local) = (0, Duration::ZERO);
+        let began = Instant::now();
+        let mut see = |at: u64, piece: &[u8]| {
+            if Sums::are_kept(self.source) {
+                // Whoever begins anew begins a new sum.
+                sum = crc32c_on(if at == offset { 0 } else { sum }, piece);
+            }
+        };
+        if !self.done.numbers.contains(&number) {
+            self.reader.hand_on(range, block, &mut |at, piece| {
+                let began = Instant::now();
+                self.file.write_all_at(piece, at).map_err(failed)?;
+                see(at, piece);
+                local += began.elapsed();
+                Ok(())
+            })?;
+            self.done.note(number).map_err(failed)?;
+        } else if Sums::are_kept(self.source) {
+            // What an earlier run left is looked at as what arrives now is.
+            for at in (offset..end).step_by(BLOCK_BYTES) {
+                let n_bytes = usize::try_from(end - at).map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES));
+                let piece = block.get_mut(..n_bytes).unwrap_or_default();
+                self.file.read_exact_at(piece, at).map_err(failed)?;
+                see(at, piece);
+            }
+        }
+        workers.progress.waited(began.elapsed().saturating_sub(local));
+        self.sums.note(number, sum, end - offset);
+        let began = Instant::now();
+        self.arrived.note(number, (offset, end)).map_err(failed)?;
+        workers.progress.local(local + began.elapsed());
+        workers.progress.bytes(end - offset);
+        Ok(())
+    }
+}
+
+/// Parts of a download that are in the file. Their MD5s are made of what the file holds, some parts at a time: that costs
+/// little more than one, and needs no room for parts that wait.
+struct Arrived<'a> {
+    file: &'a std::fs::File,
+    /// Whether the server's digest is one of parts.
+    is_asked: bool,
+    waiting: Mutex<Vec<(u32, (u64, u64))>>,
+    parts: Mutex<BTreeMap<u32, Part>>,
+}
+
+impl<'a> Arrived<'a> {
+    fn of(file: &'a std::fs::File, source: &Source) -> Self {
+        let is_asked = matches!(source.state.digest, Some(Digest::Md5OfParts { .. }));
+        Self { file, is_asked, waiting: Mutex::default(), parts: Mutex::default() }
+    }
+
+    /// A part is there.
+    fn note(&self, number: u32, range: (u64, u64)) -> std::io::Result<()> {
+        if !self.is_asked {
+            return Ok(());
+        }
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        waiting.push((number, range));
+        if waiting.len() < LANES {
+            return Ok(());
+        }
+        let some = std::mem::take(&mut *waiting);
+        drop(waiting);
+        self.digest(&some)
+    }
+
+    fn digest(&self, some: &[(u32, (u64, u64))]) -> std::io::Result<()> {
+        let ranges: Vec<(u64, u64)> = some.iter().map(|(_, range)| *range).collect();
+        let digests = md5_of_ranges(self.file, &ranges)?;
+        let made = some.iter().zip(digests).map(|((number, (offset, end)), digest)| {
+            (*number, Part { number: *number, tag: hex(&digest), size_bytes: end - offset })
+        });
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).extend(made);
+        Ok(())
+    }
+
+    /// All of them, in their order.
+    fn parts(self) -> std::io::Result<Vec<Part>> {
+        let some = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        self.digest(&some)?;
+        Ok(self.parts.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect())
+    }
+}
+
 /// The CRC-32C of parts that were read, where their server keeps one of the whole.
 #[derive(Default)]
 struct Sums(Mutex<BTreeMap<u32, (u32, u64)>>);
 
 impl Sums {
-    fn note(&self, source: &Source, number: u32, bytes: &[u8]) {
-        if matches!(source.state.digest, Some(Digest::Crc32c(_))) {
-            let sum = (crc32c(bytes), bytes.len() as u64);
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number, sum);
-        }
+    fn are_kept(source: &Source) -> bool {
+        matches!(source.state.digest, Some(Digest::Crc32c(_)))
+    }
+
+    fn note(&self, number: u32, sum: u32, n_bytes: u64) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number, (sum, n_bytes));
     }
 
     /// That of the whole, if there are any.
@@ -320,7 +423,7 @@ pub(crate) fn fetch_whole(
     name: &str,
     workers: &Workers<'_>,
 ) -> Result<Moved, TransferError> {
-    let staged = format!("{}-{}", std::process::id(), workers.number());
+    let staged = staging_name();
     let writing = |error| StoreError::writing(&folder.path().join(name), source.mark.size_bytes, error);
     let reader = Reader::open_as(&source.location, &source.mark)?;
     let file = folder.stage(&staged)?;

@@ -20,7 +20,7 @@ struct Changes<'a> {
 
 /// Sees to it that each store that is written is the source's, whole, or left as it is.
 pub(super) fn keep_whole(plan: &mut Plan, mode: Mode, existing: &Existing) {
-    plan.atoms = Atoms::among(plan.names.iter().map(String::as_str));
+    plan.atoms = Atoms::among(plan.names.iter().map(|name| &**name));
     let mut refused: BTreeSet<String> = BTreeSet::new();
     let mut hidden: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut deletes = Vec::new();
@@ -52,7 +52,7 @@ fn changes_of<'a>(plan: &'a Plan, existing: &'a Existing) -> BTreeMap<&'a str, C
     let mut all: BTreeMap<&str, Changes<'_>> = atoms.roots().map(|root| (root, Changes::default())).collect();
     for (name, size_bytes) in existing.all() {
         let Some(changes) = atoms.of(name).and_then(|root| all.get_mut(root)) else { continue };
-        if !plan.names.contains(name) {
+        if !plan.has(name) {
             changes.extra.push((name, size_bytes));
         }
         if matches!(atoms.phase(name), Phase::Root | Phase::Outer) {
@@ -87,9 +87,9 @@ fn leave(plan: &mut Plan, refused: &BTreeSet<String>) {
 
 /// Metadata of a store that is taken away first is written at the end, whether it differs or not.
 fn put_again(plan: &mut Plan) {
-    let hidden: BTreeSet<&String> = plan.hidden.values().flatten().collect();
+    let hidden: BTreeSet<&str> = plan.hidden.values().flatten().map(String::as_str).collect();
     let (again, unmoved): (Vec<Task>, Vec<Task>) =
-        std::mem::take(&mut plan.unmoved).into_iter().partition(|task| hidden.contains(&task.to));
+        std::mem::take(&mut plan.unmoved).into_iter().partition(|task| hidden.contains(&*task.to));
     plan.unmoved = unmoved;
     plan.tasks.extend(again);
 }

@@ -1,6 +1,10 @@
 //! The digests that servers keep of what they hold, and how they are written.
 
+mod lanes;
+
 use md5::{Digest as _, Md5};
+
+pub use lanes::{LANES, md5_of_each, md5_of_ranges};
 
 /// MD5 of `bytes`.
 #[must_use]
