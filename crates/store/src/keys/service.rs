@@ -58,6 +58,10 @@ pub(super) fn told(address: &Address, sending: &Sending<'_>, signer: Option<&dyn
             Ok(told) => return Ok(told),
             Err(NoAnswer::Passing(reason)) => reason,
             Err(NoAnswer::NoHost) => "there is no such host".to_owned(),
+            Err(NoAnswer::Untrusted(distrust, why)) => {
+                let (place, hint) = (address.without_query(), distrust.hint());
+                return Err(format!("{place}, which gives keys, is not trusted, {why}; {hint}"));
+            }
             Err(NoAnswer::Unsigned(reason) | NoAnswer::NotSignedNow(reason) | NoAnswer::Lasting(reason)) => {
                 return Err(format!("{} could not be asked for keys: {reason}", address.without_query()));
             }

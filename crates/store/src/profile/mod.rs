@@ -28,7 +28,7 @@ use frazil_model::location::{Door, Location, LocationError, Object};
 
 pub use grant::Grant;
 
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use source::Source;
 pub use web::WebRemote;
 
@@ -191,12 +191,20 @@ impl Server {
     #[must_use]
     pub fn shown(&self) -> String {
         match self {
-            Self::S3(S3Server { endpoint: Some(endpoint), .. }) => endpoint.clone(),
-            Self::S3(S3Server { region, .. }) => format!("Amazon {region}"),
-            Self::Google(GoogleServer { endpoint, .. }) => endpoint.clone().unwrap_or_else(|| "Google".into()),
-            Self::Azure(AzureServer { endpoint: Some(endpoint), .. }) => endpoint.clone(),
-            Self::Azure(AzureServer { account, .. }) => format!("Azure {account}"),
+            Self::S3(S3Server { endpoint: None, region, .. }) => format!("Amazon {}", secret::shown_name(region)),
+            Self::Google(GoogleServer { endpoint: None, .. }) => "Google".into(),
+            Self::Azure(AzureServer { endpoint: None, account }) => format!("Azure {}", secret::shown_name(account)),
+            _ => self.endpoint_shown().unwrap_or_default(),
         }
+    }
+
+    /// Its address if it was named, to be shown.
+    #[must_use]
+    pub fn endpoint_shown(&self) -> Option<String> {
+        let (Self::S3(S3Server { endpoint, .. })
+        | Self::Google(GoogleServer { endpoint, .. })
+        | Self::Azure(AzureServer { endpoint, .. })) = self;
+        endpoint.as_deref().map(|endpoint| secret::shown_address(endpoint).to_owned())
     }
 }
 

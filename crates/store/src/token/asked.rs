@@ -179,6 +179,10 @@ fn answer(address: &Address, sending: &Sending<'_>) -> Result<String, NoToken> {
                 }
             },
             Err(NoAnswer::Lasting(why)) => return Err(NoToken::Lasting(format!("no token from `{place}`: {why}"))),
+            Err(NoAnswer::Untrusted(distrust, why)) => {
+                let hint = distrust.hint();
+                return Err(NoToken::Lasting(format!("`{place}`, which gives tokens, is not trusted, {why}; {hint}")));
+            }
             Err(NoAnswer::Unsigned(why) | NoAnswer::NotSignedNow(why)) => return Err(NoToken::Lasting(why)),
             Err(NoAnswer::NoHost) => "is not known".to_owned(),
             Err(NoAnswer::Passing(why)) => format!("gave no answer: {why}"),
