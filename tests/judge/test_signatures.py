@@ -88,7 +88,7 @@ def test_files_of_odd_names_go_up_in_one_piece_and_in_parts_signed_as_botocore_s
     for number, name in enumerate(some):
         path = tmp_path / "tree" / name
         path.parent.mkdir(exist_ok=True)
-        path.write_bytes(b"x" * (17 << 20 if number % (n_names // 2) == 0 else number))
+        path.write_bytes(b"x" * (40 << 20 if number in (0, n_names // 2) else number))
     with lying(gateway) as liar:
         mover.address = liar.address
         mover("cp", tmp_path / "tree", f"s3://{bucket}/up + %/", code=0)

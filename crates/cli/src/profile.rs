@@ -66,7 +66,7 @@ pub fn list() -> Answer {
     let (logins, refused) = of_netrc(&surroundings);
     for (entry, origin) in &logins {
         let host = entry.machine.as_deref().unwrap_or("default");
-        let keys = refused.clone().unwrap_or_else(|| format!("login {}", entry.login));
+        let keys = refused.clone().unwrap_or_else(|| format!("login {}", shown_name(&entry.login)));
         let item = json!({
             "name": host, "kind": "netrc", "origin": origin.to_string(), "keys": keys, "can_sign": refused.is_none(),
         });

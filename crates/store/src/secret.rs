@@ -50,7 +50,7 @@ pub fn shown_key_id(text: &str) -> &str {
 /// A name that stands in a file of keys, to be shown, on the same terms.
 #[must_use]
 pub fn shown_name(text: &str) -> &str {
-    if is_name(text, "-_.:/@,+ ()") { text } else { NOT_SHOWN }
+    if is_name(text, "-_.:/@,+ ()[]&$!#%~*'\"") { text } else { NOT_SHOWN }
 }
 
 /// The address of a server, to be shown, on the same terms: addresses may carry a password or a signature.

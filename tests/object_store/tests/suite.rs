@@ -29,8 +29,7 @@ use futures_util::{
 use object_store::{
     Attributes, CopyMode, CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartId,
     MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
-    UploadPart,
-    integration,
+    UploadPart, integration,
     multipart::{MultipartStore, PartId},
     path::Path,
 };
@@ -155,7 +154,8 @@ impl ObjectStore for Ours {
 
     async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
         let about = self.ask(path, |bucket, key| bucket.about(key)).await?;
-        let listed = about.ok_or_else(|| Error::NotFound { path: path.to_string(), source: "nothing is there".into() })?;
+        let listed =
+            about.ok_or_else(|| Error::NotFound { path: path.to_string(), source: "nothing is there".into() })?;
         let meta = self.meta(&listed);
         options.check_preconditions(&meta)?;
         let generic = |source: Box<dyn std::error::Error + Send + Sync>| Error::Generic { store: "frazil", source };
@@ -177,15 +177,15 @@ impl ObjectStore for Ours {
         let deleted = async move {
             let paths: Vec<Path> = paths.try_collect().await?;
             let keys: Vec<String> = paths.iter().map(|path| ours.key(path)).collect();
-            let left = ours.ask(&Path::default(), move |bucket, _| {
-                bucket.delete(&keys.iter().map(String::as_str).collect::<Vec<_>>())
-            });
+            let root = Path::default();
+            let left =
+                ours.ask(&root, move |bucket, _| bucket.delete(&keys.iter().map(String::as_str).collect::<Vec<_>>()));
             let mut left = left.await?;
             let outcome = |path: Path| match left.iter().position(|(key, _)| *key == ours.key(&path)) {
                 Some(at) => Err(error(&path, left.swap_remove(at).1)),
                 None => Ok(path),
             };
-            Ok(stream::iter(paths.into_iter().map(outcome).collect::<Vec<_>>()))
+            Ok::<_, Error>(stream::iter(paths.into_iter().map(outcome).collect::<Vec<_>>()))
         };
         deleted.into_stream().try_flatten().boxed()
     }
@@ -196,7 +196,7 @@ impl ObjectStore for Ours {
             let pages = ours.pages(prefix.as_ref(), Depth::All).await?;
             let objects: Vec<Result<ObjectMeta>> =
                 pages.iter().flat_map(|page| &page.objects).map(|listed| Ok(ours.meta(listed))).collect();
-            Ok(stream::iter(objects))
+            Ok::<_, Error>(stream::iter(objects))
         };
         listed.into_stream().try_flatten().boxed()
     }

@@ -410,7 +410,9 @@ pub fn of_s3(surroundings: &Surroundings, chosen: Option<&str>) -> Result<Profil
     }
     found.cloned().ok_or_else(|| match known.unread.first() {
         Some((path, reason)) => format!("{} could not be read: {reason}", path.display()),
-        None => format!("there are no keys in the environment and there is no AWS profile `{name}`"),
+        None => {
+            format!("there are no keys in the environment and there is no AWS profile `{}`", secret::shown_name(&name))
+        }
     })
 }
 

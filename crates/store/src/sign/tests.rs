@@ -23,6 +23,9 @@ const NOT_OURS: [(&str, &str); 8] = [
     ("post-sts-header-after", "a token is signed, never added later"),
 ];
 
+/// Vectors with headers that the library signs otherwise, and that are refused.
+const REFUSED: [&str; 3] = ["get-header-key-duplicate", "get-header-value-order", "get-header-value-trim"];
+
 #[derive(Deserialize)]
 struct Vector {
     name: String,
@@ -114,7 +117,12 @@ fn requests_are_signed_as_the_suite_says() {
         let (request, body) = request(vector);
         let digest = if body.is_empty() { "UNSIGNED-PAYLOAD".to_owned() } else { sha256(&body) };
         let signer = RequestSigner::new(&vector.service, &vector.region);
-        let request = signed(request, HeaderValue::from_str(&digest).unwrap(), &signer, &key).unwrap();
+        let request = signed(request, HeaderValue::from_str(&digest).unwrap(), &signer, &key);
+        if REFUSED.contains(&vector.name.as_str()) {
+            assert!(request.is_err(), "{}", vector.name);
+            continue;
+        }
+        let request = request.unwrap();
         let said = |name: &str| request.headers().get(name).unwrap().to_str().unwrap().to_owned();
         let time = said("x-amz-date");
         let (canonical, names) = canonical_at(vector, &time, &digest);
