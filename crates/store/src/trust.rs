@@ -21,7 +21,7 @@ const BESIDES: [&str; 3] = ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "RCLONE_CA_CE
 /// If what a variable names cannot be read.
 pub(crate) fn authorities() -> Result<Vec<Vec<u8>>, String> {
     let named = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty());
-    // An empty variable names nothing, and the library would look for a file without a name.
+    // An empty variable names nothing.
     let (file, folder) = (named(IN_PLACE[0]), named(IN_PLACE[1]));
     let mut found = match (&file, &folder) {
         (None, None) => load_native_certs().certs,
