@@ -236,10 +236,16 @@ def discard(gateway: Gateway, bucket: str):
     client = gateway.client()
     for key, name in open_uploads(gateway, bucket):
         client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=name)
+    remove(gateway, bucket)
+    client.delete_bucket(Bucket=bucket)
+
+
+def remove(gateway: Gateway, bucket: str, prefix=""):
+    """Removes every object below `prefix`."""
+    client = gateway.client()
     # One by one: the XML of a request for many cannot hold every key.
     with concurrent.futures.ThreadPoolExecutor(DISCARD_THREADS) as threads:
-        list(threads.map(lambda key: client.delete_object(Bucket=bucket, Key=key), objects(gateway, bucket)))
-    client.delete_bucket(Bucket=bucket)
+        list(threads.map(lambda key: client.delete_object(Bucket=bucket, Key=key), objects(gateway, bucket, prefix)))
 
 
 def wait_for(address):

@@ -8,6 +8,7 @@ import contextlib
 import http.server
 import json
 import pathlib
+import ssl
 import threading
 import time
 
@@ -57,8 +58,11 @@ def keys_of(credentials: dict, **more) -> str:
 
 
 @contextlib.contextmanager
-def answering(answer):
-    """A web server on this machine: `answer(request)` is `(status, headers, body)`, and `.seen` has every request."""
+def answering(answer, certificate=None):
+    """A web server on this machine: `answer(request)` is `(status, headers, body)`, and `.seen` has every request.
+
+    With a `certificate` and its key it speaks TLS.
+    """
 
     class Handler(http.server.BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -83,7 +87,14 @@ def answering(answer):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     server.lock, server.seen = threading.Lock(), []
-    server.address = f"http://127.0.0.1:{server.server_address[1]}"
+    server.address = f"http{'s' if certificate else ''}://127.0.0.1:{server.server_address[1]}"
+    if certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(*certificate)
+        # The hands are shaken by the thread of the connection: one that breaks off must not stop the others.
+        server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    # Whoever does not trust it breaks off; that is no news.
+    server.handle_error = lambda *_: None
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -35,6 +35,8 @@ class Asked:
     key: str
     query: dict
     headers: dict
+    # Path and query as they came over the line.
+    target: str = ""
     status: int = 0
     sent_bytes: int = 0
     got_bytes: int = 0

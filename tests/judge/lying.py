@@ -37,7 +37,7 @@ class Proxy(http.server.BaseHTTPRequestHandler):
         bucket, _, key = url.path.removeprefix("/").partition("/")
         query = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
         kind = kind_of(self.command, bucket, key, query, self.headers)
-        asked = Asked(time.monotonic(), self.command, kind, urllib.parse.unquote(bucket), urllib.parse.unquote(key), query, {name.lower(): value for name, value in self.headers.items()})
+        asked = Asked(time.monotonic(), self.command, kind, urllib.parse.unquote(bucket), urllib.parse.unquote(key), query, {name.lower(): value for name, value in self.headers.items()}, self.path)
         lie = liar.note(asked)
         with contextlib.suppress(ConnectionError, TimeoutError, lies.Broken):
             if liar.delay_seconds:

@@ -28,6 +28,7 @@ use output::Talk;
 
 fn main() -> ExitCode {
     output::explain_panics();
+    frazil_store::secret::keep_from_dumps();
     let arguments = match Arguments::read() {
         Ok(arguments) => arguments,
         Err(said) => return said,

@@ -4,6 +4,7 @@
 //! in a sentence. Nothing else in this crate writes to the terminal.
 
 use std::{
+    any::Any,
     io::{IsTerminal, Write},
     panic::{AssertUnwindSafe, catch_unwind},
     process::ExitCode,
@@ -231,11 +232,27 @@ pub fn say_usage(error: &clap::Error, words: &[std::ffi::OsString]) -> ExitCode 
 pub fn explain_panics() {
     std::panic::set_hook(Box::new(|about| {
         let place = about.location().map_or_else(String::new, |place| format!("{}:{}", place.file(), place.line()));
-        let what = about.payload().downcast_ref::<&str>().map(|text| (*text).to_owned());
-        let what = what.or_else(|| about.payload().downcast_ref::<String>().cloned()).unwrap_or_default();
+        let what = words_of_panic(about.payload());
         let mut first = FAULT.lock().unwrap_or_else(PoisonError::into_inner);
         first.get_or_insert_with(|| one_line(&format!("{what} ({place})")));
     }));
+}
+
+/// What a panic says of itself if that is words of the program, or numbers. What else was made while it ran may repeat
+/// what was read, and that may have been a file of keys.
+fn words_of_panic(payload: &dyn Any) -> &str {
+    const OF_NUMBERS: [&str; 5] = [
+        "index out of bounds: the len is ",
+        "range start index ",
+        "range end index ",
+        "slice index starts at ",
+        "failed to spawn thread: ",
+    ];
+    if let Some(words) = payload.downcast_ref::<&str>() {
+        return words;
+    }
+    let made = payload.downcast_ref::<String>().map_or("", String::as_str);
+    if OF_NUMBERS.iter().any(|start| made.starts_with(start)) { made } else { "what it says is not shown" }
 }
 
 /// The error that frazil itself is wrong.
@@ -304,6 +321,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::expect_used, clippy::panic)] // Tests: their panics are their verdicts.
 mod tests {
     use super::*;
 
@@ -328,5 +346,21 @@ mod tests {
             table(&[row(&["sst", "float32"]), row(&["temperature", "x"])]),
             "  sst          float32\n  temperature  x\n"
         );
+    }
+
+    #[test]
+    fn a_panic_repeats_nothing_that_was_read() {
+        let secret = "aws_secret_access_key = CANARYä".to_owned();
+        let said = |run: Box<dyn FnOnce() + std::panic::UnwindSafe>| {
+            let payload = catch_unwind(run).expect_err("it panics");
+            words_of_panic(payload.as_ref()).to_owned()
+        };
+        let (of_key, of_end) = (secret.clone(), secret.len());
+        assert_eq!(said(Box::new(move || drop(of_key[..of_end - 1].to_owned()))), "what it says is not shown");
+        assert_eq!(said(Box::new(move || panic!("no key in {secret}"))), "what it says is not shown");
+        assert_eq!(said(Box::new(|| panic!("a case that is not known"))), "a case that is not known");
+        let at = std::env::args().count() + 5;
+        let numbers = said(Box::new(move || drop(vec![0_u8; 3][at])));
+        assert!(numbers.starts_with("index out of bounds: the len is 3"), "{numbers}");
     }
 }

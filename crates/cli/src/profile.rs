@@ -23,6 +23,7 @@ use frazil_store::{
         known, located, of_s3,
     },
     rfc3339,
+    secret::{shown_key_id, shown_name},
 };
 use serde_json::{Value, json};
 
@@ -65,7 +66,7 @@ pub fn list() -> Answer {
     let (logins, refused) = of_netrc(&surroundings);
     for (entry, origin) in &logins {
         let host = entry.machine.as_deref().unwrap_or("default");
-        let keys = refused.clone().unwrap_or_else(|| format!("login {}", entry.login));
+        let keys = refused.clone().unwrap_or_else(|| format!("login {}", shown_name(&entry.login)));
         let item = json!({
             "name": host, "kind": "netrc", "origin": origin.to_string(), "keys": keys, "can_sign": refused.is_none(),
         });
@@ -268,8 +269,8 @@ fn check_text(check: &Check) -> String {
 /// The keys of a profile in words. The public part of a key tells which one it is; the rest shows nowhere.
 fn keys(profile: &Profile) -> String {
     match &profile.keys {
-        Keys::Fixed { access_key_id, token: None, .. } => format!("key {access_key_id}"),
-        Keys::Fixed { access_key_id, token: Some(_), .. } => format!("temporary key {access_key_id}"),
+        Keys::Fixed { access_key_id, token: None, .. } => format!("key {}", shown_key_id(access_key_id)),
+        Keys::Fixed { access_key_id, token: Some(_), .. } => format!("temporary key {}", shown_key_id(access_key_id)),
         Keys::Token(grant) => grant.shown(),
         Keys::AccountKey(_) => "account key".into(),
         Keys::SharedAccess(_) => "shared access signature".into(),
@@ -285,20 +286,20 @@ fn row(profile: &Profile) -> Vec<String> {
 }
 
 fn item(profile: &Profile) -> Value {
-    let (kind, endpoint) = match &profile.server {
-        Server::S3(server) => ("s3", &server.endpoint),
-        Server::Google(server) => ("google", &server.endpoint),
-        Server::Azure(server) => ("azure", &server.endpoint),
+    let kind = match &profile.server {
+        Server::S3(_) => "s3",
+        Server::Google(_) => "google",
+        Server::Azure(_) => "azure",
     };
     let mut item = json!({
-        "name": profile.name, "origin": profile.origin.to_string(), "kind": kind, "endpoint": endpoint,
-        "keys": keys(profile), "below": profile.below,
+        "name": profile.name, "origin": profile.origin.to_string(), "kind": kind,
+        "endpoint": profile.server.endpoint_shown(), "keys": keys(profile), "below": profile.below,
         "can_sign": !matches!(profile.keys, Keys::Missing { .. } | Keys::Anonymous),
     });
     match &profile.server {
-        Server::S3(server) => item["region"] = json!(server.region),
-        Server::Google(server) => item["project"] = json!(server.project),
-        Server::Azure(server) => item["account"] = json!(server.account),
+        Server::S3(server) => item["region"] = json!(shown_name(&server.region)),
+        Server::Google(server) => item["project"] = json!(server.project.as_deref().map(shown_name)),
+        Server::Azure(server) => item["account"] = json!(shown_name(&server.account)),
     }
     item
 }

@@ -217,6 +217,10 @@ fn ask_host(location: &Location, at: &Way, ask: Ask<'_>, manners: &Manners) -> R
             Ok(answer) => return Ok((answer, turn)),
             Err(NoAnswer::Passing(reason)) => return Err(again(reason)),
             Err(NoAnswer::Lasting(reason)) => return Err(lasting(location, reason).into()),
+            Err(NoAnswer::Untrusted(distrust, why)) => {
+                let (location, host) = (location.clone(), at.address.authority().to_owned());
+                return Err(StoreError::Untrusted { location, host, distrust, why }.into());
+            }
             Err(NoAnswer::Unsigned(why)) => {
                 return Err(StoreError::Unsigned { location: location.clone(), why }.into());
             }

@@ -7,6 +7,8 @@ use frazil_model::{
     problem::{Exit, Problem},
 };
 
+use crate::trust::Distrust;
+
 /// Why bytes could not be read or written.
 #[derive(Debug, thiserror::Error)]
 #[allow(missing_docs)]
@@ -51,6 +53,8 @@ pub enum StoreError {
     Login { location: Location, host: String, status: u16, login: Option<String> },
     #[error("`{location}` must not be written to: only `{allowed}` may")]
     OutOfBounds { location: Location, allowed: String },
+    #[error("`{location}` was not asked for: `{host}` is not trusted, {why}")]
+    Untrusted { location: Location, host: String, distrust: Distrust, why: String },
     #[error("nobody signs for `{location}`: {why}")]
     Unsigned { location: Location, why: String },
     #[error("`{location}` changed while it was read: {reason}")]
@@ -125,6 +129,7 @@ impl Problem for StoreError {
             Self::NotFound { .. } | Self::Absent { .. } => "store.not-found",
             Self::Refused { .. } | Self::Denied { .. } | Self::Login { .. } => "store.refused",
             Self::Unsigned { .. } => "store.unsigned",
+            Self::Untrusted { .. } => "store.untrusted",
             Self::Taken { .. } => "store.taken",
             Self::OutOfBounds { .. } => "store.out-of-bounds",
             Self::Damaged { .. } => "store.damaged",
@@ -175,6 +180,7 @@ impl Problem for StoreError {
             Self::Denied { location: Location::Object(_), .. } => {
                 "it was asked for without a signature; name who signs with `--profile NAME`".into()
             }
+            Self::Untrusted { distrust, .. } => distrust.hint().into(),
             Self::Unsigned { .. } => {
                 "`frazil profile list` shows who could; `--anonymous` asks for public data without a signature".into()
             }

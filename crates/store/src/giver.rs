@@ -34,15 +34,8 @@ pub(crate) enum Untold {
     Passing(String),
     /// It will not.
     Lasting(String),
-}
-
-impl Untold {
-    /// Why, however lasting.
-    pub fn reason(self) -> String {
-        match self {
-            Self::Passing(reason) | Self::Lasting(reason) => reason,
-        }
-    }
+    /// It may not be who it should be: why, and what to do.
+    Untrusted(String),
 }
 
 /// Asks, again if that may help. Without a turn at its host: whoever needs the answer may be holding the last one.
@@ -57,6 +50,9 @@ pub(crate) fn told(address: &Address, sending: &Sending<'_>, signer: Option<&dyn
             Ok(told) if matches!(told.status, 408 | 429 | 500..=599) => format!("it answered {}", told.status),
             Ok(told) => return Ok(told),
             Err(NoAnswer::Passing(reason)) => reason,
+            Err(NoAnswer::Untrusted(distrust, why)) => {
+                return Err(Untold::Untrusted(format!("{why}; {}", distrust.hint())));
+            }
             Err(NoAnswer::NoHost) => "there is no such host".to_owned(),
             Err(NoAnswer::Unsigned(reason) | NoAnswer::NotSignedNow(reason) | NoAnswer::Lasting(reason)) => {
                 return Err(Untold::Lasting(reason));

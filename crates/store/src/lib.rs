@@ -29,6 +29,7 @@ mod shared_key;
 mod sign;
 pub mod steady;
 mod token;
+pub mod trust;
 pub mod web;
 
 pub use error::StoreError;

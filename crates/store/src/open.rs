@@ -3,14 +3,13 @@
 //! The only file that knows the library for HTTP. It follows no redirect, repeats nothing and judges nothing; it
 //! promises that a request ends: there is a time for the connection, for every silence and for the whole.
 //!
-//! Servers are known by the certificates of this machine (`SSL_CERT_FILE` and `SSL_CERT_DIR` are honoured, and `AWS_CA_BUNDLE` adds); where there
-//! are none, by those that Mozilla trusts. Cookies and credentials are sent only where a signer was given.
+//! Servers are known by the authorities that `trust` reads; where there are none, by those that Mozilla trusts. Cookies
+//! and credentials are sent only where a signer was given.
 
 use std::{
     borrow::Cow,
     fmt,
     io::{Cursor, Read},
-    path::Path,
     sync::{Arc, LazyLock},
     time::Duration,
 };
@@ -23,7 +22,12 @@ use ureq::{
 
 pub(crate) use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
 
-use crate::{address::Address, manners::Manners, sign::Sign};
+use crate::{
+    address::{Address, Scheme},
+    manners::Manners,
+    sign::Sign,
+    trust::{Distrust, authorities},
+};
 
 /// An answer may come as slowly as this, in bytes a second, on top of the silence that is allowed.
 const LEAST_BYTES_PER_SECOND: u64 = 16 << 10;
@@ -117,6 +121,8 @@ pub(crate) enum NoAnswer {
     NotSignedNow(String),
     /// Trying again does not help.
     Lasting(String),
+    /// The server may not be who it should be; what is wrong with it, in words.
+    Untrusted(Distrust, String),
 }
 
 static AGENT: LazyLock<Agent> = LazyLock::new(|| {
@@ -129,22 +135,23 @@ static AGENT: LazyLock<Agent> = LazyLock::new(|| {
         .accept_encoding("identity")
         .max_idle_connections(2 * MOST_IDLE)
         .max_idle_connections_per_host(MOST_IDLE)
-        .tls_config(TlsConfig::builder().root_certs(roots()).build())
+        .tls_config(TlsConfig::builder().root_certs(ROOTS.clone().unwrap_or_else(|_| nobody())).build())
         .build();
     Agent::new_with_config(config)
 });
 
-fn roots() -> RootCerts {
-    let mut found = rustls_native_certs::load_native_certs().certs;
-    // The AWS tools have a variable of their own; web servers besides Amazon's are asked too, so it only adds.
-    if let Some(path) = std::env::var_os("AWS_CA_BUNDLE").filter(|path| !path.is_empty()) {
-        found.extend(rustls_native_certs::load_certs_from_paths(Some(Path::new(&path)), None).certs);
-    }
+/// Who vouches for servers, or why that is not known.
+static ROOTS: LazyLock<Result<RootCerts, String>> = LazyLock::new(|| {
+    let found = authorities()?;
     if found.is_empty() {
-        return RootCerts::WebPki;
+        return Ok(RootCerts::WebPki);
     }
     let found: Vec<Certificate<'static>> = found.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-    RootCerts::Specific(Arc::new(found))
+    Ok(RootCerts::Specific(Arc::new(found)))
+});
+
+fn nobody() -> RootCerts {
+    RootCerts::Specific(Arc::new(Vec::new()))
 }
 
 /// Sends one request, signed if somebody signs.
@@ -154,6 +161,9 @@ pub(crate) fn send(
     manners: &Manners,
     signer: Option<&dyn Sign>,
 ) -> Result<Answer, NoAnswer> {
+    if let (Scheme::Https, Err(why)) = (address.scheme(), ROOTS.as_ref()) {
+        return Err(NoAnswer::Lasting(why.clone()));
+    }
     let text = address.to_string();
     let (n_sent, n_received, answer_within) = match ask {
         Ask::Head => (0, 0, manners.silence_within),
@@ -221,15 +231,23 @@ fn no_answer(error: ureq::Error) -> NoAnswer {
         Error::Timeout(_) => NoAnswer::Passing("the server was silent for too long".into()),
         Error::ConnectionFailed => NoAnswer::Passing("there is no connection to the server".into()),
         Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-            NoAnswer::Lasting(format!("the connection is not safe: {error}"))
+            match error.get_ref().and_then(|error| error.downcast_ref()) {
+                Some(error) => untrusted(error),
+                None => NoAnswer::Lasting(format!("the connection is not safe: {error}")),
+            }
         }
         Error::Io(error) => NoAnswer::Passing(format!("the connection broke off: {error}")),
         Error::Protocol(error) => NoAnswer::Passing(format!("the server does not speak HTTP: {error}")),
         Error::Http(_) | Error::BadUri(_) => NoAnswer::Lasting("its address cannot be sent".into()),
         Error::Tls(reason) => NoAnswer::Lasting(format!("the connection is not safe: {reason}")),
-        Error::Rustls(error) => NoAnswer::Lasting(format!("the connection is not safe: {error}")),
+        Error::Rustls(error) => untrusted(&error),
         Error::InvalidProxyUrl => NoAnswer::Lasting("the address of the proxy is wrong".into()),
         Error::ConnectProxyFailed(reason) => NoAnswer::Lasting(format!("the proxy refused: {reason}")),
         _ => NoAnswer::Lasting("the request could not be made".into()),
     }
+}
+
+fn untrusted(error: &rustls::Error) -> NoAnswer {
+    let (distrust, words) = Distrust::of(error);
+    NoAnswer::Untrusted(distrust, words)
 }

@@ -15,7 +15,7 @@ use std::{
 use crate::{
     address::Address,
     keys::{Key, Provider},
-    open::{Answer, HeaderValue, NoAnswer, Request},
+    open::{Answer, HeaderMap, HeaderValue, NoAnswer, Request},
 };
 use reqsign_aws_v4::{Credential, RequestSigner};
 use reqsign_core::{SignRequest, hash::hex_sha256};
@@ -142,7 +142,17 @@ fn unsignable() -> String {
     "the request cannot be signed".to_owned()
 }
 
+/// Whether the library signs these headers as servers do: of one that is repeated it takes the first value, and it folds
+/// no spaces. No request of ours has such a header.
+fn are_signable(headers: &HeaderMap) -> bool {
+    let is_folded = |value: &HeaderValue| !value.as_bytes().windows(2).any(|pair| pair == b"  ");
+    headers.keys_len() == headers.len() && headers.values().all(is_folded)
+}
+
 fn signed(request: Request<()>, digest: HeaderValue, signer: &RequestSigner, key: &Key) -> Result<Request<()>, String> {
+    if !are_signable(request.headers()) {
+        return Err(unsignable());
+    }
     let credential = Credential {
         access_key_id: key.access_key_id.clone(),
         secret_access_key: key.secret.reveal().to_owned(),
@@ -165,3 +175,6 @@ fn now<T>(future: impl Future<Output = T>) -> Option<T> {
         Poll::Pending => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -318,6 +318,17 @@ mod tests {
     }
 
     #[test]
+    fn objects_and_folders_may_come_in_one_order() {
+        let object = |key: &str| format!("<Contents><Key>{key}</Key><Size>1</Size><ETag>x</ETag></Contents>");
+        let folder = |key: &str| format!("<CommonPrefixes><Prefix>{key}</Prefix></CommonPrefixes>");
+        let items = [object("a"), folder("b/"), object("c"), folder("d/"), object("e")].concat();
+        let text = format!("<ListBucketResult><IsTruncated>false</IsTruncated>{items}</ListBucketResult>");
+        let page = ListPage::read(&text, None).unwrap();
+        let keys: Vec<_> = page.objects.iter().map(|object| object.key.as_str()).collect();
+        assert_eq!((keys, page.folders), (vec!["a", "c", "e"], vec!["b/".to_owned(), "d/".to_owned()]));
+    }
+
+    #[test]
     fn tags_say_how_they_were_made() {
         let tag = "900150983cd24fb0d6963f7d28e17f72";
         assert_eq!(Digest::of_etag(tag).and_then(|digest| digest.to_etag()).as_deref(), Some(tag));

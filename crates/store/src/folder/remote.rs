@@ -136,7 +136,7 @@ impl Remote {
         // Asked for before the bytes: if it is another's by then, the next condition fails, which is right.
         let Some(about) = self.bucket.about(&key)? else { return Ok(None) };
         let Some(bytes) = self.bucket.get(&key, MOST_WHOLE_BYTES)? else { return Ok(None) };
-        Ok(Some((bytes, about.state.tag)))
+        Ok(Some((bytes, about.state.tag())))
     }
 
     pub fn replace(&self, key: &str, tag: Option<&str>, bytes: &[u8]) -> Result<(), StoreError> {

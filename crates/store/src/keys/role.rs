@@ -13,7 +13,7 @@ use crate::{
     giver::Told,
     open::{Method, Sending},
     profile::source::{Role, TokenService, WebIdentity},
-    secret::Secret,
+    secret::{Secret, shown_name},
     sign::TokenSigner,
 };
 
@@ -76,8 +76,9 @@ pub(super) fn assume(role: &Role, key: &Key) -> Result<Key, String> {
 
 /// Takes on a role with a token.
 pub(super) fn assume_with_token(role: &WebIdentity) -> Result<Key, String> {
-    let path = role.token_file.display();
-    let token = fs::read_to_string(&role.token_file).map_err(|error| format!("{path}: {}", error.kind()))?;
+    let path = role.token_file.to_string_lossy();
+    let unread = |error: std::io::Error| format!("{}: {}", shown_name(&path), error.kind());
+    let token = fs::read_to_string(&role.token_file).map_err(unread)?;
     let duration = role.duration_seconds.map(|seconds| seconds.to_string());
     let mut fields = vec![
         ("Action", "AssumeRoleWithWebIdentity"),
@@ -91,6 +92,7 @@ pub(super) fn assume_with_token(role: &WebIdentity) -> Result<Key, String> {
 }
 
 fn read(told: &Told, arn: &str) -> Result<Key, String> {
+    let arn = shown_name(arn);
     if told.status != 200 {
         let code = between(&told.text, "Code").and_then(service::plain);
         let code = code.map(|code| format!(" {code}")).unwrap_or_default();
@@ -121,5 +123,5 @@ pub(super) fn caller(service: &TokenService, key: &Key) -> Option<String> {
     let told = post(service, &form(&[("Action", "GetCallerIdentity"), ("Version", "2011-06-15")]), Some(key)).ok()?;
     let arn = between(&told.text, "Arn").filter(|_| told.status == 200)?;
     let is_plain = arn.len() <= 2048 && arn.chars().all(|c| !c.is_control());
-    is_plain.then(|| arn.to_owned())
+    is_plain.then(|| shown_name(arn).to_owned())
 }

@@ -4,7 +4,7 @@
 
 use crate::{
     address::Address,
-    giver::{self, Told},
+    giver::{self, Told, Untold},
     open::Sending,
     sign::Sign,
 };
@@ -17,8 +17,11 @@ pub(super) fn address(text: &str, path: &str) -> Result<Address, String> {
 
 /// Asks it.
 pub(super) fn told(address: &Address, sending: &Sending<'_>, signer: Option<&dyn Sign>) -> Result<Told, String> {
-    giver::told(address, sending, signer)
-        .map_err(|why| format!("{} could not be asked for keys: {}", address.without_query(), why.reason()))
+    let place = address.without_query();
+    giver::told(address, sending, signer).map_err(|why| match why {
+        Untold::Untrusted(why) => format!("{place}, which gives keys, is not trusted, {why}"),
+        Untold::Passing(why) | Untold::Lasting(why) => format!("{place} could not be asked for keys: {why}"),
+    })
 }
 
 /// The name of an error, if it is one word: nothing else of an answer is repeated.

@@ -13,7 +13,7 @@ use super::{Key, now_seconds, seconds_of, service};
 use crate::{
     open::{Method, Sending},
     profile::source::SignOn,
-    secret::Secret,
+    secret::{Secret, shown_name},
 };
 
 #[derive(Deserialize)]
@@ -41,7 +41,7 @@ struct RoleCredentials {
 
 /// Asks for the keys of the role.
 pub(super) fn ask(on: &SignOn) -> Result<Key, String> {
-    let login = format!("sign on with `aws sso login --profile {}`", on.profile);
+    let login = format!("sign on with `aws sso login --profile {}`", shown_name(&on.profile));
     let text = match fs::read(&on.cache) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -54,7 +54,7 @@ pub(super) fn ask(on: &SignOn) -> Result<Key, String> {
     // Older tools wrote `UTC` for the zone.
     let ends = seconds_of(&cached.expires_at.replace("UTC", "Z")).ok_or_else(nonsense)?;
     if ends <= now_seconds(SystemTime::now()) {
-        return Err(format!("its sign-on ended at {}: {login}", cached.expires_at));
+        return Err(format!("its sign-on ended at {}: {login}", shown_name(&cached.expires_at)));
     }
     let sent = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
     let path = format!("/federation/credentials?account_id={}&role_name={}", sent(&on.account_id), sent(&on.role_name));

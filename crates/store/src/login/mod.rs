@@ -17,7 +17,7 @@ use crate::{
     digest::base64,
     open::{Answer, HeaderName, HeaderValue, NoAnswer, Request},
     profile::{Known, Origin, Surroundings, WebRemote, known},
-    secret::Secret,
+    secret::{Secret, shown_name},
     sign::Sign,
 };
 pub use netrc::Entry;
@@ -88,7 +88,7 @@ impl Logins {
         let login = base64(format!("{}:{}", entry.login, entry.password.reveal()).as_bytes());
         let headers = vec![(AUTHORIZATION, Secret::new(format!("Basic {login}")))];
         let origin = Origin::File { path: self.netrc.path.clone(), line: entry.line };
-        Ok(Some(Told { headers, by: format!("login `{}` of {}", entry.login, origin), origin }))
+        Ok(Some(Told { headers, by: format!("login `{}` of {}", shown_name(&entry.login), origin), origin }))
     }
 
     fn takes_earthdata(&self, hop: &Address) -> bool {

@@ -12,7 +12,7 @@ use super::{
     grant::{Grant, Proof, of_pasted, text_of},
     ini::{Section, sections_of},
 };
-use crate::secret::Secret;
+use crate::secret::{Secret, shown_name};
 
 /// The name of what the tools of Azure would take.
 pub(super) const NAME: &str = "azure";
@@ -67,9 +67,9 @@ pub(super) fn at_host(profile: Profile, host: Option<&str>) -> Profile {
         return profile;
     }
     let keys = match profile.keys {
-        Keys::AccountKey(_) | Keys::SharedAccess(_) => {
-            Keys::Missing { why: format!("its key is for account `{}`, not for `{account}`", server.account) }
-        }
+        Keys::AccountKey(_) | Keys::SharedAccess(_) => Keys::Missing {
+            why: format!("its key is for account `{}`, not for `{account}`", shown_name(&server.account)),
+        },
         keys => keys,
     };
     let endpoint = Some(format!("https://{}", host.replacen(".dfs.", ".blob.", 1)));
@@ -253,7 +253,7 @@ fn remote(section: &Section, surroundings: &Surroundings) -> Found {
     }
     let other = ["use_msi", "use_az", "username", "client_certificate_path"];
     match other.into_iter().find(|key| section.text(key).is_some_and(|text| text != "false")) {
-        Some(key) => missing(&format!("it signs by `{key}`, which frazil does not follow")),
+        Some(key) => missing(&format!("it signs by `{}`, which frazil does not follow", shown_name(key))),
         None => missing("it has no key; rclone would ask without a signature"),
     }
 }

@@ -12,7 +12,7 @@ use std::{
 use serde_json::Value;
 
 use super::Surroundings;
-use crate::secret::Secret;
+use crate::secret::{Secret, shown_name};
 
 /// A longer file holds no credentials.
 const MAX_FILE_BYTES: u64 = 1 << 20;
@@ -139,18 +139,18 @@ impl Grant {
             Self::Given { ends_seconds: Some(ends), .. } => {
                 format!("access token until {}", crate::settled::rfc3339(*ends))
             }
-            Self::File { path } => format!("token in {}", path.display()),
-            Self::Refresh { client_id, .. } => format!("user, by client {}", short(client_id)),
-            Self::ServiceAccount { email, .. } => format!("service account {email}"),
+            Self::File { path } => format!("token in {}", shown_name(&path.to_string_lossy())),
+            Self::Refresh { client_id, .. } => format!("user, by client {}", shown_name(short(client_id))),
+            Self::ServiceAccount { email, .. } => format!("service account {}", shown_name(email)),
             Self::Exchange { subject: Subject::File { path, .. }, .. } => {
-                format!("token exchanged for that in {}", path.display())
+                format!("token exchanged for that in {}", shown_name(&path.to_string_lossy()))
             }
             Self::Exchange { .. } => "token exchanged for that of another server".into(),
             Self::Impersonated { url, source, .. } => {
                 let email = url.rsplit('/').next().and_then(|last| last.split(':').next()).unwrap_or_default();
-                format!("service account {email}, by {}", source.shown())
+                format!("service account {}, by {}", shown_name(email), source.shown())
             }
-            Self::Application { client_id, .. } => format!("application {client_id}"),
+            Self::Application { client_id, .. } => format!("application {}", shown_name(client_id)),
             Self::Machine { .. } => "account of this machine".into(),
         }
     }

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, fs::File, io::Read, path::Path};
 
-use crate::secret::Secret;
+use crate::secret::{Secret, shown_name};
 
 /// A longer file holds no profiles.
 const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -13,7 +13,7 @@ const MAX_FILE_BYTES: u64 = 4 << 20;
 /// One section.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Section {
-    /// Its name, as it stands between the brackets.
+    /// Its name, as it stands between the brackets, if it looks like one.
     pub name: String,
     /// Its line, from 1.
     pub line: usize,
@@ -75,7 +75,7 @@ fn sections(text: &str) -> Vec<Section> {
             continue;
         }
         if let Some(name) = trimmed.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(name, _)| name) {
-            found.push(Section { name: name.trim().to_owned(), line: number + 1, values: BTreeMap::new() });
+            found.push(Section { name: shown_name(name.trim()).to_owned(), line: number + 1, values: BTreeMap::new() });
             parent.clear();
             continue;
         }

@@ -28,7 +28,7 @@ use frazil_model::location::{Door, Location, LocationError, Object};
 
 pub use grant::Grant;
 
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 use source::Source;
 pub use web::WebRemote;
 
@@ -191,12 +191,20 @@ impl Server {
     #[must_use]
     pub fn shown(&self) -> String {
         match self {
-            Self::S3(S3Server { endpoint: Some(endpoint), .. }) => endpoint.clone(),
-            Self::S3(S3Server { region, .. }) => format!("Amazon {region}"),
-            Self::Google(GoogleServer { endpoint, .. }) => endpoint.clone().unwrap_or_else(|| "Google".into()),
-            Self::Azure(AzureServer { endpoint: Some(endpoint), .. }) => endpoint.clone(),
-            Self::Azure(AzureServer { account, .. }) => format!("Azure {account}"),
+            Self::S3(S3Server { endpoint: None, region, .. }) => format!("Amazon {}", secret::shown_name(region)),
+            Self::Google(GoogleServer { endpoint: None, .. }) => "Google".into(),
+            Self::Azure(AzureServer { endpoint: None, account }) => format!("Azure {}", secret::shown_name(account)),
+            _ => self.endpoint_shown().unwrap_or_default(),
         }
+    }
+
+    /// Its address if it was named, to be shown.
+    #[must_use]
+    pub fn endpoint_shown(&self) -> Option<String> {
+        let (Self::S3(S3Server { endpoint, .. })
+        | Self::Google(GoogleServer { endpoint, .. })
+        | Self::Azure(AzureServer { endpoint, .. })) = self;
+        endpoint.as_deref().map(|endpoint| secret::shown_address(endpoint).to_owned())
     }
 }
 
@@ -402,7 +410,9 @@ pub fn of_s3(surroundings: &Surroundings, chosen: Option<&str>) -> Result<Profil
     }
     found.cloned().ok_or_else(|| match known.unread.first() {
         Some((path, reason)) => format!("{} could not be read: {reason}", path.display()),
-        None => format!("there are no keys in the environment and there is no AWS profile `{name}`"),
+        None => {
+            format!("there are no keys in the environment and there is no AWS profile `{}`", secret::shown_name(&name))
+        }
     })
 }
 

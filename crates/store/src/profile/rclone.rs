@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     keys::{now_seconds, seconds_of},
-    secret::Secret,
+    secret::{Secret, shown_name},
 };
 
 /// How often one alias may lead to another.
@@ -122,7 +122,7 @@ pub(super) fn remotes(surroundings: &Surroundings, files: &Files, known: &mut Kn
             Ok(profile) => found.extend(profile),
             Err(why) => known.not_followed.push(NotFollowed {
                 name: remote.section.name.clone(),
-                kind: remote.section.text("type").unwrap_or("no").to_owned(),
+                kind: shown_name(remote.section.text("type").unwrap_or("no")).to_owned(),
                 origin: remote.origin.clone(),
                 why,
             }),
@@ -163,7 +163,9 @@ fn followed<'a>(remote: &'a Remote, all: &'a [Remote]) -> Result<(&'a Section, O
                 let parts = [path.trim_matches('/'), &below];
                 below = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
                 let next = all.iter().find(|other| other.section.name == name);
-                section = &next.ok_or_else(|| format!("it is an alias of `{name}:`, which there is not"))?.section;
+                section = &next
+                    .ok_or_else(|| format!("it is an alias of `{}:`, which there is not", shown_name(name)))?
+                    .section;
             }
             Some("crypt") => {
                 return Err("it is encrypted, and what is stored there are no files that frazil knows".into());
@@ -175,7 +177,7 @@ fn followed<'a>(remote: &'a Remote, all: &'a [Remote]) -> Result<(&'a Section, O
             }
             Some("cache") => return Err("it is a cache; name the remote behind it".into()),
             Some("hasher") => return Err("it adds digests to another remote; name that remote".into()),
-            Some(kind) => return Err(format!("frazil does not speak with servers of type `{kind}`")),
+            Some(kind) => return Err(format!("frazil does not speak with servers of type `{}`", shown_name(kind))),
             None => return Err("it has no `type`".into()),
         }
     }
@@ -212,9 +214,9 @@ fn of_s3(section: &Section, surroundings: &Surroundings, files: &Files, known: &
     let region = section.text("region").map(str::to_owned).or_else(|| server.as_ref().map(|from| from.region.clone()));
     let provider = section.text("provider").unwrap_or_default();
     let keys = match (&endpoint, provider) {
-        (None, provider) if !["", "AWS", "Other"].contains(&provider) => {
-            Keys::Missing { why: format!("it has no `endpoint`, and its provider `{provider}` is not Amazon") }
-        }
+        (None, provider) if !["", "AWS", "Other"].contains(&provider) => Keys::Missing {
+            why: format!("it has no `endpoint`, and its provider `{}` is not Amazon", shown_name(provider)),
+        },
         _ => keys,
     };
     let ended = section.text("expires").filter(|text| {
@@ -222,9 +224,9 @@ fn of_s3(section: &Section, surroundings: &Surroundings, files: &Files, known: &
         ends.is_some_and(|ends| ends <= now_seconds(SystemTime::now()))
     });
     let keys = match ended {
-        Some(ended) => {
-            Keys::Missing { why: format!("its keys ended at {ended}; `frazil profile import` takes others") }
-        }
+        Some(ended) => Keys::Missing {
+            why: format!("its keys ended at {}; `frazil profile import` takes others", shown_name(ended)),
+        },
         None => keys,
     };
     let is_path = match section.text("force_path_style") {
@@ -266,7 +268,11 @@ fn elsewhere(
     let profiles = of_other.as_ref().unwrap_or(files).profiles(surroundings);
     let found = profiles.into_iter().find(|profile| profile.name == name);
     let of_machine = || section.text("profile").is_none().then(|| aws::of_machine(surroundings)).flatten();
-    Some(found.or_else(of_machine).ok_or_else(|| format!("`env_auth` is on, and there is no AWS profile `{name}`")))
+    Some(
+        found
+            .or_else(of_machine)
+            .ok_or_else(|| format!("`env_auth` is on, and there is no AWS profile `{}`", shown_name(&name))),
+    )
 }
 
 /// rclone takes a server without a scheme for one that speaks TLS.

@@ -5,7 +5,7 @@
 use std::path::PathBuf;
 
 use super::Keys;
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 /// Who gives temporary keys.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,16 +96,27 @@ impl Source {
     /// Who gives the keys, in words.
     #[must_use]
     pub fn shown(&self) -> String {
+        let name = secret::shown_name;
         match self {
-            Self::Process { command } => format!("keys of the program `{}`", program(command)),
-            Self::SignOn(on) => format!("keys of single sign-on: account {}, role {}", on.account_id, on.role_name),
-            Self::Role(Role { arn, from, .. }) => match from.as_ref() {
-                Keys::Fixed { access_key_id, .. } => format!("role {arn} (`role_arn`) taken on by key {access_key_id}"),
-                Keys::Got(source) => format!("role {arn} (`role_arn`) taken on by {}", source.shown()),
-                _ => format!("role {arn} (`role_arn`)"),
-            },
-            Self::WebIdentity(of) => format!("role {} by the token in {}", of.arn, of.token_file.display()),
-            Self::Container(of) => format!("keys of the container's server {}", of.address),
+            Self::Process { command } => format!("keys of the program `{}`", name(&program(command))),
+            Self::SignOn(on) => {
+                let (account, role) = (name(&on.account_id), name(&on.role_name));
+                format!("keys of single sign-on: account {account}, role {role}")
+            }
+            Self::Role(Role { arn, from, .. }) => {
+                let arn = name(arn);
+                match from.as_ref() {
+                    Keys::Fixed { access_key_id, .. } => {
+                        format!("role {arn} (`role_arn`) taken on by key {}", secret::shown_key_id(access_key_id))
+                    }
+                    Keys::Got(source) => format!("role {arn} (`role_arn`) taken on by {}", source.shown()),
+                    _ => format!("role {arn} (`role_arn`)"),
+                }
+            }
+            Self::WebIdentity(of) => {
+                format!("role {} by the token in {}", name(&of.arn), name(&of.token_file.to_string_lossy()))
+            }
+            Self::Container(of) => format!("keys of the container's server {}", secret::shown_address(&of.address)),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     ini::Section,
     source::{Container, Role, SignOn, Source, TokenService, WebIdentity},
 };
-use crate::secret::Secret;
+use crate::secret::{Secret, shown_name};
 
 /// How often a role may lead to another.
 const MOST_ROLES: usize = 8;
@@ -29,7 +29,9 @@ fn got(source: Source) -> Keys {
 
 /// The keys of the profile `name`, which `n_roles` roles led to.
 pub(super) fn keys(files: &Files, name: &str, surroundings: &Surroundings, n_roles: usize) -> Keys {
-    let Some(both) = files.profiles.get(name) else { return missing(format!("there is no AWS profile `{name}`")) };
+    let Some(both) = files.profiles.get(name) else {
+        return missing(format!("there is no AWS profile `{}`", shown_name(name)));
+    };
     if let Some(arn) = both.text("role_arn") {
         return of_role(files, name, both, arn, surroundings, n_roles);
     }
@@ -125,7 +127,7 @@ fn of_source(
         keys(files, source, surroundings, n_roles + 1)
     };
     match keys {
-        Keys::Missing { why } => missing(format!("its `source_profile = {source}` cannot sign: {why}")),
+        Keys::Missing { why } => missing(format!("its `source_profile = {}` cannot sign: {why}", shown_name(source))),
         keys => keys,
     }
 }
@@ -145,7 +147,7 @@ fn of_sign_on(files: &Files, name: &str, both: &Both, surroundings: &Surrounding
     let (session, cached_as) = match both.text("sso_session") {
         Some(session) => match files.sessions.get(session) {
             Some(section) => (section, session),
-            None => return missing(format!("there is no `[sso-session {session}]`")),
+            None => return missing(format!("there is no `[sso-session {}]`", shown_name(session))),
         },
         None => (&nothing, both.text("sso_start_url").unwrap_or_default()),
     };

@@ -162,6 +162,9 @@ fn answer(address: &Address, sending: &Sending<'_>) -> Result<String, NoToken> {
             let name = name_of_error(&text).unwrap_or_default();
             Err(NoToken::Lasting(format!("`{place}` gives no token: it answered {status}{name}")))
         }
+        Err(Untold::Untrusted(why)) => {
+            Err(NoToken::Lasting(format!("`{place}`, which gives tokens, is not trusted, {why}")))
+        }
         Err(Untold::Lasting(why)) => Err(NoToken::Lasting(format!("no token from `{place}`: {why}"))),
         Err(Untold::Passing(why)) => Err(NoToken::Passing(format!("no token from `{place}` now: {why}"))),
     }

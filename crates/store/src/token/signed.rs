@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::NoToken;
 use crate::{
     digest::{base64_of_addresses, bytes_of_base64},
-    secret::Secret,
+    secret::{Secret, shown_name},
     settled::now_seconds,
 };
 
@@ -31,8 +31,9 @@ pub(super) fn assertion(
     let claims = json!({"iss": email, "scope": scope, "aud": audience, "iat": now, "exp": now + LIFETIME_SECONDS});
     let part = |value: &Value| base64_of_addresses(value.to_string().as_bytes());
     let said = format!("{}.{}", part(&header), part(&claims));
-    let signature = signature(private_key, said.as_bytes())
-        .ok_or_else(|| NoToken::Lasting(format!("the `private_key` of {email} is no RSA key that signs")))?;
+    let signature = signature(private_key, said.as_bytes()).ok_or_else(|| {
+        NoToken::Lasting(format!("the `private_key` of {} is no RSA key that signs", shown_name(email)))
+    })?;
     Ok(format!("{said}.{}", base64_of_addresses(&signature)))
 }
 
