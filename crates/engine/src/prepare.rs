@@ -27,6 +27,7 @@ use crate::{
     scan::Load,
     sinks::zarr::n_on_their_way,
     source::Source,
+    store_source,
     views::{LeftOut, check_equal, leave_out_untyped, views},
 };
 
@@ -107,6 +108,9 @@ pub struct Prepared {
 /// Whatever stands in the way, naming file, variable and rule.
 pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
     let began = SystemTime::now();
+    for (location, _) in &request.sources {
+        store_source::check_apart(location, &request.target)?;
+    }
     let mut sources = scanned(request)?;
     let mut left_out = Vec::new();
     let mut views = views(&mut sources, request, &mut left_out)?;

@@ -16,6 +16,7 @@ use frazil_formats::{
     Decoded, FormatError, Progress, SparseBytes, Wants,
     hdf5::{self, Hdf5Decoder},
     netcdf3::{self, Netcdf3Decoder},
+    references::{MAX_DOCUMENT_BYTES, looks_like_dmrpp, looks_like_json, read_dmrpp, read_json},
 };
 use frazil_model::{
     codec::CodecChain,
@@ -36,6 +37,7 @@ use crate::{
     error::EngineError,
     others::Survey,
     source::{ChunkReader, Source},
+    store_source,
     strided::{self, Walk},
 };
 
@@ -98,6 +100,9 @@ pub fn scan_all(locations: &[(Location, String)], load: Load, n_threads: usize) 
 /// # Errors
 /// If it cannot be read or is of no known format.
 pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, EngineError> {
+    if store_source::is_store(location) {
+        return store_source::scan(location, name, load);
+    }
     scan_as(location, name, load, frazil_store::read::fingerprint(location)?)
 }
 
@@ -130,6 +135,15 @@ pub(crate) fn scan_metadata(
         Some(range) => reader.read(range)?,
         None => Bytes::new(),
     };
+    if looks_like_json(&head) {
+        let described = document(&reader, head).and_then(|text| read_json(&text).map_err(failed))?;
+        return store_source::of_references(location, name, load, fingerprint, described);
+    }
+    if looks_like_dmrpp(&head) {
+        let read = |text: Bytes| read_dmrpp(&text, location.file_name()).map_err(failed);
+        let described = document(&reader, head).and_then(read)?;
+        return store_source::of_references(location, name, load, fingerprint, described);
+    }
     bytes.insert(0, head.clone());
     let mut decoded = if netcdf3::looks_like_netcdf3(&head) {
         let mut decoder = Netcdf3Decoder::new();
@@ -157,6 +171,20 @@ pub(crate) fn scan_metadata(
         LoadError::Engine(error) => error,
     })?;
     Ok(source)
+}
+
+/// All of a document, of which the beginning was read. One that is too large is not read: whoever parses it says so.
+fn document(reader: &Reader, head: Bytes) -> Result<Bytes, EngineError> {
+    let size_bytes = reader.size_bytes();
+    if size_bytes > MAX_DOCUMENT_BYTES {
+        return Err(
+            StoreError::TooLarge { location: reader.location().clone(), limit_bytes: MAX_DOCUMENT_BYTES }.into()
+        );
+    }
+    match ByteRange::new(0, size_bytes) {
+        Some(all) if head.len() as u64 != size_bytes => Ok(reader.read(all)?),
+        _ => Ok(head),
+    }
 }
 
 /// A file without any signature is better described by how it begins.

@@ -7,6 +7,7 @@ pub mod codecs;
 pub mod error;
 pub mod hdf5;
 pub mod netcdf3;
+pub mod references;
 pub mod sparse;
 pub mod zarr;
 
