@@ -26,7 +26,7 @@ use frazil_model::{
     location::Location,
     manifest::{ChunkPlace, ChunkRanges, ChunkTable},
     range::ByteRange,
-    region::{Region, coordinates_of, count, grid_of},
+    region::{self, Region, coordinates_of, count},
 };
 use frazil_store::{
     StoreError,
@@ -242,25 +242,14 @@ fn split_plain(decoded: &mut Decoded) {
     }
 }
 
-/// The largest run of elements in C order that is a box of at most `PIECE_BYTES`.
+/// The largest run of elements in C order that can be read by itself.
 pub(crate) fn piece_shape(shape: &[u64], element_bytes: u64) -> Vec<u64> {
-    let mut piece = shape.to_vec();
-    for axis in 0..shape.len() {
-        let row_bytes = count(&shape[axis + 1..]).saturating_mul(element_bytes).max(1);
-        piece[axis] = (PIECE_BYTES / row_bytes).clamp(1, shape[axis].max(1));
-        if row_bytes <= PIECE_BYTES {
-            break;
-        }
-    }
-    piece
+    region::piece_shape(shape, element_bytes, PIECE_BYTES)
 }
 
 fn pieces(shape: &[u64], piece: &[u64], place: ChunkPlace, element_bytes: u64) -> ChunkRanges {
-    let grid = grid_of(shape, piece);
-    let rows = (0..count(&grid)).map(|number| {
-        let region = Region::of_cell(&coordinates_of(number, &grid), piece, shape);
-        let first = region.start.iter().zip(shape).fold(0, |at, (start, length)| at * length + start);
-        let (offset, length) = (place.offset + first * element_bytes, region.n_elements() * element_bytes);
+    let rows = region::pieces(shape, piece).map(|(number, first, n_elements)| {
+        let (offset, length) = (place.offset + first * element_bytes, n_elements * element_bytes);
         (number, ChunkPlace { offset, length, skipped_steps: 0 })
     });
     ChunkRanges::from_rows(rows.collect())

@@ -193,7 +193,15 @@ impl StoreBoxes {
             Holder::Shelf(root) => root.clone(),
             Holder::Files(files) => {
                 let chunk = number_of(at, &layout.object_grid());
-                return self.referred.read(files, number, chunk, limit_bytes, &mut self.stored);
+                let is_there = self.referred.read(files, number, chunk, limit_bytes, &mut self.stored)?;
+                // The last piece of an array that lies in one ends where the array ends.
+                if let Some(about) = self.zarr.dataset.variables.get(number).filter(|about| !about.is_chunked) {
+                    let n_bytes =
+                        count(&about.chunk_shape).saturating_mul(about.dtype.size_bytes().unwrap_or(1).into());
+                    let n_bytes = usize::try_from(n_bytes.min(limit_bytes)).unwrap_or(0);
+                    self.stored.resize(self.stored.len().max(n_bytes), 0);
+                }
+                return Ok(is_there);
             }
         };
         let Some(shards) = &layout.shards else {

@@ -4,11 +4,15 @@ use std::{borrow::Cow, collections::HashMap};
 
 use frazil_model::{
     manifest::{ChunkManifest, ChunkReferences, ChunkTable, Reference, Referred},
+    region::{count, piece_shape, pieces},
     zarr::ArrayLayout,
 };
 
 use super::{MOST_FILES, MOST_INLINE_BYTES, MOST_REFERENCES, too_many};
 use crate::{Decoded, FormatError, zarr::ZarrDataset};
+
+/// Decoded bytes of a piece of an array that lies uncompressed in one.
+const PIECE_BYTES: u64 = 4 << 20;
 
 /// What a document describes.
 #[derive(Debug, Clone, PartialEq)]
@@ -108,12 +112,40 @@ impl Tables {
 
     /// The tables, once every reference was put.
     pub(super) fn finish(self, format: &str) -> Described {
-        let Self { zarr, files, inline, rows, .. } = self;
+        let Self { zarr, files, inline, mut rows, .. } = self;
         let mut dataset = zarr.dataset;
         format.clone_into(&mut dataset.format);
+        let mut layouts = zarr.layouts;
+        for ((layout, variable), rows) in layouts.iter_mut().zip(&mut dataset.variables).zip(&mut rows) {
+            if let Some(cut) = cut(layout, rows) {
+                variable.chunk_shape.clone_from(&layout.chunk_shape);
+                // The last piece may be short, as in a file.
+                variable.is_chunked = false;
+                *rows = cut;
+            }
+        }
         let tables = rows.into_iter().map(|rows| ChunkTable::Referred(ChunkReferences::from_rows(rows))).collect();
         let referred = Some(Referred { files, inline: inline.into() });
         let manifest = ChunkManifest { tables, referred, ..ChunkManifest::default() };
-        Described { decoded: Decoded { dataset, manifest }, layouts: zarr.layouts }
+        Described { decoded: Decoded { dataset, manifest }, layouts }
     }
+}
+
+/// Cuts an array that lies uncompressed in one piece, so that a part of it can be read without the rest.
+fn cut(layout: &mut ArrayLayout, rows: &[(u64, Reference)]) -> Option<Vec<(u64, Reference)>> {
+    let [(0, place)] = rows else { return None };
+    let element_bytes = u64::from(layout.dtype.size_bytes()?);
+    let n_bytes = count(&layout.shape).checked_mul(element_bytes)?;
+    let is_plain = layout.codecs.steps.is_empty() && layout.chunk_shape == layout.shape && place.length == n_bytes;
+    if n_bytes <= PIECE_BYTES || !is_plain || place.file == ChunkReferences::INLINE {
+        return None;
+    }
+    let piece = piece_shape(&layout.shape, element_bytes, PIECE_BYTES);
+    let rows = pieces(&layout.shape, &piece).map(|(number, first, n_elements)| {
+        let offset = place.offset.checked_add(first * element_bytes)?;
+        Some((number, Reference { offset, length: n_elements * element_bytes, ..*place }))
+    });
+    let rows = rows.collect::<Option<Vec<_>>>()?;
+    layout.chunk_shape = piece;
+    Some(rows)
 }
