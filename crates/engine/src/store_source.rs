@@ -182,7 +182,8 @@ pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, Engin
 
 fn of_shelf(root: &Shelf, name: &str, load: Load, reading: Reading) -> Result<Source, EngineError> {
     if let Some((described, n_bytes)) = tables_of_references(root, name)? {
-        let state = digest(&postcard::to_allocvec(&described.decoded).unwrap_or_default());
+        let Decoded { dataset, manifest } = &described.decoded;
+        let state = digest(&postcard::to_allocvec(&(dataset, manifest)).unwrap_or_default());
         let fingerprint = Fingerprint { size_bytes: n_bytes, state: format!("documents {state}") };
         return of_references(&as_store(root.location()), name, load, fingerprint, described);
     }
@@ -358,8 +359,9 @@ impl StorePlace {
     /// Its values box by box. A chunk of more than `chunk_limit_bytes` is refused.
     #[must_use]
     pub fn boxes(&self, name: &str, chunk_limit_bytes: u64) -> StoreBoxes {
-        let boxes = StoreBoxes::of(self.holder.clone(), Arc::clone(&self.zarr), name, chunk_limit_bytes);
-        StoreBoxes { consolidated: self.consolidated, ..boxes }
+        let mut boxes = StoreBoxes::of(self.holder.clone(), Arc::clone(&self.zarr), name, chunk_limit_bytes);
+        boxes.consolidated = self.consolidated;
+        boxes
     }
 
     /// How many objects were asked for and are not there.

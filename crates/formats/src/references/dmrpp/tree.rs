@@ -1,5 +1,7 @@
 //! The elements of a DMR++ as a tree; chunks, of which there are many, as rows.
 
+use std::borrow::Cow;
+
 use quick_xml::{
     Reader,
     events::{BytesStart, Event},
@@ -59,7 +61,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Node, FormatError> {
         return Err(too_many("the bytes of the document", bytes.len(), limit));
     }
     let failed = |error: &dyn std::fmt::Display| bad(format!("it is no XML that could be read: {error}"));
-    let mut reader = Reader::from_reader(bytes);
+    // Most say that they are Latin-1, and hold ASCII.
+    let text: Cow<'_, str> = match std::str::from_utf8(bytes) {
+        Ok(text) => text.into(),
+        Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect::<String>().into(),
+    };
+    let mut reader = Reader::from_str(&text);
     // The element that is open last stands at the end; the first stands for the document.
     let mut open = vec![Node::default()];
     let (mut n_nodes, mut n_chunks) = (0, 0);
@@ -104,16 +111,16 @@ pub(super) fn read(bytes: &[u8]) -> Result<Node, FormatError> {
             }
             Event::Text(text) => {
                 if let Some(node) = open.last_mut() {
-                    node.text.push_str(&String::from_utf8_lossy(&text));
+                    node.text.push_str(&text);
                 }
             }
             Event::CData(text) => {
                 if let Some(node) = open.last_mut() {
-                    node.text.push_str(&String::from_utf8_lossy(&text));
+                    node.text.push_str(&text);
                 }
             }
             Event::GeneralRef(reference) => {
-                let name = String::from_utf8_lossy(&reference).into_owned();
+                let name = reference.to_string();
                 let sign = entity(&name).ok_or_else(|| bad(format!("it names `&{name};`, which is nothing")))?;
                 if let Some(node) = open.last_mut() {
                     node.text.push(sign);
@@ -129,8 +136,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Node, FormatError> {
 
 fn name_of(start: &BytesStart<'_>) -> (String, bool) {
     let name = start.name();
-    let local = String::from_utf8_lossy(name.local_name().into_inner()).into_owned();
-    (local, name.prefix().is_some_and(|prefix| prefix.into_inner() == b"dmrpp"))
+    let local = name.local_name().into_inner().to_owned();
+    (local, name.prefix().is_some_and(|prefix| prefix.into_inner() == "dmrpp"))
 }
 
 fn attributes_of(start: &BytesStart<'_>) -> Result<Vec<(String, String)>, FormatError> {
@@ -138,8 +145,8 @@ fn attributes_of(start: &BytesStart<'_>) -> Result<Vec<(String, String)>, Format
     let mut all = Vec::new();
     for attribute in start.attributes() {
         let attribute = attribute.map_err(|error| failed(&error))?;
-        let name = String::from_utf8_lossy(attribute.key.local_name().into_inner()).into_owned();
-        let raw = String::from_utf8_lossy(&attribute.value).into_owned();
+        let name = attribute.key.local_name().into_inner().to_owned();
+        let raw = attribute.value.to_string();
         all.push((name, unescaped(&raw).ok_or_else(|| failed(&raw))?));
     }
     Ok(all)
