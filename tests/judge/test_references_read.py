@@ -4,6 +4,7 @@ import base64
 import itertools
 import json
 import time
+from xml.sax.saxutils import escape, quoteattr
 
 import h5py
 import numpy as np
@@ -55,8 +56,8 @@ def zarr_metadata(variable, dims):
 
 def references(path, url, inline_below=0):
     """The references of a netCDF-4 file, in the words of Kerchunk's version 0."""
-    refs = {".zgroup": json.dumps({"zarr_format": 2}), ".zattrs": "{}"}
     with h5py.File(path) as file, xr.open_dataset(path) as seen:
+        refs = {".zgroup": json.dumps({"zarr_format": 2}), ".zattrs": json.dumps(seen.attrs)}
         content = open(path, "rb").read()
         for name in seen.variables:
             array, attributes = zarr_metadata(file[name], list(seen[name].dims))
@@ -69,7 +70,7 @@ def references(path, url, inline_below=0):
 
 def assert_same(source, store):
     with xr.open_dataset(source) as expected, open_store(store) as found:
-        wrong = [one for one in differences(expected.load(), found.load(), set()) if "attributes of the dataset" not in one]
+        wrong = differences(expected.load(), found.load(), set())
     assert not wrong, wrong
 
 
@@ -219,26 +220,30 @@ def test_references_as_parquet_lead_to_the_values(tmp_path, record_size):
 DAP = {"f4": "Float32", "f8": "Float64", "i1": "Int8", "i2": "Int16", "i4": "Int32", "i8": "Int64", "u1": "UInt8", "u2": "UInt16", "u4": "UInt32"}
 
 
+def attributes(attrs):
+    """Attributes in the words of DMR."""
+    for key, value in attrs.items():
+        if key in ("DIMENSION_LIST", "REFERENCE_LIST", "_NCProperties"):
+            continue
+        value = value.decode() if isinstance(value, bytes) else value
+        said = "String" if isinstance(value, str) else DAP[np.asarray(value).dtype.str[1:]]
+        values = [value] if isinstance(value, str) else np.asarray(value).ravel().tolist()
+        inside = "".join(f"<Value>{escape(str(one))}</Value>" for one in values)
+        yield f'<Attribute name={quoteattr(key)} type="{said}">{inside}</Attribute>'
+
+
 def dmrpp(path, href) -> str:
     """The DMR++ of a netCDF-4 file of plain numbers, as OPeNDAP's `build_dmrpp` writes it."""
-    from xml.sax.saxutils import escape, quoteattr
-
     parts = []
     with h5py.File(path) as file, xr.open_dataset(path) as seen:
         parts += [f'<Dimension name="{name}" size="{size}"/>' for name, size in seen.sizes.items()]
+        parts += attributes(file.attrs)
         for name in seen.variables:
             variable = file[name]
             kind = DAP[variable.dtype.str[1:]]
             parts.append(f'<{kind} name="{name}">')
             parts += [f'<Dim name="/{dim}"/>' for dim in seen[name].dims]
-            for key, value in variable.attrs.items():
-                if key in ("DIMENSION_LIST", "REFERENCE_LIST"):
-                    continue
-                value = value.decode() if isinstance(value, bytes) else value
-                said = "String" if isinstance(value, str) else DAP[np.asarray(value).dtype.str[1:]]
-                values = [value] if isinstance(value, str) else np.asarray(value).ravel().tolist()
-                inside = "".join(f"<Value>{escape(str(one))}</Value>" for one in values)
-                parts.append(f'<Attribute name={quoteattr(key)} type="{said}">{inside}</Attribute>')
+            parts += attributes(variable.attrs)
             packed = "shuffle " * bool(variable.shuffle) + "deflate" * (variable.compression == "gzip")
             fill = np.asarray(variable.fillvalue).item()
             order = "BE" if variable.dtype.str[0] == ">" else "LE"

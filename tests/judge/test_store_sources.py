@@ -8,43 +8,46 @@ import pytest
 import xarray as xr
 import zarr
 
+import ceph
+from bucket import Bucket
 from command import CORPUS, frazil
 from same import differences, open_store
 from server import serving
 from verdicts import convert, is_visible, stamps, tree, tree_differences
 
-SHAPE = (20, 6, 8)
+# Large enough that values are read chunk by chunk, and not along with the metadata.
+SHAPE = (60, 30, 40)
 
 
 def dataset(first="2000-01-01", n=SHAPE[0], start=0):
     """Days of packed and plain values with a hole, a scalar and texts."""
-    values = (np.arange(n * 48).reshape(n, 6, 8) % 251 + start).astype("f4")
+    values = (np.arange(n * 1200).reshape(n, 30, 40) % 251 + start).astype("f4")
     values[3, 2, 1] = np.nan
     time = np.datetime64(first, "ns") + np.arange(n) * np.timedelta64(1, "D")
     return xr.Dataset(
         {
             "sst": (("time", "lat", "lon"), values, {"units": "K", "standard_name": "sea_surface_temperature"}),
-            "count": (("time", "lat", "lon"), np.arange(n * 48).reshape(n, 6, 8).astype("i2"), {"long_name": "n"}),
+            "count": (("time", "lat", "lon"), (np.arange(n * 1200).reshape(n, 30, 40) % 30000).astype("i2"), {"long_name": "n"}),
             "crs": ((), np.int32(4326), {"grid_mapping_name": "latitude_longitude"}),
-            "name": (("lat",), np.array([f"row {i}" for i in range(6)], dtype=object)),
+            "name": (("lat",), np.array([f"row {i}" for i in range(30)], dtype=object)),
         },
         coords={
             "time": ("time", time),
-            "lat": ("lat", np.linspace(-50, 50, 6), {"units": "degrees_north"}),
-            "lon": ("lon", np.linspace(0, 315, 8), {"units": "degrees_east"}),
+            "lat": ("lat", np.linspace(-50, 50, 30), {"units": "degrees_north"}),
+            "lon": ("lon", np.linspace(0, 351, 40), {"units": "degrees_east"}),
         },
         attrs={"title": "a store", "levels": [1.5, 2.5]},
     )
 
 
-CHUNKS = {"sst": {"chunks": (4, 3, 8)}, "count": {"chunks": (7, 6, 4)}, "time": {"chunks": (5,), "units": "hours since 1990-01-01"}}
+CHUNKS = {"sst": {"chunks": (14, 10, 40)}, "count": {"chunks": (21, 30, 20)}, "time": {"chunks": (5,), "units": "hours since 1990-01-01"}}
 
 
 def write(data, path, kind):
     """A store as other programs make it: `v2`, `v3`, in shards, or without one document for all."""
     encoding = {name: dict(words) for name, words in CHUNKS.items()}
     if kind == "shards":
-        encoding["sst"] |= {"shards": (8, 6, 8)}
+        encoding["sst"] |= {"shards": (28, 30, 40)}
     zarr_format = 2 if kind.startswith("v2") else 3
     data.to_zarr(path, zarr_format=zarr_format, consolidated="plain" not in kind, encoding=encoding)
     return path
@@ -60,11 +63,11 @@ def assert_same(expected, store):
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_a_store_becomes_another_with_the_same_values(tmp_path, kind, zarr_format):
     source = write(dataset(), tmp_path / "in.zarr", kind)
-    answer = convert([source], tmp_path / "z", "--chunks", "time=11,lat=2,lon=3", zarr_format=zarr_format)
+    answer = convert([source], tmp_path / "z", "--chunks", "time=11,lat=20,lon=13", zarr_format=zarr_format)
     assert answer.code == 0, str(answer)
-    with open_store(source) as expected:
+    with xr.open_zarr(source, consolidated="plain" not in kind) as expected:
         assert_same(expected, tmp_path / "z")
-    assert zarr.open(tmp_path / "z" / "sst", mode="r").chunks == (11, 2, 3)
+    assert zarr.open(tmp_path / "z" / "sst", mode="r").chunks == (11, 20, 13)
     assert frazil("verify", tmp_path / "z", "--sources", source).code == 0
 
 
@@ -79,7 +82,7 @@ def test_there_and_back_is_the_same(tmp_path, codec):
 
 
 def test_stores_are_joined_along_time(tmp_path):
-    parts = [dataset("2000-01-01", 20), dataset("2000-01-21", 9, 3), dataset("2000-01-30", 11, 5)]
+    parts = [dataset("2000-01-01", 60), dataset("2000-03-01", 29, 3), dataset("2000-03-30", 31, 5)]
     kinds = ["v2", "shards", "v3"]
     sources = [write(part, tmp_path / f"in{i}.zarr", kind) for i, (part, kind) in enumerate(zip(parts, kinds))]
     answer = convert(sources, tmp_path / "z", "--along", "time", "--chunks", "time=16")
@@ -94,7 +97,7 @@ def test_stores_are_joined_along_time(tmp_path):
 
 def test_steps_are_done_to_stores(tmp_path):
     write(dataset(), tmp_path / "one.zarr", "v3")
-    write(dataset("2000-01-21"), tmp_path / "two.zarr", "v2")
+    write(dataset("2000-03-01"), tmp_path / "two.zarr", "v2")
     (tmp_path / "recipe.yaml").write_text(
         f"recipe: 1\nid: steps\nsources: {{f: {{glob: '{tmp_path}/*.zarr'}}}}\n"
         "each:\n  - keep: [sst]\n  - rename: {sst: temperature}\n  - subset: {lat: 0/60}\n"
@@ -133,7 +136,7 @@ def test_the_bytes_do_not_depend_on_where_the_store_lies(tmp_path):
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_a_lost_chunk_of_a_store_with_an_inventory_is_an_error(tmp_path, zarr_format):
     source = write(dataset(), tmp_path / "in.zarr", "v3")
-    assert convert([source], tmp_path / "ours", "--chunks", "time=7", zarr_format=zarr_format).code == 0
+    assert convert([source], tmp_path / "ours", "--chunks", "time=30", zarr_format=zarr_format).code == 0
     lost = tmp_path / "ours" / ("sst/c/1/0/0" if zarr_format == 3 else "sst/1.0.0")
     content = lost.read_bytes()
     lost.unlink()
@@ -212,10 +215,14 @@ def test_the_stores_of_the_corpus_are_read(tmp_path, version):
     answer = convert([source], tmp_path / "z")
     assert answer.crash() is None and answer.code in (0, 3), str(answer)
     unread = {item["path"].strip("/") for item in answer.report["items"] if "unread" in item}
-    group = zarr.open_group(source, mode="r")
     found = zarr.open_group(tmp_path / "z", mode="r")
     compared = 0
-    for name, array in group.arrays():
+    for name in sorted(path.name for path in source.iterdir() if path.is_dir()):
+        try:
+            array = zarr.open_array(source / name, mode="r")
+        except Exception:
+            # The reference knows fewer codecs.
+            continue
         if name in unread:
             continue
         expected, there = array[...], found[name][...]
@@ -225,3 +232,44 @@ def test_the_stores_of_the_corpus_are_read(tmp_path, version):
             np.testing.assert_array_equal(expected, there, name)
         compared += 1
     assert compared >= 10, json.dumps(sorted(unread))
+
+
+def test_stores_extend_a_store(tmp_path):
+    write(dataset(), tmp_path / "one.zarr", "v3")
+    recipe = tmp_path / "recipe.yaml"
+    recipe.write_text(
+        f"recipe: 1\nid: grows\nsources: {{f: {{glob: '{tmp_path}/*.zarr'}}}}\n"
+        "combine: {along: time}\nwrite: {zarr: {chunks: {time: 25}, mode: extend}}\n"
+    )
+    assert frazil("build", recipe, "--to", tmp_path / "z", "--json").code == 0
+    write(dataset("2000-03-01", 29), tmp_path / "two.zarr", "shards")
+    assert frazil("build", recipe, "--to", tmp_path / "z", "--json").code == 0
+    before = stamps(tmp_path / "z")
+    assert frazil("build", recipe, "--to", tmp_path / "z", "--json").code == 0
+    assert stamps(tmp_path / "z") == before
+    assert frazil("verify", tmp_path / "z", "--feedstock", recipe).code == 0
+    expected = np.concatenate([dataset()["sst"].values, dataset("2000-03-01", 29)["sst"].values])
+    with open_store(tmp_path / "z") as found:
+        np.testing.assert_array_equal(found["sst"].values, expected)
+
+
+def test_a_bucket_gives_what_the_folder_gives(gateway, tmp_path):
+    bucket = Bucket(gateway, ceph.fresh_bucket(gateway))
+    try:
+        for kind in ["v2", "shards", "v3 plain"]:
+            source, name = write(dataset(), tmp_path / f"{kind[:2]}.zarr", kind), kind[:2]
+            there = f"s3://{bucket.name}/{name}.zarr"
+            assert frazil("cp", source, there, env=bucket.env).code == 0
+            assert convert([source], tmp_path / f"here-{name}").code == 0
+            answer = convert([there], tmp_path / f"there-{name}", env=bucket.env)
+            assert answer.code == 0, str(answer)
+            assert not tree_differences(data_of(tmp_path / f"here-{name}"), data_of(tmp_path / f"there-{name}"))
+            answer = convert([there], tmp_path / f"there-{name}", env=bucket.env)
+            assert answer.code == 0 and answer.report["outcome"] == "already-there", str(answer)
+    finally:
+        ceph.discard(gateway, bucket.name)
+
+
+def data_of(store):
+    """What does not depend on how sources are called."""
+    return {name: digest for name, digest in tree(store).items() if not name.startswith(".frazil")}

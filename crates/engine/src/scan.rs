@@ -328,7 +328,7 @@ pub(crate) fn load_more(source: &mut Source, load: Load) -> Result<(), EngineErr
 }
 
 /// Whether a variable holds labels of a dimension, or times.
-fn is_label(variable: &Variable) -> bool {
+pub(crate) fn is_label(variable: &Variable) -> bool {
     variable.dimensions == [variable.name()]
         || variable.attributes.text("units").is_some_and(|units| units.contains(" since "))
 }

@@ -39,7 +39,7 @@ use crate::{
     identity::digest,
     receipt::INVENTORY,
     referred::ReferredFiles,
-    scan::{Load, is_loaded},
+    scan::{Load, is_label, is_loaded},
     source::{ChunkAt, Source},
     store::{Consolidated, Holder, StoreBoxes, documents},
 };
@@ -285,10 +285,10 @@ fn small_values(place: &StorePlace, name: &str, load: Load) -> Result<HashMap<us
     let variables = place.zarr.dataset.variables.iter().enumerate();
     for (number, variable) in variables.filter(|(_, variable)| is_loaded(variable, load)) {
         place.check(number)?;
-        if place.root().is_some() {
-            for object in 0..count(&place.zarr.layouts[number].object_grid()) {
-                place.look(name, number, object)?;
-            }
+        match place.look_at_all(name, number) {
+            // Who wants the variable hears of it; without labels nobody can go on.
+            Err(EngineError::LostObject { .. }) if !is_label(variable) => continue,
+            looked => looked?,
         }
         let region = Region::whole(&variable.shape);
         let loaded = match variable.dtype {
@@ -299,10 +299,11 @@ fn small_values(place: &StorePlace, name: &str, load: Load) -> Result<HashMap<us
                 boxes.read(number, &region, &mut all).map(|()| Values::Fixed(all.into()))
             }
         };
-        for (number, chunk) in boxes.take_absent() {
-            place.was_not_there(name, number, chunk)?;
-        }
+        let absent = boxes.take_absent();
+        let lost = absent.iter().find_map(|(number, chunk)| place.was_not_there(name, *number, *chunk).err());
         match loaded {
+            _ if matches!(lost, Some(EngineError::LostObject { .. })) && !is_label(variable) => {}
+            Ok(_) if lost.is_some() => return lost.map_or(Ok(values), Err),
             Ok(loaded) => {
                 values.insert(number, Arc::new(loaded));
             }
@@ -419,6 +420,12 @@ impl StorePlace {
         }
     }
 
+    /// Looks at all objects of an array.
+    fn look_at_all(&self, name: &str, number: usize) -> Result<(), EngineError> {
+        let n_objects = if self.root().is_some() { count(&self.zarr.layouts[number].object_grid()) } else { 0 };
+        (0..n_objects).try_for_each(|object| self.look(name, number, object).map(|_| ()))
+    }
+
     fn note_missing(&self, number: usize, object: u64) {
         // What frazil wrote leaves out objects of nothing but fill; they are not missing.
         if self.inventory.is_some() {
@@ -451,19 +458,21 @@ impl StorePlace {
         let object = self.object_of(number, chunk);
         let objects = self.objects(number)?;
         let layout = &self.zarr.layouts[number];
-        if objects.length(object).is_none() && objects.expected(object).is_none() {
-            // A shard that is there may lack chunks; on a server that lists nothing the two look alike.
-            if layout.shards.is_none() {
-                self.note_missing(number, object);
-            }
-            return Ok(());
-        }
+        // A shard that is there may lack chunks; on a server that lists nothing the two look alike.
         if layout.shards.is_some() {
             return Ok(());
         }
+        let problem = match (objects.expected(object), objects.length(object)) {
+            (Some(_), _) => "it is not there",
+            (None, Some(Some(_))) => "it was there a moment ago",
+            (None, Some(None) | None) => {
+                self.note_missing(number, object);
+                return Ok(());
+            }
+        };
         let at = coordinates_of(object, &layout.object_grid());
         let key = format!("{}/{}", layout.path.trim_start_matches('/'), layout.chunk_key(&at));
-        Err(EngineError::LostObject { store: name.to_owned(), key, problem: "it is not there".into() })
+        Err(EngineError::LostObject { store: name.to_owned(), key, problem: problem.to_owned() })
     }
 
     /// Stored bytes of the largest object of an array that is read whole, and of all its objects; `None` where nothing
