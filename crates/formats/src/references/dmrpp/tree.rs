@@ -49,6 +49,10 @@ impl Node {
         self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
+    fn is_chunk(&self) -> bool {
+        self.is_of_dmrpp && self.name == "chunk"
+    }
+
     pub fn child(&self, name: &str) -> Option<&Self> {
         self.children.iter().find(|child| child.name == name)
     }
@@ -60,78 +64,86 @@ pub(super) fn read(bytes: &[u8]) -> Result<Node, FormatError> {
         let limit = usize::try_from(MAX_DOCUMENT_BYTES).unwrap_or(usize::MAX);
         return Err(too_many("the bytes of the document", bytes.len(), limit));
     }
-    let failed = |error: &dyn std::fmt::Display| bad(format!("it is no XML that could be read: {error}"));
     // Most say that they are Latin-1, and hold ASCII.
     let text: Cow<'_, str> = match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),
         Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect::<String>().into(),
     };
     let mut reader = Reader::from_str(&text);
-    // The element that is open last stands at the end; the first stands for the document.
-    let mut open = vec![Node::default()];
-    let (mut n_nodes, mut n_chunks) = (0, 0);
+    let mut growing = Growing { open: vec![Node::default()], n_nodes: 0, n_chunks: 0 };
     loop {
-        let event = reader.read_event().map_err(|error| failed(&error))?;
-        let is_empty = matches!(event, Event::Empty(_));
-        match event {
-            Event::Start(start) | Event::Empty(start) => {
-                let (name, is_of_dmrpp) = name_of(&start);
-                let attributes = attributes_of(&start)?;
-                if name == "chunk" && is_of_dmrpp {
-                    n_chunks += 1;
-                    if n_chunks > MOST_REFERENCES {
-                        return Err(too_many("the number of chunks", n_chunks, MOST_REFERENCES));
-                    }
-                    let chunk = chunk(&attributes)?;
-                    if let Some(parent) = open.last_mut() {
-                        parent.chunks.push(chunk);
-                    }
-                    if is_empty {
-                        continue;
-                    }
-                }
-                n_nodes += 1;
-                if n_nodes > MOST_NODES || open.len() > MOST_DEPTH {
-                    return Err(bad("it has too many elements, or too many within one another"));
-                }
-                let node = Node { name, is_of_dmrpp, attributes, ..Node::default() };
-                if is_empty {
-                    if let Some(parent) = open.last_mut() {
-                        parent.children.push(node);
-                    }
-                } else {
-                    open.push(node);
-                }
+        match reader.read_event().map_err(|error| no_xml(&error))? {
+            Event::Start(start) => growing.begin(&start)?,
+            Event::Empty(start) => {
+                growing.begin(&start)?;
+                growing.end()?;
             }
-            Event::End(_) => {
-                let Some(node) = open.pop().filter(|_| !open.is_empty()) else { return Err(failed(&"it ends twice")) };
-                if let Some(parent) = open.last_mut().filter(|_| !(node.name == "chunk" && node.is_of_dmrpp)) {
-                    parent.children.push(node);
-                }
-            }
-            Event::Text(text) => {
-                if let Some(node) = open.last_mut() {
-                    node.text.push_str(&text);
-                }
-            }
-            Event::CData(text) => {
-                if let Some(node) = open.last_mut() {
-                    node.text.push_str(&text);
-                }
-            }
-            Event::GeneralRef(reference) => {
-                let name = reference.to_string();
-                let sign = entity(&name).ok_or_else(|| bad(format!("it names `&{name};`, which is nothing")))?;
-                if let Some(node) = open.last_mut() {
-                    node.text.push(sign);
-                }
+            Event::End(_) => growing.end()?,
+            Event::Text(text) => growing.add(&text),
+            Event::CData(text) => growing.add(&text),
+            Event::GeneralRef(name) => {
+                let sign = entity(&name).ok_or_else(|| bad(format!("it names `&{};`, which is nothing", &*name)))?;
+                growing.add(sign.encode_utf8(&mut [0; 4]));
             }
             Event::Eof => break,
             Event::Comment(_) | Event::Decl(_) | Event::PI(_) | Event::DocType(_) => {}
         }
     }
-    let mut document = open.pop().filter(|_| open.is_empty()).ok_or_else(|| failed(&"it is cut short"))?;
-    document.children.pop().ok_or_else(|| failed(&"it is empty"))
+    let mut open = growing.open;
+    let mut document = open.pop().filter(|_| open.is_empty()).ok_or_else(|| no_xml(&"it is cut short"))?;
+    document.children.pop().ok_or_else(|| no_xml(&"it is empty"))
+}
+
+fn no_xml(error: &dyn std::fmt::Display) -> FormatError {
+    bad(format!("it is no XML that could be read: {error}"))
+}
+
+/// A tree that is being read.
+struct Growing {
+    /// The element that is open last stands at the end; the first stands for the document.
+    open: Vec<Node>,
+    n_nodes: usize,
+    n_chunks: usize,
+}
+
+impl Growing {
+    fn begin(&mut self, start: &BytesStart<'_>) -> Result<(), FormatError> {
+        let (name, is_of_dmrpp) = name_of(start);
+        let node = Node { name, is_of_dmrpp, attributes: attributes_of(start)?, ..Node::default() };
+        if node.is_chunk() {
+            self.n_chunks += 1;
+            if self.n_chunks > MOST_REFERENCES {
+                return Err(too_many("the number of chunks", self.n_chunks, MOST_REFERENCES));
+            }
+            let chunk = chunk(&node.attributes)?;
+            if let Some(parent) = self.open.last_mut() {
+                parent.chunks.push(chunk);
+            }
+        } else {
+            self.n_nodes += 1;
+        }
+        if self.n_nodes > MOST_NODES || self.open.len() > MOST_DEPTH {
+            return Err(bad("it has too many elements, or too many within one another"));
+        }
+        self.open.push(node);
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), FormatError> {
+        let node = self.open.pop().ok_or_else(|| no_xml(&"it ends twice"))?;
+        let parent = self.open.last_mut().ok_or_else(|| no_xml(&"it ends twice"))?;
+        // Chunks are rows of their parent already.
+        if !node.is_chunk() {
+            parent.children.push(node);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, text: &str) {
+        if let Some(node) = self.open.last_mut() {
+            node.text.push_str(text);
+        }
+    }
 }
 
 fn name_of(start: &BytesStart<'_>) -> (String, bool) {
