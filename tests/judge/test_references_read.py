@@ -1,8 +1,8 @@
 """Kerchunk references and DMR++ as sources: what they lead to is read as if it were in one store, and nowhere else."""
 
 import base64
-import itertools
 import json
+import shutil
 import time
 from xml.sax.saxutils import escape, quoteattr
 
@@ -22,7 +22,10 @@ NAMED = {"_ARRAY_DIMENSIONS": ["n"]}
 
 
 def netcdf(path, first="2000-01-01", n=20, **words):
-    return make(path, days(first, n), dtype="i2", packing={"scale_factor": 0.5, "add_offset": 100.0}, fill=-32768, zlib=True, chunksizes=(3, 2, 4), **words)
+    """Large enough that values are read chunk by chunk, and not along with the metadata."""
+    lat, lon = np.linspace(-60, 60, 40), np.linspace(0, 350, 50)
+    packing = {"scale_factor": 0.5, "add_offset": 100.0}
+    return make(path, days(first, n), dtype="i2", lat=lat, lon=lon, packing=packing, fill=-32768, zlib=True, chunksizes=(3, 20, 25), **words)
 
 
 def chunk_rows(variable):
@@ -80,11 +83,11 @@ def test_references_as_json_lead_to_the_values(tmp_path, version, inline_below):
     source = netcdf(tmp_path / "in.nc")
     refs = references(source, str(source), inline_below)
     (tmp_path / "refs.json").write_text(json.dumps(refs if version == 0 else {"version": 1, "refs": refs}))
-    answer = convert([tmp_path / "refs.json"], tmp_path / "z", "--chunks", "time=7,lat=4,lon=2")
+    answer = convert([tmp_path / "refs.json"], tmp_path / "z", "--chunks", "time=7,lat=16,lon=25")
     assert answer.code == 0, str(answer)
     assert_same(source, tmp_path / "z")
     assert frazil("verify", tmp_path / "z", "--sources", tmp_path / "refs.json").code == 0
-    answer = convert([tmp_path / "refs.json"], tmp_path / "z", "--chunks", "time=7,lat=4,lon=2")
+    answer = convert([tmp_path / "refs.json"], tmp_path / "z", "--chunks", "time=7,lat=16,lon=25")
     assert answer.code == 0 and answer.report["outcome"] == "already-there", str(answer)
 
 
@@ -187,34 +190,55 @@ def test_bombs_are_refused_fast_and_small(tmp_path):
     assert answer.code == 1 and time.monotonic() - began < 5 and answer.rss_bytes < 200 << 20, str(answer)
 
 
-def parquet_rows(path, rows):
-    pandas = pytest.importorskip("pandas")
-    pytest.importorskip("pyarrow", reason="pyarrow or fastparquet writes the tables")
-    frame = pandas.DataFrame(rows, columns=["path", "offset", "size", "raw"])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    frame.to_parquet(path, index=False)
+@pytest.fixture(scope="module")
+def translated(tmp_path_factory):
+    """Two files, what kerchunk says of them and of both, and that again as Parquet: small chunks inline, others by path."""
+    fsspec, hdf, combine, df = (pytest.importorskip(name) for name in ("fsspec", "kerchunk.hdf", "kerchunk.combine", "kerchunk.df"))
+    folder = tmp_path_factory.mktemp("kerchunk")
+    # Whole chunks: kerchunk joins others without a word, and what follows is out of place.
+    sources = [netcdf(folder / f"in{i}.nc", first, 21) for i, first in enumerate(["2000-01-01", "2000-01-22"])]
+    each = []
+    for source in sources:
+        with fsspec.open(str(source)) as file:
+            each.append(hdf.SingleHdf5ToZarr(file, str(source), inline_threshold=60).translate())
+        source.with_suffix(".json").write_text(json.dumps(each[-1]))
+    both = combine.MultiZarrToZarr(each, concat_dims=["time"], identical_dims=["lat", "lon"]).translate()
+    (folder / "both.json").write_text(json.dumps(both))
+    df.refs_to_dataframe(both, str(folder / "both.parq"), record_size=7)
+    assert convert(sources, folder / "direct", "--chunks", "time=7").code == 0
+    return folder
 
 
-@pytest.mark.parametrize("record_size", [4, 1000])
-def test_references_as_parquet_lead_to_the_values(tmp_path, record_size):
-    source = netcdf(tmp_path / "refs.parq" / "in.nc") if (tmp_path / "refs.parq").mkdir() is None else None
-    refs = references(source, "in.nc", inline_below=60)
-    metadata = {key: json.loads(value) for key, value in refs.items() if key.rsplit("/")[-1].startswith(".z")}
-    (tmp_path / "refs.parq" / ".zmetadata").write_text(json.dumps({"metadata": metadata, "record_size": record_size}))
-    for name in {key.split("/")[0] for key in metadata if "/" in key}:
-        array = metadata[f"{name}/.zarray"]
-        grid = [-(-length // chunk) for length, chunk in zip(array["shape"], array["chunks"])]
-        rows = []
-        for at in itertools.product(*map(range, grid)):
-            found = refs.get(f"{name}/{'.'.join(map(str, at)) or '0'}")
-            raw = base64.b64decode(found[7:]) if isinstance(found, str) else None
-            rows.append((*found, None) if isinstance(found, list) else (None, 0, 0, raw))
-        for number in range(0, len(rows), record_size):
-            parquet_rows(tmp_path / "refs.parq" / name / f"refs.{number // record_size}.parq", rows[number : number + record_size])
-    answer = convert([tmp_path / "refs.parq"], tmp_path / "z")
+@pytest.mark.parametrize("name", ["both.json", "both.parq"])
+def test_what_kerchunk_made_leads_to_the_values(translated, tmp_path, name):
+    answer = convert([translated / name], tmp_path / "z", "--chunks", "time=7")
     assert answer.code == 0, str(answer)
-    assert_same(source, tmp_path / "z")
-    assert frazil("inspect", tmp_path / "refs.parq").code == 0
+    with xr.open_dataset(translated / name, engine="kerchunk") as expected, open_store(tmp_path / "z") as found:
+        assert expected.load().equals(found.load())
+    with open_store(translated / "direct") as expected, open_store(tmp_path / "z") as found:
+        assert expected.load().equals(found.load())
+        assert found["sst"].dtype == expected["sst"].dtype and found["sst"].attrs == expected["sst"].attrs
+    assert frazil("verify", tmp_path / "z", "--sources", translated / name).code == 0
+    answer = convert([translated / name], tmp_path / "z", "--chunks", "time=7")
+    assert answer.code == 0 and answer.report["outcome"] == "already-there", str(answer)
+    assert frazil("inspect", translated / name).code == 0
+
+
+def test_documents_of_kerchunk_are_joined_by_frazil(translated, tmp_path):
+    answer = convert([translated / "in0.json", translated / "in1.json"], tmp_path / "z")
+    assert answer.code == 0, str(answer)
+    with open_store(translated / "direct") as expected, open_store(tmp_path / "z") as found:
+        assert expected["sst"].equals(found["sst"]) and expected["time"].equals(found["time"])
+
+
+def test_a_damaged_table_of_references_is_refused(translated, tmp_path):
+    shutil.copytree(translated / "both.parq", tmp_path / "both.parq")
+    table = sorted((tmp_path / "both.parq" / "sst").glob("*.parq"))[0]
+    content = table.read_bytes()
+    for cut in [0, 4, len(content) // 2, len(content) - 1]:
+        table.write_bytes(content[:cut])
+        answer = convert([tmp_path / "both.parq"], tmp_path / "z")
+        assert answer.crash() is None and answer.code == 1, str(answer)
 
 
 DAP = {"f4": "Float32", "f8": "Float64", "i1": "Int8", "i2": "Int16", "i4": "Int32", "i8": "Int64", "u1": "UInt8", "u2": "UInt16", "u4": "UInt32"}
@@ -262,7 +286,7 @@ def dmrpp(path, href) -> str:
 def test_dmrpp_leads_to_the_values(tmp_path, href):
     source = netcdf(tmp_path / "in.nc")
     (tmp_path / "in.nc.dmrpp").write_text(dmrpp(source, href))
-    answer = convert([tmp_path / "in.nc.dmrpp"], tmp_path / "z", "--chunks", "time=7,lat=4,lon=2")
+    answer = convert([tmp_path / "in.nc.dmrpp"], tmp_path / "z", "--chunks", "time=7,lat=16,lon=25")
     assert answer.code == 0, str(answer)
     assert_same(source, tmp_path / "z")
     assert frazil("inspect", tmp_path / "in.nc.dmrpp").code == 0
