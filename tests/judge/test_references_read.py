@@ -213,7 +213,7 @@ def translated(tmp_path_factory):
 def test_what_kerchunk_made_leads_to_the_values(translated, tmp_path, name):
     answer = convert([translated / name], tmp_path / "z", "--chunks", "time=7")
     assert answer.code == 0, str(answer)
-    with xr.open_dataset(translated / name, engine="kerchunk") as expected, open_store(tmp_path / "z") as found:
+    with xr.open_dataset(str(translated / name), engine="kerchunk") as expected, open_store(tmp_path / "z") as found:
         assert expected.load().equals(found.load())
     with open_store(translated / "direct") as expected, open_store(tmp_path / "z") as found:
         assert expected.load().equals(found.load())
