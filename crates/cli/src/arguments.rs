@@ -10,6 +10,7 @@ use frazil_model::recipe::{
     combine::{Align, Differ, Duplicates},
     span::Spanned,
     spec::{ChunkLength, ChunkSpec, CodecSpec, Selection},
+    subset::Bbox,
     virtually::{IfIncompatible, Pinning, VirtualFormat},
     write::ZarrFormat,
 };
@@ -66,6 +67,9 @@ pub struct Global {
     /// Ask for public data of buckets without a signature
     #[arg(long, global = true)]
     pub anonymous: bool,
+    /// Let documents of references lead to what lies below this place; may be given more than once
+    #[arg(long, global = true, value_name = "PLACE")]
+    pub follow: Vec<String>,
     /// The configuration; by itself frazil/config.toml in your folder of configurations
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -131,7 +135,7 @@ pub struct Inspect {
     pub no_index: bool,
 }
 
-/// Make one Zarr store of one or more files
+/// Make one Zarr store of one or more files, stores or references
 ///
 /// Several files are joined along the dimension that grows from one to the next. Where they differ in a way that would
 /// change a value, the command stops and names file, variable and rule; --differ says what may be done about it.
@@ -141,9 +145,11 @@ pub struct Inspect {
   frazil convert sst.nc sst.zarr --to zarr
   frazil convert 'daily/*.nc' sst.zarr --to zarr --chunks time=30,lat=360,lon=720 --memory 512MB
   frazil convert 'daily/*.nc' sst.zarr --to zarr --vars sst --select time=2000/2010 --codec keep
+  frazil convert old.zarr new.zarr --to zarr --chunks time=365,lat=30,lon=30
+  frazil convert 'old.zarr?sst&time=2001&bbox=-30,40,10,60' part.zarr --to zarr
   frazil convert 'daily/*.nc' sst.icechunk --to virtual      no copy: references to the chunks")]
 pub struct Convert {
-    /// Files, patterns in quotes or folders, then the store to write
+    /// Files, Zarr stores, references (Kerchunk, DMR++), patterns in quotes or folders, then the store to write
     #[arg(required = true, num_args = 2.., value_names = ["SOURCE", "DEST"])]
     pub places: Vec<String>,
     /// What to write
@@ -174,6 +180,9 @@ pub struct Convert {
     /// Labels to take, both ends included: time=2000/2010,lat=-10/10
     #[arg(long, value_name = "LABELS", value_parser = read::<Selection>)]
     pub select: Option<Selection>,
+    /// A box of longitudes and latitudes in degrees: west,south,east,north
+    #[arg(long, value_name = "BOX", value_parser = read::<Bbox>, allow_hyphen_values = true)]
+    pub bbox: Option<Bbox>,
     /// The dimension that grows from file to file, where it is not plain
     #[arg(long, value_name = "DIMENSION")]
     pub along: Option<String>,

@@ -12,10 +12,10 @@ use frazil_engine::{
     virtually::{VirtualRequest, make_virtual},
 };
 use frazil_model::{
-    combine::{policy::Policies, steps::selection},
+    combine::policy::Policies,
     layout::{Growth, LayoutRequest},
     plan::Limits,
-    recipe::{Spanned, each::Step, span::Position, virtually::VirtualWrite},
+    recipe::{Spanned, each::Step, span::Position, subset::Subset, virtually::VirtualWrite},
     report::Report,
 };
 use frazil_store::profile::located_to_write;
@@ -25,7 +25,7 @@ use crate::{
     arguments::{Convert, Target},
     made,
     output::{Answer, Talk},
-    progress,
+    progress, subsets,
 };
 
 pub fn run(words: &Convert, talk: &Talk, stop: &AtomicBool) -> Result<Answer, EngineError> {
@@ -69,15 +69,15 @@ fn references(words: &Convert) -> VirtualWrite {
 fn request(words: &Convert) -> Result<Request, EngineError> {
     let (sources, store) = words.sources_and_store();
     let target = located_to_write(store)?;
-    let found = typed(sources, &target)?;
+    let asked =
+        Subset { names: words.vars.clone(), select: words.select.clone().unwrap_or_default(), bbox: words.bbox };
+    let (sources, subset) = subsets::of(sources, asked)?;
+    let found = typed(&sources, &target)?;
     let mut steps = Vec::new();
-    if !words.vars.is_empty() {
-        steps.push(Spanned::unplaced(Step::Keep(words.vars.iter().cloned().map(Spanned::unplaced).collect())));
-    }
     if !words.drop.is_empty() {
         steps.push(Spanned::unplaced(Step::Drop(words.drop.iter().cloned().map(Spanned::unplaced).collect())));
     }
-    steps.extend(words.select.as_ref().and_then(selection));
+    steps.extend(subsets::steps(&subset));
     let policies = Policies {
         along: words.along.clone(),
         align: words.align.clone(),
@@ -87,10 +87,14 @@ fn request(words: &Convert) -> Result<Request, EngineError> {
         follows_store: false,
         ..Policies::default()
     };
-    let recipe = json!({
+    let select = (!subset.select.0.is_empty()).then_some(&subset.select);
+    let mut recipe = json!({
         "along": words.along, "align": words.align, "differ": words.differ, "duplicates": words.duplicates,
-        "vars": words.vars, "drop": words.drop, "select": words.select,
+        "vars": subset.names, "drop": words.drop, "select": select,
     });
+    if let Some(bbox) = subset.bbox {
+        recipe["bbox"] = json!(bbox);
+    }
     Ok(Request {
         sources: found.into_iter().map(|found| (found.location, found.name)).collect(),
         steps,

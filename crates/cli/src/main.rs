@@ -18,12 +18,16 @@ mod profile;
 mod progress;
 mod references;
 mod remove;
+mod subsets;
 mod verify;
 
 use std::process::ExitCode;
 
 use arguments::{Arguments, Feedstock, Profile, Verb};
-use frazil_store::bucket::{Chosen, Signing, choose};
+use frazil_store::{
+    bucket::{Chosen, Signing, choose},
+    profile::located,
+};
 use output::Talk;
 
 fn main() -> ExitCode {
@@ -39,11 +43,19 @@ fn main() -> ExitCode {
         profile: arguments.global.profile.clone(),
         signing: if arguments.global.anonymous { Signing::Never } else { Signing::Always },
     });
+    let followed: Result<Vec<_>, _> = arguments.global.follow.iter().map(|text| located(text)).collect();
+    match followed {
+        Ok(places) => frazil_engine::referred::follow(places),
+        Err(error) => return talk.answer("frazil", &stop, |_| Err(error)),
+    }
     if let Err(error) = config::read(arguments.global.config.as_deref()) {
         return talk.answer("frazil", &stop, |_| Err(error));
     }
     match &arguments.verb {
         Verb::Ls(words) => talk.answer("ls", &stop, |talk| ls::run(words, talk)),
+        Verb::Cp(words) if subsets::are_asked_for(&words.places) => {
+            talk.answer("cp", &stop, |talk| subsets::cp(words, talk, &stop))
+        }
         Verb::Cp(words) => talk.answer("cp", &stop, |talk| copy::cp(words, talk, &stop)),
         Verb::Sync(words) => talk.answer("sync", &stop, |talk| copy::sync(words, talk, &stop)),
         Verb::Rm(words) => talk.answer("rm", &stop, |talk| remove::run_verb(words, talk, &stop)),

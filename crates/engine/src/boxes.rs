@@ -139,6 +139,7 @@ impl FileBoxes {
             }
             ChunkTable::External(parts) => self.external(number, parts, region, element_bytes, into),
             ChunkTable::Virtual(parts) => self.virtual_box(number, parts, region, element_bytes, into),
+            ChunkTable::Referred(_) => Err(self.source.unreadable(number, "its values are read as those of a store")),
         }
     }
 

@@ -115,21 +115,6 @@ fn keys_of(object: &Object) -> Result<Vec<String>, EngineError> {
     Ok(listing(&object.with_key(start))?.into_iter().map(|listed| listed.key).collect())
 }
 
-/// The objects that `object` names: those of a pattern, those below a key that ends with a slash, or itself.
-pub fn objects(object: &Object) -> Result<Vec<Location>, EngineError> {
-    if !is_many(object) {
-        return Ok(vec![Location::Object(object.clone())]);
-    }
-    let fits = Fits::of(object);
-    let keys = keys_of(object)?.into_iter().filter(|key| fits.file(key));
-    let mut found: Vec<Location> = keys.map(|key| Location::Object(object.with_key(key))).collect();
-    found.sort();
-    if found.is_empty() {
-        return Err(EngineError::NoMatch { pattern: object.to_string() });
-    }
-    Ok(found)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

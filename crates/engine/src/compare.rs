@@ -56,7 +56,7 @@ pub fn compare(
 ) -> Result<u64, EngineError> {
     compare_sources(root, prepared, found)?;
     let name = root.to_string();
-    let store = StoreBoxes::open(root, &name, CHUNK_LIMIT_BYTES)?;
+    let store = StoreBoxes::open(&root.clone().into(), &name, CHUNK_LIMIT_BYTES)?;
     let numbers = matching_arrays(&store, prepared, found);
     let comparison = Comparison {
         prepared,
@@ -67,7 +67,7 @@ pub fn compare(
     };
     let next = AtomicUsize::new(0);
     let worker = || -> Result<(), EngineError> {
-        let mut store = StoreBoxes::open(root, &name, CHUNK_LIMIT_BYTES)?;
+        let mut store = StoreBoxes::open(&root.clone().into(), &name, CHUNK_LIMIT_BYTES)?;
         let mut reader = ChunkReader::default();
         while let Some(task) = prepared.tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
             if stop.load(Ordering::Relaxed) {

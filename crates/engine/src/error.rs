@@ -70,8 +70,14 @@ pub enum EngineError {
     NoFiles { source_name: String },
     #[error("`{place}` names more than {limit} files")]
     TooManyNames { place: String, limit: u64 },
-    #[error("`{place}` is a Zarr store, which cannot be a source yet")]
-    StoreAsSource { place: Location },
+    #[error("`{target}` lies in `{source_place}`, of which it would be made")]
+    IntoItself { source_place: Location, target: Location },
+    #[error("`{text}` is no part of a dataset: {reason}")]
+    Subset { text: String, reason: String },
+    #[error("`{document}` refers to `{place}`, where nobody allowed it to lead")]
+    NotFollowed { document: String, place: String },
+    #[error("`{key}` of `{store}` is lost: {problem}")]
+    LostObject { store: String, key: String, problem: String },
     #[error(transparent)]
     Recipe(#[from] RecipeError),
     #[error("the result could not be put into words: {reason}")]
@@ -139,7 +145,10 @@ impl Problem for EngineError {
             Self::SourceGone { .. } => "source.gone",
             Self::NoFiles { .. } => "source.no-files",
             Self::TooManyNames { .. } => "source.too-many",
-            Self::StoreAsSource { .. } => "source.store",
+            Self::LostObject { .. } => "source.lost-object",
+            Self::NotFollowed { .. } => "source.not-followed",
+            Self::Subset { .. } => "usage.subset",
+            Self::IntoItself { .. } => "target.in-source",
             Self::Recipe(error) => error.code(),
             Self::Document { .. } => "run.document",
             Self::NoPlan { .. } => "run.no-plan",
@@ -224,7 +233,16 @@ impl Problem for EngineError {
             }
             Self::NoFiles { .. } => "see that its address and keys are right: each of its files is missing".into(),
             Self::Recipe(error) => return error.hint(),
-            Self::TooManyNames { .. } | Self::StoreAsSource { .. } => return None,
+            Self::TooManyNames { .. } => return None,
+            Self::IntoItself { .. } => "write it to another place".into(),
+            Self::Subset { .. } => "write it like `STORE?sst,ice&time=2000/2010&bbox=-30,40,10,60`, in quotes".into(),
+            Self::NotFollowed { place, .. } => {
+                let folder = place.rsplit_once('/').map_or(place.as_str(), |(folder, _)| folder);
+                format!("if you trust it, name where it may lead: `--follow {folder}/`")
+            }
+            Self::LostObject { store, .. } => format!(
+                "the store's own inventory names it; `frazil verify {store}` lists all that is lost. Make the store again"
+            ),
             Self::NoPlan { .. } => "save one with `frazil build FEEDSTOCK --plan-only`".into(),
             Self::Damaged { .. } => {
                 "`frazil verify` names all that is damaged; build the store again with `--overwrite`".into()
@@ -267,7 +285,7 @@ impl Problem for EngineError {
             Self::Layout(error) => error.exit(),
             Self::Recipe(error) => error.exit(),
             Self::Names { problem, .. } => problem.exit(),
-            Self::NotExtending { .. } | Self::NoParts | Self::NoStore { .. } => Exit::Usage,
+            Self::NotExtending { .. } | Self::Subset { .. } | Self::NoParts | Self::NoStore { .. } => Exit::Usage,
             Self::Conflict { .. } => Exit::Later,
             Self::Interrupted { .. } => Exit::Interrupted,
             _ => Exit::No,

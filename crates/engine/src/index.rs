@@ -29,10 +29,11 @@ use crate::{
     places::Place,
     scan::{Load, is_loaded, load_more, scan, scan_as},
     source::Source,
+    store_source,
 };
 
 /// Begins every index. Its number changes with whatever an entry holds.
-const MAGIC: &Magic = b"frazil index 02\n";
+const MAGIC: &Magic = b"frazil index 03\n";
 
 /// Bytes of one index; what does not fit is scanned again.
 const MAX_INDEX_BYTES: u64 = 512 << 20;
@@ -209,6 +210,9 @@ impl Index {
     /// # Errors
     /// As for [`scan`].
     pub fn scan(&self, location: &Location, name: &str, load: Load) -> Result<Source, EngineError> {
+        if store_source::is_store(location) {
+            return store_source::scan(location, name, load);
+        }
         let of_folder = cache::parts(location).and_then(|(folder, file)| Some((self.folders.get(&folder)?, file)));
         let Some((folder, file)) = of_folder else { return scan(location, name, load) };
         let fingerprint = frazil_store::read::fingerprint(location)?;
@@ -286,7 +290,8 @@ impl Folder {
     /// Takes down what a scan found.
     fn add(&self, file: String, source: &Source, most_bytes: u64) {
         // What such a file holds follows from others, whose states the entry would not show.
-        if (0..source.decoded.manifest.tables.len()).any(|number| source.lies_elsewhere(number)) {
+        let lies_elsewhere = |number| source.lies_elsewhere(number);
+        if source.store.is_some() || (0..source.decoded.manifest.tables.len()).any(lies_elsewhere) {
             return;
         }
         let mut values = Vec::with_capacity(source.values.len());

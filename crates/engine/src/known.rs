@@ -72,8 +72,8 @@ impl Known {
 
     /// Whether a file is surely what it was when the receipt's line about it was written.
     pub(crate) fn is_as_it_was(&self, source: &Source, record: &SourceRecord) -> bool {
-        // Its values lie in other files, whose states are not in the record.
-        if !source.others.is_empty() {
+        // Its values lie in other files, whose states are not in the record, nor are those of a store's objects.
+        if !source.others.is_empty() || source.store.is_some() {
             return false;
         }
         let entry = cache::parts(&source.location)

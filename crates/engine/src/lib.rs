@@ -30,6 +30,7 @@ pub mod prepare;
 pub mod progress;
 pub mod publish;
 pub mod receipt;
+pub mod referred;
 pub mod repeat;
 pub mod replace;
 pub mod revise;

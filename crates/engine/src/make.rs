@@ -19,6 +19,7 @@ use crate::{
     prepare::{Prepared, Request, prepare},
     progress::Progress,
     publish::{self, Outcome, Standing, standing},
+    source::Source,
     verify::Verified,
     views::LeftOut,
 };
@@ -116,6 +117,7 @@ pub fn make(
         }
     };
     finish(&mut report, outcome, watch.progress);
+    tell_missing(&mut report, &prepared.sources);
     if let (Some(fraction), Outcome::Written) = (sample_fraction(&request.expect), outcome) {
         compare_sample(&mut report, request, &mut prepared, fraction, watch.stop)?;
     }
@@ -148,6 +150,11 @@ fn extended(mut report: Report, request: &Request, stage: Stage, watch: Watch<'_
         (watch.planned)(&report);
     }
     let outcome = extend::extend(request, &ready, watch.progress, watch.stop)?;
+    if let Ready::Create(prepared) = &ready {
+        tell_missing(&mut report, &prepared.sources);
+    } else if let Ready::Extend(extension) = &ready {
+        tell_missing(&mut report, &extension.prepared.sources);
+    }
     if matches!(&ready, Ready::Extend(extension) if !extension.prepared.revised.is_empty()) {
         // What was re-issued is in place; now what is new.
         ready = extend::prepare_extension(request)?;
@@ -261,6 +268,18 @@ pub(crate) fn tell_left_out(report: &mut Report, all: &[&LeftOut]) {
         } else {
             "the rest was written; the Report (`--json`) names each, and `--vars` asks for what you need"
         }));
+    }
+}
+
+/// What was not there in stores that do not say what should be.
+fn tell_missing(report: &mut Report, sources: &[Source]) {
+    for (source, store) in sources.iter().filter_map(|source| Some((source, source.store.as_ref()?))) {
+        let n_missing = store.n_missing();
+        if n_missing > 0 {
+            let name = &source.name;
+            let message = format!("{n_missing} objects of `{name}` are not there; their elements have the fill value");
+            report.warn("source.missing-objects", message);
+        }
     }
 }
 

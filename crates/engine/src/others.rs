@@ -243,8 +243,11 @@ fn add_tables(source: &Source, seen: &mut BTreeMap<Location, usize>) {
         ChunkTable::Inline(bytes) => bytes.len(),
         ChunkTable::External(parts) => parts.len() * 64,
         ChunkTable::Virtual(parts) => parts.len() * 256,
+        // Counted with the store that they are read as.
+        ChunkTable::Referred(_) => 0,
     });
-    let own = own.fold(source.others.len().saturating_mul(256), usize::saturating_add);
+    let of_store = source.store.as_ref().map_or(0, |store| store.tables_bytes());
+    let own = own.chain([of_store]).fold(source.others.len().saturating_mul(256), usize::saturating_add);
     seen.insert(source.location.clone(), own);
     for other in source.others.iter() {
         if let OtherState::File(other) = &other.state {

@@ -12,7 +12,7 @@ use frazil_model::{
 };
 use frazil_store::{StoreError, profile::located, read::open_regular};
 
-use crate::{buckets::places_of, error::EngineError};
+use crate::{buckets::places_of, error::EngineError, store_source};
 
 /// Folders within folders.
 const MAX_DEPTH: usize = 64;
@@ -63,7 +63,7 @@ pub fn places(texts: &[String]) -> Result<Vec<Place>, EngineError> {
         let path = match &location {
             Location::File(path) => path,
             Location::Http(_) => {
-                all.push(Place::File { name: location.to_string(), location });
+                all.push(of_web(location)?);
                 continue;
             }
             Location::Object(object) => {
@@ -80,6 +80,22 @@ pub fn places(texts: &[String]) -> Result<Vec<Place>, EngineError> {
         }
     }
     Ok(all)
+}
+
+/// A web server lists nothing: the spelling of an address says whether it may be a store, and its documents whether it
+/// is one.
+fn of_web(location: Location) -> Result<Place, EngineError> {
+    let name = location.to_string();
+    let is_store = may_be_store(&location) && store_source::is_there(&location)?;
+    Ok(if is_store { Place::Zarr { location, name } } else { Place::File { location, name } })
+}
+
+/// Whether an address is spelled as those of stores are: with a slash at its end, or with an ending that says so.
+fn may_be_store(location: &Location) -> bool {
+    let Location::Http(address) = location else { return false };
+    let path = address.split('?').next().unwrap_or_default();
+    let name = location.file_name();
+    path.ends_with('/') || name.contains(".zarr") || name.ends_with(".parq") || name.ends_with(".parquet")
 }
 
 fn file(path: String) -> Place {

@@ -294,6 +294,12 @@ fn sizes_of(source: &Source, number: usize) -> SourceSizes {
     if let Some(ChunkTable::Ranges(ranges)) = source.decoded.manifest.tables.get(number) {
         size.stored_bytes = ranges.length.iter().copied().max().unwrap_or(0);
     }
+    if let (Some(store), None) = (&source.store, source.derived(number)) {
+        // Where nothing says how long objects are: as long as a chunk that did not become smaller.
+        let worst = || most_encoded_bytes(size.chunk_bytes);
+        size.stored_bytes =
+            store.stored_bytes(number).map(|(largest, _)| largest).filter(|n| *n > 0).unwrap_or_else(worst);
+    }
     if source.lies_elsewhere(number) {
         let (decoded, stored) = crate::others::reading_bytes(source, number, size.chunk_bytes);
         (size.chunk_bytes, size.stored_bytes) = (size.chunk_bytes.saturating_add(decoded), stored);
@@ -337,7 +343,9 @@ pub(crate) fn summary(sources: &[Source], combined: &Combined, targets: &[Target
                 .into_iter()
                 .map(|(file, number)| match sources[file].decoded.manifest.tables.get(number) {
                     Some(ChunkTable::Ranges(ranges)) => ranges.length.iter().sum(),
-                    _ => 0,
+                    _ => {
+                        sources[file].store.as_ref().and_then(|store| store.stored_bytes(number)).map_or(0, |all| all.1)
+                    }
                 })
                 .sum();
             #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]

@@ -28,6 +28,7 @@ use crate::{
     scan::Load,
     sinks::zarr::n_on_their_way,
     source::Source,
+    store_source,
     views::{LeftOut, check_equal, leave_out_untyped, views},
 };
 
@@ -163,6 +164,9 @@ pub(crate) enum SmallData {
 
 /// Joins files that were scanned.
 pub(crate) fn joined_of(request: &Request, mut sources: Vec<Source>, small: SmallData) -> Result<Joined, EngineError> {
+    for (location, _) in &request.sources {
+        store_source::check_apart(location, &request.target)?;
+    }
     let mut left_out = Vec::new();
     let mut views = views(&mut sources, request, &mut left_out)?;
     if let SmallData::InFiles { above_bytes } = small {

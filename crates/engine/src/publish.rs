@@ -232,7 +232,7 @@ pub(crate) fn forget_changed(prepared: &Prepared, folder: &Folder) -> Result<(),
 /// Name and state of each file.
 pub(crate) fn states(prepared: &Prepared) -> Vec<(String, Fingerprint)> {
     let mut states: Vec<(String, Fingerprint)> =
-        prepared.sources.iter().map(|source| (source.name.clone(), source.fingerprint.clone())).collect();
+        prepared.sources.iter().map(|source| (source.name.clone(), source.state())).collect();
     let others = prepared.sources.iter().flat_map(other_states);
     states.extend(others.map(|(location, fingerprint)| (location.to_string(), fingerprint)));
     states
@@ -467,7 +467,7 @@ fn note(showing: &Showing<'_>, folder: &Folder, records: &[SourceRecord], ran: &
         None => ran.read_all.then_some(began),
     };
     let Some(planned) = planned else { return };
-    let files = showing.sources.iter().filter(|source| source.store.is_none());
+    let files = showing.sources.iter().filter(|source| !source.is_extended());
     known::note(files.zip(records), began.min(planned), index);
 }
 
@@ -476,7 +476,7 @@ fn records(sources: &[Source], sums: &[RangeSum]) -> Vec<SourceRecord> {
     sources
         .iter()
         .zip(sums)
-        .filter(|(source, _)| source.store.is_none())
+        .filter(|(source, _)| !source.is_extended())
         .map(|(source, sum)| SourceRecord {
             name: source.name.clone(),
             size_bytes: source.fingerprint.size_bytes,

@@ -17,6 +17,7 @@ use frazil_model::{
         self, Recipe, Spanned,
         each::Step,
         spec::{CodecSpec, Selection},
+        subset::Bbox,
         write::ZarrFormat,
     },
 };
@@ -43,6 +44,7 @@ struct Asked {
     vars: Vec<String>,
     drop: Vec<String>,
     select: Option<Selection>,
+    bbox: Option<Bbox>,
 }
 
 impl Asked {
@@ -159,6 +161,7 @@ pub fn request(
         .map(|(names, step)| Spanned::unplaced(step(names.into_iter().map(Spanned::unplaced).collect())))
         .collect();
     steps.extend(asked.select.as_ref().and_then(selection));
+    steps.extend(asked.bbox.map(|bbox| Spanned::unplaced(Step::Bbox(bbox))));
     Ok(Request {
         sources,
         steps,

@@ -16,6 +16,7 @@ use frazil_formats::{
     Decoded, FormatError, Progress, SparseBytes, Wants,
     hdf5::{self, Hdf5Decoder},
     netcdf3::{self, Netcdf3Decoder},
+    references::{MAX_DOCUMENT_BYTES, looks_like_dmrpp, looks_like_json, read_dmrpp, read_json},
 };
 use frazil_model::{
     codec::CodecChain,
@@ -25,7 +26,7 @@ use frazil_model::{
     location::Location,
     manifest::{ChunkPlace, ChunkRanges, ChunkTable},
     range::ByteRange,
-    region::{Region, coordinates_of, count, grid_of},
+    region::{self, Region, coordinates_of, count},
 };
 use frazil_store::{
     StoreError,
@@ -36,6 +37,7 @@ use crate::{
     error::EngineError,
     others::Survey,
     source::{ChunkReader, Source},
+    store_source,
     strided::{self, Walk},
 };
 
@@ -98,6 +100,9 @@ pub fn scan_all(locations: &[(Location, String)], load: Load, n_threads: usize) 
 /// # Errors
 /// If it cannot be read or is of no known format.
 pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, EngineError> {
+    if store_source::is_store(location) {
+        return store_source::scan(location, name, load);
+    }
     scan_as(location, name, load, frazil_store::read::fingerprint(location)?)
 }
 
@@ -130,6 +135,15 @@ pub(crate) fn scan_metadata(
         Some(range) => reader.read(range)?,
         None => Bytes::new(),
     };
+    if looks_like_json(&head) {
+        let described = document(&reader, head).and_then(|text| read_json(&text).map_err(failed))?;
+        return store_source::of_references(location, name, load, fingerprint, described);
+    }
+    if looks_like_dmrpp(&head) {
+        let read = |text: Bytes| read_dmrpp(&text, location.file_name()).map_err(failed);
+        let described = document(&reader, head).and_then(read)?;
+        return store_source::of_references(location, name, load, fingerprint, described);
+    }
     bytes.insert(0, head.clone());
     let mut decoded = if netcdf3::looks_like_netcdf3(&head) {
         let mut decoder = Netcdf3Decoder::new();
@@ -157,6 +171,20 @@ pub(crate) fn scan_metadata(
         LoadError::Engine(error) => error,
     })?;
     Ok(source)
+}
+
+/// All of a document, of which the beginning was read. One that is too large is not read: whoever parses it says so.
+fn document(reader: &Reader, head: Bytes) -> Result<Bytes, EngineError> {
+    let size_bytes = reader.size_bytes();
+    if size_bytes > MAX_DOCUMENT_BYTES {
+        return Err(
+            StoreError::TooLarge { location: reader.location().clone(), limit_bytes: MAX_DOCUMENT_BYTES }.into()
+        );
+    }
+    match ByteRange::new(0, size_bytes) {
+        Some(all) if head.len() as u64 != size_bytes => Ok(reader.read(all)?),
+        _ => Ok(head),
+    }
 }
 
 /// A file without any signature is better described by how it begins.
@@ -214,25 +242,14 @@ fn split_plain(decoded: &mut Decoded) {
     }
 }
 
-/// The largest run of elements in C order that is a box of at most `PIECE_BYTES`.
+/// The largest run of elements in C order that can be read by itself.
 pub(crate) fn piece_shape(shape: &[u64], element_bytes: u64) -> Vec<u64> {
-    let mut piece = shape.to_vec();
-    for axis in 0..shape.len() {
-        let row_bytes = count(&shape[axis + 1..]).saturating_mul(element_bytes).max(1);
-        piece[axis] = (PIECE_BYTES / row_bytes).clamp(1, shape[axis].max(1));
-        if row_bytes <= PIECE_BYTES {
-            break;
-        }
-    }
-    piece
+    region::piece_shape(shape, element_bytes, PIECE_BYTES)
 }
 
 fn pieces(shape: &[u64], piece: &[u64], place: ChunkPlace, element_bytes: u64) -> ChunkRanges {
-    let grid = grid_of(shape, piece);
-    let rows = (0..count(&grid)).map(|number| {
-        let region = Region::of_cell(&coordinates_of(number, &grid), piece, shape);
-        let first = region.start.iter().zip(shape).fold(0, |at, (start, length)| at * length + start);
-        let (offset, length) = (place.offset + first * element_bytes, region.n_elements() * element_bytes);
+    let rows = region::pieces(shape, piece).map(|(number, first, n_elements)| {
+        let (offset, length) = (place.offset + first * element_bytes, n_elements * element_bytes);
         (number, ChunkPlace { offset, length, skipped_steps: 0 })
     });
     ChunkRanges::from_rows(rows.collect())
@@ -311,7 +328,7 @@ pub(crate) fn load_more(source: &mut Source, load: Load) -> Result<(), EngineErr
 }
 
 /// Whether a variable holds labels of a dimension, or times.
-fn is_label(variable: &Variable) -> bool {
+pub(crate) fn is_label(variable: &Variable) -> bool {
     variable.dimensions == [variable.name()]
         || variable.attributes.text("units").is_some_and(|units| units.contains(" since "))
 }

@@ -18,16 +18,13 @@ use frazil_model::{
     range::ByteRange,
     region::{Region, coordinates_of, count},
 };
-use frazil_store::{
-    folder::Folder,
-    read::{Fingerprint, Reader},
-};
+use frazil_store::read::{Fingerprint, Reader};
 
 use crate::{
     boxes::{Boxes, FileBoxes},
     error::EngineError,
     others::OtherFile,
-    store_source::StoreReader,
+    store_source::{StorePlace, StoreReader},
 };
 
 /// Most decoded bytes of a chunk of another file; the plan has counted with it.
@@ -48,8 +45,8 @@ pub struct Source {
     pub values: HashMap<usize, Arc<Values>>,
     /// Variables that the steps of a recipe made of it, numbered behind its own.
     pub derived: Vec<Derived>,
-    /// The place of a Zarr store, if this is one that is read for its own extension.
-    pub store: Option<Folder>,
+    /// The Zarr store that this is, if it is one.
+    pub store: Option<Arc<StorePlace>>,
     /// Files that this one names as places of its values.
     pub others: Arc<Vec<OtherFile>>,
 }
@@ -90,13 +87,13 @@ impl Source {
     /// # Errors
     /// [`EngineError::Unreadable`] if the file does not say.
     pub fn chunk(&self, variable: usize, chunk: u64) -> Result<ChunkAt, EngineError> {
-        if self.store.is_some() {
-            return Ok(ChunkAt::Object);
+        if let (Some(store), None) = (&self.store, self.derived(variable)) {
+            return store.chunk(self, variable, chunk);
         }
         match self.decoded.manifest.tables.get(variable) {
             Some(ChunkTable::Ranges(ranges)) => Ok(ranges.find(chunk).map_or(ChunkAt::Unwritten, ChunkAt::File)),
             Some(ChunkTable::Inline(_)) => Ok(ChunkAt::Inline),
-            Some(ChunkTable::External(_) | ChunkTable::Virtual(_)) => Ok(ChunkAt::Elsewhere),
+            Some(ChunkTable::External(_) | ChunkTable::Virtual(_) | ChunkTable::Referred(_)) => Ok(ChunkAt::Elsewhere),
             None if self.derived(variable).is_some() => Ok(ChunkAt::Inline),
             None => Err(self.unreadable(variable, "the file does not say where its values are")),
         }
@@ -225,9 +222,6 @@ impl ChunkReader {
             self.made = crate::derived::elements(self, source, derived, chunk, seen)?;
             return Ok(Some(&self.made));
         }
-        if source.store.is_some() {
-            return self.objects.chunk(source, variable, chunk).map(Some);
-        }
         if source.lies_elsewhere(variable) {
             self.read_elsewhere(source, variable, chunk, seen)?;
             return Ok(Some(&self.made));
@@ -246,7 +240,7 @@ impl ChunkReader {
         chunk: u64,
         seen: &mut dyn FnMut(ChunkPlace, &[u8]),
     ) -> Result<Option<Loose<'a>>, EngineError> {
-        if source.store.is_some() || source.derived(variable).is_some() || source.lies_elsewhere(variable) {
+        if source.derived(variable).is_some() || source.lies_elsewhere(variable) {
             return Ok(self.elements(source, variable, chunk, seen)?.map(Loose::Elements));
         }
         self.decoded(source, variable, chunk, seen, Codecs::decode_loosely)
@@ -302,7 +296,16 @@ impl ChunkReader {
             source: error,
         };
         match source.chunk(variable, chunk)? {
-            ChunkAt::Unwritten | ChunkAt::Object | ChunkAt::Elsewhere => Ok(None),
+            ChunkAt::Unwritten | ChunkAt::Elsewhere => Ok(None),
+            ChunkAt::Object => {
+                if !self.objects.fetch(source, variable, chunk, &mut self.stored)? {
+                    return Ok(None);
+                }
+                // The number of the chunk tells it from others of the store, wherever its bytes lie.
+                let length = self.stored.len() as u64;
+                seen(ChunkPlace { offset: chunk, length, skipped_steps: 0 }, &self.stored);
+                decode(&mut self.codecs, &form, &self.stored, 0).map(Some).map_err(failed)
+            }
             ChunkAt::Inline => {
                 let Some(ChunkTable::Inline(bytes)) = source.decoded.manifest.tables.get(variable) else {
                     return Ok(None);
@@ -320,6 +323,22 @@ impl ChunkReader {
 }
 
 impl Source {
+    /// Whether it is the store that is extended, and no file that is read.
+    #[must_use]
+    pub fn is_extended(&self) -> bool {
+        self.store.as_ref().is_some_and(|store| store.is_extended())
+    }
+
+    /// Its state, with that of the arrays that were looked at.
+    #[must_use]
+    pub fn state(&self) -> Fingerprint {
+        let mut fingerprint = self.fingerprint.clone();
+        if let Some(store) = &self.store {
+            fingerprint.state = format!("{} {}", fingerprint.state, store.state());
+        }
+        fingerprint
+    }
+
     /// Whether the values of a variable are not in this file.
     #[must_use]
     pub fn lies_elsewhere(&self, variable: usize) -> bool {
@@ -330,7 +349,9 @@ impl Source {
     /// The digest of what the file says about itself: structure, attributes, places of chunks, small values.
     #[must_use]
     pub fn structure(&self) -> String {
-        let about = postcard::to_allocvec(&(&self.decoded.dataset, &self.decoded.manifest)).unwrap_or_default();
+        let manifest = &self.decoded.manifest;
+        let about =
+            postcard::to_allocvec(&(&self.decoded.dataset, &manifest.tables, &manifest.hdf5)).unwrap_or_default();
         let mut numbers: Vec<usize> = self.values.keys().copied().collect();
         numbers.sort_unstable();
         let mut all = crate::identity::digest(&about);
@@ -342,6 +363,9 @@ impl Source {
                 }
                 None => String::new(),
             });
+        }
+        if let Some(referred) = &manifest.referred {
+            all.push_str(&crate::identity::digest(&postcard::to_allocvec(referred).unwrap_or_default()));
         }
         for other in self.others.iter() {
             all.push_str(&format!("{:?}", (&other.name, other.identity())));

@@ -3,36 +3,31 @@
 //! An object that is not there holds the fill value, as Zarr has it; whether it should be there, the receipt knows.
 //! It promises that no document leads outside the folder.
 
-use std::path::Path;
+pub(crate) mod documents;
+
+use std::sync::Arc;
 
 use frazil_formats::{
     FormatError,
     codecs::{ChunkForm, Codecs},
-    zarr::{self, ZarrDataset},
+    zarr::ZarrDataset,
 };
 use frazil_model::{
     dataset::{Dataset, Variable},
+    manifest::ChunkReferences,
     region::{Region, cells_touching, coordinates_of, count, number_of},
     zarr::{ArrayLayout, IndexChecksum, IndexPlace, Shards},
 };
 use frazil_store::{
     StoreError,
-    folder::{Folder, Kind, Listing, Opened},
+    folder::{Opened, Shelf},
 };
 
 use crate::{
     boxes::{Boxes, ChunkCopy, put_fill},
     error::EngineError,
+    referred::{ReferredFiles, ReferredReader},
 };
-
-/// Bytes of one metadata document.
-const MAX_DOCUMENT_BYTES: u64 = 256 << 20;
-
-/// Metadata documents of a store that has none for all.
-const MAX_DOCUMENTS: usize = 200_000;
-
-/// Groups within groups.
-const MAX_DEPTH: usize = 64;
 
 /// Objects of one array that are counted.
 const MAX_OBJECTS: u64 = 20_000_000;
@@ -43,17 +38,29 @@ const INDEX_ENTRY_BYTES: u64 = 16;
 /// What an index says of a chunk that was never written.
 const UNWRITTEN: u64 = u64::MAX;
 
+/// What holds the objects of a store.
+#[derive(Debug, Clone)]
+pub enum Holder {
+    /// A place that has each by its key.
+    Shelf(Shelf),
+    /// Other files, where a document says.
+    Files(Arc<ReferredFiles>),
+}
+
 /// A Zarr store.
 pub struct StoreBoxes {
-    root: Folder,
+    root: Holder,
+    referred: ReferredReader,
     name: String,
-    zarr: ZarrDataset,
+    zarr: Arc<ZarrDataset>,
     /// Whether one document describes all of it.
     pub consolidated: Consolidated,
     codecs: Codecs,
     stored: Vec<u8>,
     chunk_limit_bytes: u64,
     shard: Option<OpenShard>,
+    /// Chunks that were wanted and are not there, by number of the array.
+    absent: Vec<(usize, u64)>,
 }
 
 /// Whether one document describes a whole store.
@@ -85,35 +92,50 @@ impl StoreBoxes {
     ///
     /// # Errors
     /// If its metadata cannot be read.
-    pub fn open(root: &Folder, name: &str, chunk_limit_bytes: u64) -> Result<Self, EngineError> {
-        let failed = |source| EngineError::Format { file: name.to_owned(), source };
-        let (root, zarr, consolidated) = if let Some(text) = document(root, "zarr.json")? {
-            match zarr::read_v3_root(&text) {
-                Ok(zarr) => (root.clone(), zarr, Consolidated::Yes),
-                Err(_) => {
-                    let (root, documents) = documents_v3(root, text)?;
-                    (root, zarr::read_v3_documents(&documents).map_err(failed)?, Consolidated::No)
-                }
-            }
-        } else if let Some(text) = document(root, ".zmetadata")? {
-            (root.clone(), zarr::read_v2_consolidated(&text).map_err(failed)?, Consolidated::Yes)
-        } else {
-            let (root, documents) = documents_v2(root)?;
-            if documents.is_empty() && root.path().is_none() {
-                return Err(StoreError::NotFound { location: root.location() }.into());
-            }
-            (root, zarr::read_v2_documents(&documents).map_err(failed)?, Consolidated::No)
-        };
+    pub fn open(root: &Shelf, name: &str, chunk_limit_bytes: u64) -> Result<Self, EngineError> {
+        let found = documents::read(root, name)?;
+        let zarr = Arc::new(found.zarr);
         Ok(Self {
+            consolidated: found.consolidated,
+            ..Self::of(Holder::Shelf(found.root), zarr, name, chunk_limit_bytes)
+        })
+    }
+
+    /// The store at `root` whose documents were read.
+    #[must_use]
+    pub fn of(root: Holder, zarr: Arc<ZarrDataset>, name: &str, chunk_limit_bytes: u64) -> Self {
+        Self {
             root,
+            referred: ReferredReader::default(),
             name: name.to_owned(),
             zarr,
-            consolidated,
+            consolidated: Consolidated::Yes,
             codecs: Codecs::new(),
             stored: Vec::new(),
             chunk_limit_bytes,
             shard: None,
-        })
+            absent: Vec::new(),
+        }
+    }
+
+    /// Puts the stored bytes of chunk `chunk` of a variable into `into`. `false`: it was never written.
+    ///
+    /// # Errors
+    /// If it is there and cannot be read.
+    pub fn stored_chunk(&mut self, number: usize, chunk: u64, into: &mut Vec<u8>) -> Result<bool, EngineError> {
+        let zarr = Arc::clone(&self.zarr);
+        let Some((variable, layout)) = zarr.dataset.variables.get(number).zip(zarr.layouts.get(number)) else {
+            return Err(self.unreadable(number, "there is no such variable"));
+        };
+        std::mem::swap(&mut self.stored, into);
+        let fetched = self.fetch(number, layout, &coordinates_of(chunk, &variable.grid()));
+        std::mem::swap(&mut self.stored, into);
+        fetched
+    }
+
+    /// The chunks that were wanted since the last question and are not there, by number of the array.
+    pub fn take_absent(&mut self) -> Vec<(usize, u64)> {
+        std::mem::take(&mut self.absent)
     }
 
     /// How each array is laid out, in the order of the variables.
@@ -130,15 +152,21 @@ impl StoreBoxes {
         let mut found = Objects::default();
         let Some(layout) = self.zarr.layouts.get(variable) else { return Ok(found) };
         let folder = layout.path.trim_start_matches('/');
-        let listed = self.root.each_below(folder, &mut |key, n_bytes| {
+        let root = match &self.root {
+            Holder::Shelf(root) => root,
+            Holder::Files(files) => {
+                let Some(table) = files.table(variable) else { return Ok(found) };
+                let lengths = table.length.iter().filter(|length| **length != ChunkReferences::TO_THE_END);
+                let size_bytes = lengths.fold(0, |sum: u64, length| sum.saturating_add(*length));
+                return Ok(Objects { n_objects: table.len() as u64, size_bytes });
+            }
+        };
+        root.each_object(folder, &mut |key, about| {
             if !is_document(key.rsplit('/').next().unwrap_or(key)) && found.n_objects < MAX_OBJECTS {
                 found.n_objects += 1;
-                found.size_bytes = found.size_bytes.saturating_add(n_bytes);
+                found.size_bytes = found.size_bytes.saturating_add(about.size_bytes);
             }
-        });
-        if let (Listing::NotHere, Some(path)) = (listed?, self.root.path()) {
-            weigh(&path.join(folder), 0, &mut found);
-        }
+        })?;
         Ok(found)
     }
 
@@ -160,10 +188,26 @@ impl StoreBoxes {
 
     /// Puts the stored bytes of the chunk at `at` into `self.stored`. `false`: it was never written.
     fn fetch(&mut self, number: usize, layout: &ArrayLayout, at: &[u64]) -> Result<bool, EngineError> {
+        let limit_bytes = self.chunk_limit_bytes.saturating_mul(2);
+        let root = match &self.root {
+            Holder::Shelf(root) => root.clone(),
+            Holder::Files(files) => {
+                let chunk = number_of(at, &layout.object_grid());
+                let is_there = self.referred.read(files, number, chunk, limit_bytes, &mut self.stored)?;
+                // The last piece of an array that lies in one ends where the array ends.
+                if let Some(about) = self.zarr.dataset.variables.get(number).filter(|about| !about.is_chunked) {
+                    let n_bytes =
+                        count(&about.chunk_shape).saturating_mul(about.dtype.size_bytes().unwrap_or(1).into());
+                    let n_bytes = usize::try_from(n_bytes.min(limit_bytes)).unwrap_or(0);
+                    self.stored.resize(self.stored.len().max(n_bytes), 0);
+                }
+                return Ok(is_there);
+            }
+        };
         let Some(shards) = &layout.shards else {
             let key = self.key(layout, &layout.chunk_key(at));
-            if self.root.path().is_none() {
-                let stored = match self.root.get_within(&key, self.chunk_limit_bytes.saturating_mul(2)) {
+            if root.path().is_none() {
+                let stored = match root.get_within(&key, limit_bytes) {
                     Err(StoreError::TooLarge { limit_bytes, .. }) => {
                         let reason =
                             format!("one chunk of it takes more than {limit_bytes} bytes; give more with `--memory`");
@@ -175,7 +219,7 @@ impl StoreBoxes {
                 self.stored = stored.unwrap_or_default();
                 return Ok(is_there);
             }
-            let Some(opened) = open(&self.root, &key)? else { return Ok(false) };
+            let Some(opened) = root.open(&key)? else { return Ok(false) };
             self.check_stored(number, opened.length())?;
             opened.read(0, opened.length(), &mut self.stored)?;
             return Ok(true);
@@ -185,7 +229,7 @@ impl StoreBoxes {
         let shard_at: Vec<u64> = at.iter().zip(&per_shard).map(|(at, n)| at / (*n).max(1)).collect();
         let inside: Vec<u64> = at.iter().zip(&per_shard).map(|(at, n)| at % (*n).max(1)).collect();
         let key = self.key(layout, &layout.chunk_key(&shard_at));
-        self.open_shard(number, &key, shards, count(&per_shard))?;
+        self.open_shard(&root, number, &key, shards, count(&per_shard))?;
         let entry = usize::try_from(number_of(&inside, &per_shard)).unwrap_or(usize::MAX);
         let Some((file, index)) = self.shard.as_ref().and_then(|shard| shard.found.as_ref()) else { return Ok(false) };
         let Some((offset, n_bytes)) = index.get(entry).copied() else { return Ok(false) };
@@ -209,11 +253,18 @@ impl StoreBoxes {
     }
 
     /// Reads the index of the shard `key`, unless it is the one that is open.
-    fn open_shard(&mut self, number: usize, key: &str, shards: &Shards, n_chunks: u64) -> Result<(), EngineError> {
+    fn open_shard(
+        &mut self,
+        root: &Shelf,
+        number: usize,
+        key: &str,
+        shards: &Shards,
+        n_chunks: u64,
+    ) -> Result<(), EngineError> {
         if self.shard.as_ref().is_some_and(|shard| shard.key == key) {
             return Ok(());
         }
-        let found = match open(&self.root, key)? {
+        let found = match root.open(key)? {
             None => None,
             Some(file) => {
                 let checksum_bytes = if shards.index_checksum == IndexChecksum::Crc32c { 4 } else { 0 };
@@ -265,10 +316,11 @@ impl Boxes for StoreBoxes {
         let form = ChunkForm { chain: &variable.codecs, swap_bytes: variable.dtype.swap_bytes(), decoded_bytes };
         let grid = variable.grid();
         for at in cells_touching(region, &variable.chunk_shape) {
+            let index = number_of(&at, &grid);
             if !self.fetch(number, &layout, &at)? {
+                self.absent.push((number, index));
                 continue;
             }
-            let index = number_of(&at, &grid);
             let Some(copy) = ChunkCopy::of(&variable, index, region) else { continue };
             match self.codecs.decode(&form, &self.stored, 0) {
                 Ok(elements) => copy.run(elements, into, element_bytes),
@@ -288,10 +340,11 @@ impl Boxes for StoreBoxes {
         let most_bytes = usize::try_from(self.chunk_limit_bytes).unwrap_or(usize::MAX);
         let (grid, n_in_chunk) = (variable.grid(), count(&variable.chunk_shape));
         for at in cells_touching(region, &variable.chunk_shape) {
+            let index = number_of(&at, &grid);
             if !self.fetch(number, &layout, &at)? {
+                self.absent.push((number, index));
                 continue;
             }
-            let index = number_of(&at, &grid);
             let texts = self.codecs.decode_at_most(&variable.codecs, &self.stored, most_bytes);
             let texts = match texts.and_then(|bytes| listed_texts(bytes, n_in_chunk)) {
                 Ok(texts) => texts,
@@ -344,141 +397,9 @@ fn listed_texts(bytes: &[u8], n_expected: u64) -> Result<Vec<String>, FormatErro
     Ok(texts)
 }
 
-/// An object; `None` if it is not there.
-fn open(root: &Folder, key: &str) -> Result<Option<Opened>, StoreError> {
-    match root.open(key) {
-        Err(StoreError::IsFolder { .. }) => Ok(None),
-        opened => opened,
-    }
-}
-
-/// A document; `None` if it is not there.
-fn document(root: &Folder, key: &str) -> Result<Option<String>, EngineError> {
-    let bytes = if root.path().is_none() {
-        let Some(bytes) = root.get_within(key, MAX_DOCUMENT_BYTES)? else { return Ok(None) };
-        bytes
-    } else {
-        let Some(opened) = open(root, key)? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        opened.read(0, opened.length().min(MAX_DOCUMENT_BYTES), &mut bytes)?;
-        bytes
-    };
-    String::from_utf8(bytes)
-        .map(Some)
-        .map_err(|_| EngineError::Damaged { key: key.into(), reason: "it is no text".into() })
-}
-
-/// Names below a folder that are folders, sorted.
-fn folders(root: &Folder, key: &str) -> Result<Vec<String>, EngineError> {
-    let is_folder = |name: &str, kind| match kind {
-        Kind::Folder => true,
-        Kind::File => false,
-        Kind::Link => root.path().is_some_and(|path| path.join(key).join(name).is_dir()),
-    };
-    let names = root.names(key)?.into_iter();
-    let names = names.filter(|entry| is_folder(&entry.name, entry.kind) && !entry.name.starts_with('.'));
-    Ok(names.map(|entry| entry.name).collect())
-}
-
-/// Documents with their keys, and the folder that keys begin at.
-type Documents = (Folder, Vec<(String, String)>);
-
-/// The key of `name` in the folder of `key`.
-fn below(key: &str, name: &str) -> String {
-    if key.is_empty() { name.to_owned() } else { format!("{key}/{name}") }
-}
-
-/// All documents of a v3 store, node by node. An array by itself is a store of one.
-fn documents_v3(root: &Folder, text: String) -> Result<Documents, EngineError> {
-    if let Some(found) = alone(root, &[("zarr.json", "")], &text)? {
-        return Ok(found);
-    }
-    let mut all = vec![("/".to_owned(), text)];
-    let mut waiting = vec![(String::new(), 0)];
-    while let Some((folder, depth)) = waiting.pop() {
-        for name in folders(root, &folder)? {
-            let child = below(&folder, &name);
-            if all.len() >= MAX_DOCUMENTS {
-                continue;
-            }
-            if let Some(text) = document(root, &below(&child, "zarr.json"))? {
-                // Nothing lies below an array but its chunks.
-                if depth < MAX_DEPTH && !is_array(&text) {
-                    waiting.push((child.clone(), depth + 1));
-                }
-                all.push((format!("/{child}"), text));
-            }
-        }
-    }
-    Ok((root.clone(), all))
-}
-
-fn is_array(text: &str) -> bool {
-    serde_json::from_str::<serde_json::Value>(text).is_ok_and(|node| node["node_type"] == "array")
-}
-
-/// The documents of an array that is no part of a store: it gets the name of its folder.
-fn alone(root: &Folder, files: &[(&str, &str)], text: &str) -> Result<Option<Documents>, EngineError> {
-    let is_v3 = files.first().is_some_and(|(file, _)| *file == "zarr.json");
-    if is_v3 && !is_array(text) {
-        return Ok(None);
-    }
-    let Some((parent, name)) = root.parent() else { return Ok(None) };
-    let mut all = Vec::new();
-    for (file, suffix) in files {
-        if let Some(text) = document(root, file)? {
-            all.push((format!("{name}{suffix}"), text));
-        }
-    }
-    Ok(Some((parent, all)))
-}
-
-/// All documents of a v2 store.
-fn documents_v2(root: &Folder) -> Result<Documents, EngineError> {
-    if document(root, ".zarray")?.is_some() {
-        let files = [(".zarray", "/.zarray"), (".zattrs", "/.zattrs")];
-        if let Some(found) = alone(root, &files, "")? {
-            return Ok(found);
-        }
-    }
-    let mut all = Vec::new();
-    let mut waiting = vec![(String::new(), 0)];
-    while let Some((folder, depth)) = waiting.pop() {
-        let mut has_array = false;
-        for file in [".zgroup", ".zarray", ".zattrs"] {
-            let key = below(&folder, file);
-            if let Some(text) = document(root, &key)?.filter(|_| all.len() < MAX_DOCUMENTS) {
-                has_array |= file == ".zarray";
-                all.push((key, text));
-            }
-        }
-        if depth < MAX_DEPTH && !has_array {
-            waiting.extend(folders(root, &folder)?.iter().map(|name| (below(&folder, name), depth + 1)));
-        }
-    }
-    Ok((root.clone(), all))
-}
-
 /// Whether a name is of a document and not of a chunk.
-fn is_document(name: &str) -> bool {
+pub(crate) fn is_document(name: &str) -> bool {
     name == "zarr.json" || name.starts_with('.')
-}
-
-/// Counts the objects below a folder, without documents.
-fn weigh(folder: &Path, depth: usize, found: &mut Objects) {
-    let Ok(entries) = std::fs::read_dir(folder) else { return };
-    for entry in entries.flatten() {
-        if found.n_objects >= MAX_OBJECTS || depth > MAX_DEPTH {
-            return;
-        }
-        let Ok(about) = entry.metadata() else { continue };
-        if about.is_dir() {
-            weigh(&entry.path(), depth + 1, found);
-        } else if !is_document(&entry.file_name().to_string_lossy()) {
-            found.n_objects += 1;
-            found.size_bytes = found.size_bytes.saturating_add(about.len());
-        }
-    }
 }
 
 #[cfg(test)]

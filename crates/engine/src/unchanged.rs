@@ -74,6 +74,14 @@ pub fn differs(prepared: &Prepared, receipt: &Receipt) -> Result<bool, EngineErr
 /// # Errors
 /// [`EngineError::Changed`] if one is not.
 pub(crate) fn check(sources: &[Source]) -> Result<(), EngineError> {
+    for source in sources.iter().filter(|source| !source.is_extended()) {
+        if let Some(store) = &source.store
+            && let Some(what) = store.changed()?
+        {
+            let reason = format!("{what} is not what it was at the beginning");
+            return Err(EngineError::Changed { file: source.name.clone(), reason });
+        }
+    }
     let is_file = |source: &&Source| source.store.is_none() && matches!(source.location, Location::File(_));
     for source in sources.iter().filter(is_file) {
         if frazil_store::read::fingerprint(&source.location).ok().as_ref() != Some(&source.fingerprint) {
@@ -179,7 +187,8 @@ fn add_parts(
         }
         let piece = &pieces[read.piece];
         let source = &sources[piece.file];
-        if source.derived(piece.variable).is_some() || source.lies_elsewhere(piece.variable) {
+        let is_made = source.derived(piece.variable).is_some() || source.lies_elsewhere(piece.variable);
+        if is_made || matches!(source.chunk(piece.variable, read.chunk)?, ChunkAt::Object) {
             wanted[piece.file].push(Part::Made { variable: piece.variable, chunk: read.chunk });
         } else if let ChunkAt::File(place) = source.chunk(piece.variable, read.chunk)? {
             wanted[piece.file].push(Part::Stored(place));

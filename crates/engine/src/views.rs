@@ -164,6 +164,9 @@ fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
         return derived.inputs().into_iter().try_for_each(|input| check_readable(source, input));
     }
     let variable = source.variable(number);
+    if let Some(store) = &source.store {
+        store.check(number)?;
+    }
     if let Some(reason) = frazil_formats::codecs::unreadable(&variable.codecs) {
         return Err(source.unreadable(number, &reason));
     }
@@ -179,6 +182,8 @@ fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
         }
         _ => match crate::others::unreadable(source, number) {
             Some(reason) => Err(source.unreadable(number, &reason)),
+            // Where objects are is asked for when they are read.
+            None if source.store.is_some() => Ok(()),
             None => source.chunk(number, 0).map(|_| ()),
         },
     }

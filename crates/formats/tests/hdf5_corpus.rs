@@ -109,6 +109,7 @@ fn values(variable: &Variable, table: &ChunkTable, file: &SparseBytes) -> Result
         }
         ChunkTable::External(_) => return Err("external".into()),
         ChunkTable::Virtual(_) => return Err("virtual".into()),
+        ChunkTable::Referred(_) => return Err("references".into()),
     }
     Ok(all)
 }

@@ -11,6 +11,18 @@ pub struct ChunkManifest {
     /// What only an HDF5 file needs to be read.
     #[serde(default)]
     pub hdf5: Option<Hdf5Places>,
+    /// What [`ChunkTable::Referred`] counts on.
+    #[serde(default)]
+    pub referred: Option<Referred>,
+}
+
+/// Where chunks lie that a document only refers to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Referred {
+    /// Files that chunks lie in, as the document names them, each once.
+    pub files: Vec<String>,
+    /// The bytes of chunks that the document holds itself, one after another.
+    pub inline: Bytes,
 }
 
 /// What reading the values of an HDF5 file takes besides the chunks.
@@ -37,6 +49,75 @@ pub enum ChunkTable {
     External(Vec<ExternalPart>),
     /// The values come from variables of other files, or of this one (HDF5 virtual dataset).
     Virtual(Vec<VirtualPart>),
+    /// Chunks are ranges of other files, whichever each lies in (Kerchunk, DMR++).
+    Referred(ChunkReferences),
+}
+
+/// Columns: chunk `index[i]` is `length[i]` bytes at `offset[i]` of file `file[i]` of the manifest's [`Referred`].
+///
+/// `index` counts chunks in C order and is sorted and unique. A chunk that is not listed holds the fill value.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ChunkReferences {
+    /// C-order number of each chunk.
+    pub index: Vec<u64>,
+    /// Which file, by number; [`ChunkReferences::INLINE`]: the bytes that the document holds itself.
+    pub file: Vec<u32>,
+    /// First byte.
+    pub offset: Vec<u64>,
+    /// Bytes; [`ChunkReferences::TO_THE_END`]: all that follow.
+    pub length: Vec<u64>,
+}
+
+/// One chunk's place in a file that is referred to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reference {
+    /// Number of the file, or [`ChunkReferences::INLINE`].
+    pub file: u32,
+    /// First byte.
+    pub offset: u64,
+    /// Bytes, or [`ChunkReferences::TO_THE_END`].
+    pub length: u64,
+}
+
+impl ChunkReferences {
+    /// In place of a file: the bytes lie in the document.
+    pub const INLINE: u32 = u32::MAX;
+
+    /// In place of a length: up to the end of the file.
+    pub const TO_THE_END: u64 = u64::MAX;
+
+    /// The table of `(index, reference)` rows in any order; of two rows for one chunk the last stays.
+    #[must_use]
+    pub fn from_rows(mut rows: Vec<(u64, Reference)>) -> Self {
+        rows.reverse();
+        rows.sort_by_key(|(index, _)| *index);
+        rows.dedup_by_key(|(index, _)| *index);
+        Self {
+            index: rows.iter().map(|(index, _)| *index).collect(),
+            file: rows.iter().map(|(_, place)| place.file).collect(),
+            offset: rows.iter().map(|(_, place)| place.offset).collect(),
+            length: rows.iter().map(|(_, place)| place.length).collect(),
+        }
+    }
+
+    /// How many chunks are listed.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    /// Whether none is.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
+    /// Where chunk `index` is; `None` if it is not listed.
+    #[must_use]
+    pub fn find(&self, index: u64) -> Option<Reference> {
+        let row = self.index.binary_search(&index).ok()?;
+        Some(Reference { file: *self.file.get(row)?, offset: *self.offset.get(row)?, length: *self.length.get(row)? })
+    }
 }
 
 /// Columns: chunk `index[i]` has `length[i]` bytes at `offset[i]`.
@@ -173,6 +254,13 @@ impl ChunkRanges {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_two_references_for_a_chunk_the_last_stays() {
+        let place = |offset| Reference { file: 0, offset, length: 10 };
+        let table = ChunkReferences::from_rows(vec![(7, place(70)), (2, place(20)), (7, place(71))]);
+        assert_eq!((table.find(7), table.find(2), table.find(3)), (Some(place(71)), Some(place(20)), None));
+    }
 
     #[test]
     fn a_chunk_that_was_never_written_is_not_found() {

@@ -110,6 +110,30 @@ pub fn cells_touching<'a>(region: &'a Region, cell: &'a [u64]) -> impl Iterator<
         .map(move |number| coordinates_of(number, &grid).iter().zip(&first).map(|(at, first)| at + first).collect())
 }
 
+/// The largest run of elements in C order that is a box of at most `most_bytes`.
+#[must_use]
+pub fn piece_shape(shape: &[u64], element_bytes: u64, most_bytes: u64) -> Vec<u64> {
+    let mut piece = shape.to_vec();
+    for axis in 0..shape.len() {
+        let row_bytes = count(&shape[axis + 1..]).saturating_mul(element_bytes).max(1);
+        piece[axis] = (most_bytes / row_bytes).clamp(1, shape[axis].max(1));
+        if row_bytes <= most_bytes {
+            break;
+        }
+    }
+    piece
+}
+
+/// The pieces of an array that lies in C order: for each its number, its first element and how many it has.
+pub fn pieces<'a>(shape: &'a [u64], piece: &'a [u64]) -> impl Iterator<Item = (u64, u64, u64)> + 'a {
+    let grid = grid_of(shape, piece);
+    (0..count(&grid)).map(move |number| {
+        let region = Region::of_cell(&coordinates_of(number, &grid), piece, shape);
+        let first = region.start.iter().zip(shape).fold(0, |at, (start, length)| at * length + start);
+        (number, first, region.n_elements())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{attribute::Attributes, codec::CodecChain, dtype::DataType};
+use crate::{
+    attribute::Attributes,
+    codec::CodecChain,
+    dtype::DataType,
+    region::{grid_of, number_of},
+};
 
 /// Files that make a folder a Zarr store, or an array or group of one.
 pub const DOCUMENTS: [&str; 4] = ["zarr.json", ".zgroup", ".zarray", ".zmetadata"];
@@ -111,6 +116,24 @@ impl ArrayLayout {
         };
         let parts: Vec<String> = first.into_iter().chain(coordinates.iter().map(u64::to_string)).collect();
         parts.join(separator)
+    }
+
+    /// How many objects there are along each dimension.
+    #[must_use]
+    pub fn object_grid(&self) -> Vec<u64> {
+        grid_of(&self.shape, self.object_shape())
+    }
+
+    /// The number of the object of `key`, relative to the array's folder, in C order of the grid of objects; `None` if it
+    /// is that of no object.
+    #[must_use]
+    pub fn object_number(&self, key: &str) -> Option<u64> {
+        let numbers: Vec<u64> = key.split(['/', '.']).filter_map(|part| part.parse().ok()).collect();
+        let at = if self.shape.is_empty() { Vec::new() } else { numbers };
+        let grid = self.object_grid();
+        let is_inside = at.len() == grid.len() && at.iter().zip(&grid).all(|(at, length)| at < length);
+        // A key that is spelled in another way is that of no object.
+        (is_inside && self.chunk_key(&at) == key).then(|| number_of(&at, &grid))
     }
 
     /// Elements of an object along each dimension: of a shard, else of a chunk.

@@ -227,6 +227,21 @@ fn without_dots(path: &str) -> String {
     format!("/{}", kept.join("/"))
 }
 
+/// A key as the path of an address, slashes as they are.
+pub(crate) fn sent_path(key: &str) -> String {
+    let mut sent = String::with_capacity(key.len());
+    for byte in key.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' | b'~' => sent.push(char::from(byte)),
+            _ => {
+                // Writing to a string cannot fail.
+                let _ = write!(sent, "%{byte:02X}");
+            }
+        }
+    }
+    sent
+}
+
 /// The text with every `%XX` as the letter it stands for; `None` if that is no text.
 #[must_use]
 pub fn decoded(text: &str) -> Option<String> {

@@ -31,6 +31,8 @@ pub enum StoreError {
     Locked { place: String, by: String },
     #[error("`{location}` was taken over by another frazil process while this one did not answer")]
     LockLost { location: Location },
+    #[error("the server of `{location}` does not list what lies there")]
+    CannotList { location: Location },
     #[error("nothing can be written to `{location}`")]
     NotWritable { location: Location },
     #[error("`{}` cannot be locked: its file system has no locks", path.display())]
@@ -144,6 +146,7 @@ impl Problem for StoreError {
             Self::Write { .. } => "store.write",
             Self::Full { .. } => "store.full",
             Self::Locked { .. } | Self::LockLost { .. } => "store.locked",
+            Self::CannotList { .. } => "store.cannot-list",
             Self::NotWritable { .. } => "target.not-writable",
             Self::NoLocks { .. } => "store.no-locks",
             Self::UnsafeKey { .. } => "store.unsafe-key",
@@ -160,6 +163,9 @@ impl Problem for StoreError {
             }
             Self::Locked { .. } => "wait for it, or write to another place".into(),
             Self::LockLost { .. } => "type the same command again once the other one is done".into(),
+            Self::CannotList { .. } => {
+                "a store of a web server can be read if its metadata is consolidated; copy it first if it is not".into()
+            }
             Self::NotWritable { .. } => "frazil writes to folders of this machine and to buckets".into(),
             Self::Short { .. } => "the file changed or its download is incomplete; run `frazil inspect` on it".into(),
             Self::IsFolder { .. } => "name the files in it, or a pattern such as `folder/*.nc`".into(),

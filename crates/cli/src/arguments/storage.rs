@@ -30,7 +30,8 @@ pub struct Ls {
   frazil cp sst.nc s3://bucket/data/           puts s3://bucket/data/sst.nc there
   frazil cp sst.zarr osn:bucket/sst.zarr       a whole store; readers see it when all of it is there
   frazil cp 'osn:bucket/*.nc' data/            files of a pattern
-  frazil cp https://host/file.nc s3://bucket/  from a web server")]
+  frazil cp https://host/file.nc s3://bucket/  from a web server
+  frazil cp 'sst.zarr?sst&time=2001' sst2001.zarr  a store of a part")]
 pub struct Cp {
     /// What to copy, then where
     #[arg(required = true, num_args = 2.., value_names = ["SOURCE", "DEST"])]

@@ -35,6 +35,7 @@ use crate::{
     buckets,
     error::EngineError,
     places::{Place, places},
+    store_source::{self, as_store, is_store},
 };
 
 /// Files asked for at a time, to see whether they are there.
@@ -104,8 +105,8 @@ impl Pick {
 /// The files that were typed: paths, patterns, folders, addresses.
 ///
 /// # Errors
-/// If something typed is no place, is not there, matches nothing, or is a store other than `target`: a store that is
-/// written into the folder of its own files is none of them.
+/// If something typed is no place, is not there, or matches nothing. A store that is written into the folder of its own
+/// files is none of them.
 pub fn typed(texts: &[String], target: &Location) -> Result<Vec<Found>, EngineError> {
     let mut found = Vec::new();
     let on_disk = |location: &Location| match location {
@@ -113,17 +114,24 @@ pub fn typed(texts: &[String], target: &Location) -> Result<Vec<Found>, EngineEr
         Location::Http(_) | Location::Object(_) => None,
     };
     let path = on_disk(target);
+    let mut left_out = None;
     let is_target = |location: &Location| location == target || (path.is_some() && on_disk(location) == path);
     for place in places(texts)? {
-        if matches!(&place, Place::Zarr { location, .. } if is_target(location)) {
+        if let Place::Zarr { location, .. } = &place
+            && is_target(location)
+        {
+            left_out = Some(location.clone());
             continue;
         }
         found.push(Found {
-            location: file_of(place)?,
+            location: place_of(place),
             name: String::new(),
             source: String::new(),
             keys: BTreeMap::new(),
         });
+    }
+    if let (true, Some(source_place)) = (found.is_empty(), left_out) {
+        return Err(EngineError::IntoItself { source_place, target: target.clone() });
     }
     name_all(&mut found);
     Ok(found)
@@ -181,8 +189,9 @@ fn of_source(
                 listing::files(&location)
             }
             (Location::File(path), false) => of_pattern(path),
-            (Location::Object(object), false) => buckets::objects(object)
-                .map(|all| all.into_iter().map(|found| (found.clone(), found.to_string())).collect()),
+            (Location::Object(object), false) => buckets::places_of(object)
+                .map(|all| all.into_iter().map(|place| (place.name().to_owned(), place_of(place))).collect::<Vec<_>>())
+                .map(|all| all.into_iter().map(|(name, place)| (place, name)).collect()),
             (Location::Object(_), true) => {
                 return Err(unfit(source, at, "index", "a bucket needs no page of links; use `glob`"));
             }
@@ -225,17 +234,17 @@ fn of_source(
 fn of_pattern(path: &str) -> Result<Vec<(Location, String)>, EngineError> {
     let mut found = Vec::new();
     for place in places(&[path.to_owned()])? {
-        let location = file_of(place)?;
+        let location = place_of(place);
         let name = location.to_string();
         found.push((location, name));
     }
     Ok(found)
 }
 
-fn file_of(place: Place) -> Result<Location, EngineError> {
+fn place_of(place: Place) -> Location {
     match place {
-        Place::File { location, .. } => Ok(location),
-        Place::Zarr { location, .. } => Err(EngineError::StoreAsSource { place: location }),
+        Place::File { location, .. } => location,
+        Place::Zarr { location, .. } => as_store(location),
     }
 }
 
@@ -329,6 +338,9 @@ fn there(files: Vec<Found>, pick: Pick, missing: Missing, absent: &mut Vec<Gone>
 }
 
 fn is_there(location: &Location) -> Result<bool, EngineError> {
+    if is_store(location) {
+        return store_source::is_there(location);
+    }
     match fingerprint(location) {
         Ok(_) => Ok(true),
         Err(StoreError::NotFound { .. } | StoreError::Absent { .. }) => Ok(false),

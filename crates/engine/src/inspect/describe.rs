@@ -151,7 +151,7 @@ fn weight(table: Option<&ChunkTable>) -> (u64, u64) {
         }
         Some(ChunkTable::Inline(bytes)) => (bytes.len() as u64, 1),
         Some(ChunkTable::External(parts)) => (parts.iter().fold(0, |sum, part| sum.saturating_add(part.length)), 1),
-        Some(ChunkTable::Virtual(_)) | None => (0, 0),
+        Some(ChunkTable::Virtual(_) | ChunkTable::Referred(_)) | None => (0, 0),
     }
 }
 

@@ -19,7 +19,7 @@ use frazil_model::{
     problem::Exit,
     report::{ErrorReport, Report},
 };
-use frazil_store::{folder::Folder, profile::located};
+use frazil_store::profile::located;
 use serde_json::{Value, json};
 
 use crate::{
@@ -30,6 +30,7 @@ use crate::{
     scan::Load,
     source::Source,
     store::StoreBoxes,
+    store_source,
 };
 
 pub use eras::{Difference, Era};
@@ -157,11 +158,15 @@ fn one(place: &Place, options: &Options<'_>, share: Share, index: &Index) -> Res
     match place {
         Place::File { location, name } => {
             let source = index.scan(location, name, Load::Labels)?;
-            Ok(of_file(source, options, share))
+            match &source.store {
+                Some(store) => of_store(store.boxes(name, share.chunk_bytes), name, options, share),
+                None => Ok(of_file(source, options, share)),
+            }
         }
         Place::Zarr { location, name } => {
-            let store = StoreBoxes::open(&Folder::at(location)?, name, share.chunk_bytes)?;
-            of_store(store, name, options, share)
+            let source = store_source::scan(location, name, Load::Nothing)?;
+            let boxes = source.store.as_ref().map(|store| store.boxes(name, share.chunk_bytes));
+            boxes.map_or_else(|| Ok(of_file(source, options, share)), |boxes| of_store(boxes, name, options, share))
         }
     }
 }

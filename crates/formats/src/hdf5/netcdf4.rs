@@ -115,7 +115,7 @@ pub(crate) fn decoded(context: FileContext, root: u64, objects: &BTreeMap<u64, O
         dataset.format = "netcdf4".into();
     }
     dataset.unread = unread;
-    Decoded { dataset, manifest: ChunkManifest { tables, hdf5: Some(places) } }
+    Decoded { dataset, manifest: ChunkManifest { tables, hdf5: Some(places), ..ChunkManifest::default() } }
 }
 
 /// For each array of each group, its dimensions.
@@ -378,6 +378,7 @@ impl Listing {
                 ChunkTable::Inline(_) => 0,
                 ChunkTable::External(parts) => parts.len().saturating_mul(128),
                 ChunkTable::Virtual(parts) => parts.len().saturating_mul(512),
+                ChunkTable::Referred(table) => table.len().saturating_mul(28),
             };
             let values = attributes.map(|found| found.values.0.as_slice()).unwrap_or_default();
             let n_attribute_bytes: usize = values.iter().map(|(name, value)| name.len() + 64 + n_bytes(value)).sum();

@@ -59,7 +59,7 @@ pub(super) fn decoded(header: Header, size_bytes: u64) -> Result<Decoded, Format
         })
         .collect();
     dataset.groups.push(Group { path: "/".into(), attributes: header.attributes, dimensions });
-    Ok(Decoded { dataset, manifest: ChunkManifest { tables, hdf5: None } })
+    Ok(Decoded { dataset, manifest: ChunkManifest { tables, ..ChunkManifest::default() } })
 }
 
 /// Why a variable cannot be listed, though the rest of the file can.

@@ -14,6 +14,7 @@ mod tests;
 mod write;
 
 pub(crate) use fill::base64;
+pub(crate) use read::of_layouts;
 pub use read::{ZarrDataset, read_v2_consolidated, read_v2_documents, read_v3_documents, read_v3_root};
 pub use write::{
     array_document_v2, array_document_v3, attributes_document_v2, consolidated_document_v2, group_attributes_v2,

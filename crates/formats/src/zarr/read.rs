@@ -84,6 +84,12 @@ pub fn read_v2_documents(nodes: &[(String, String)]) -> Result<ZarrDataset, Form
     Ok(read_v2(&parsed?))
 }
 
+/// The dataset of arrays whose layouts another format gave.
+pub(crate) fn of_layouts(layouts: Vec<ArrayLayout>, groups: Vec<Group>, unread: Vec<Unread>) -> ZarrDataset {
+    let groups: BTreeMap<String, Attributes> = groups.into_iter().map(|group| (group.path, group.attributes)).collect();
+    Reading { groups, layouts, unread, ..Reading::new("") }.finish()
+}
+
 fn read_v2(nodes: &Map<String, Value>) -> ZarrDataset {
     let mut reading = Reading::new("zarr2");
     for (key, node) in nodes {

@@ -121,6 +121,8 @@ impl Names {
                 self.add(&time.dimension);
             }
             Step::Subset(picks) => picks.iter().for_each(|(name, _)| self.either("each.subset", name, problems)),
+            // Its axes are found by what files say of them.
+            Step::Bbox(_) => {}
             Step::Squeeze(names) => {
                 names.iter().for_each(|name| self.dimension("each.squeeze", name, problems));
                 self.dimensions.retain(|known| !names.iter().any(|name| name.value == *known));

@@ -13,6 +13,7 @@ use crate::{
         date::TimeFormat,
         span::Spanned,
         spec::{Label, Pick},
+        subset::Bbox,
     },
 };
 
@@ -45,6 +46,8 @@ pub enum Step {
     TimeFrom(TimeFrom),
     /// Only these labels, sorted by name of the coordinate.
     Subset(Vec<(Spanned<String>, Pick)>),
+    /// Only what lies in a box of latitudes and longitudes.
+    Bbox(Bbox),
     /// Without these dimensions, which have length one; all such if none is named.
     Squeeze(Vec<Spanned<String>>),
     /// Dimensions in this order; those not named stay behind them in their old order.

@@ -20,6 +20,7 @@ pub mod source;
 pub mod span;
 pub mod spec;
 mod steps;
+pub mod subset;
 pub mod suggest;
 pub mod template;
 pub mod virtually;

@@ -7,6 +7,7 @@
 mod local;
 mod opened;
 mod remote;
+mod shelf;
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +21,7 @@ use frazil_model::location::Location;
 
 pub use local::{exchange, remove_tree, sync_folder};
 pub use opened::Opened;
+pub use shelf::{Listed, Shelf};
 
 use crate::error::StoreError;
 use local::Local;

@@ -16,6 +16,7 @@ use crate::{
     bucket::{Bucket, Depth, Part, Upload, When},
     error::StoreError,
     lock::Claim,
+    read::Fingerprint,
 };
 
 /// Objects from this size on are sent in parts: what breaks off is sent again only in part.
@@ -163,6 +164,19 @@ impl Remote {
     /// Looks at each object whose key begins with that of the folder `key`.
     pub fn each_below(&self, key: &str, see: &mut dyn FnMut(&str, u64)) -> Result<(), StoreError> {
         self.pages(key, &mut |key, seen| see(key, seen.size_bytes))
+    }
+
+    /// Looks at each object whose key begins with that of the folder `key`, with what tells its states apart.
+    pub fn each_marked(&self, key: &str, see: &mut dyn FnMut(&str, &Fingerprint)) -> Result<(), StoreError> {
+        let start = if key.is_empty() { self.prefix.clone() } else { format!("{}/", self.key(key)?) };
+        for page in self.bucket.pages(&start, Depth::All) {
+            for object in page?.objects {
+                if let Some(key) = object.key.strip_prefix(&self.prefix).filter(|key| !key.is_empty()) {
+                    see(key, &self.bucket.mark(&object));
+                }
+            }
+        }
+        Ok(())
     }
 
     fn pages(&self, key: &str, see: &mut dyn FnMut(&str, Seen)) -> Result<(), StoreError> {

@@ -58,6 +58,10 @@ pub enum StepFault {
     NoMissing { name: String, dtype: String },
     #[error("`{name}` is {length} long along `{dimension}`, and `{other}` {other_length}")]
     Lengths { name: String, length: u64, dimension: String, other: String, other_length: u64 },
+    #[error("`{name}` runs from {first} to {last}, and the box goes over its edge")]
+    OverTheEdge { name: String, first: String, last: String },
+    #[error("nothing lies in the box: `{name}` runs from {first} to {last}")]
+    NothingInBox { name: String, first: String, last: String },
     #[error("`{name}` would be computed from variables that are computed themselves, more than {limit} in all")]
     TooDeep { name: String, limit: usize },
     #[error("`{name}` cannot be held in memory: {got_bytes} bytes, and the limit is {limit_bytes}")]
@@ -107,6 +111,8 @@ impl Problem for StepError {
             StepFault::WrongFill { .. } => "step.wrong-fill",
             StepFault::NoMissing { .. } => "step.no-missing",
             StepFault::Lengths { .. } => "step.lengths",
+            StepFault::OverTheEdge { .. } => "step.over-the-edge",
+            StepFault::NothingInBox { .. } => "step.nothing-in-box",
             StepFault::TooDeep { .. } => "step.too-deep",
             StepFault::TooLarge { .. } => "step.too-large",
         }
@@ -141,6 +147,10 @@ impl Problem for StepError {
             StepFault::NoMissing { name, .. } => format!(
                 "make it a float first with `cast: {{{name}: float32}}`, or choose a count that no value has with `fix_before_decode: {{{name}: {{_FillValue: …}}}}`"
             ),
+            StepFault::OverTheEdge { .. } => {
+                "take the two parts one by one, each up to the edge: their longitudes would not follow one another"
+                    .into()
+            }
             StepFault::TooDeep { .. } => "write what it is made of into one expression".into(),
             _ => return None,
         })

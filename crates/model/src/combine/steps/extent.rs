@@ -30,12 +30,12 @@ use crate::{
 };
 
 /// Labels along a dimension.
-struct Along {
-    dimension: String,
+pub(super) struct Along {
+    pub(super) dimension: String,
     /// The group of the variable that holds them.
-    group: String,
-    labels: Vec<AxisLabel>,
-    dtype: DataType,
+    pub(super) group: String,
+    pub(super) labels: Vec<AxisLabel>,
+    pub(super) dtype: DataType,
 }
 
 impl Doing<'_> {
@@ -181,7 +181,7 @@ impl Doing<'_> {
     }
 
     /// Takes these elements of every variable along a dimension.
-    fn take_along(&mut self, along: &Along, indexes: &[u64]) -> Result<(), StepFault> {
+    pub(super) fn take_along(&mut self, along: &Along, indexes: &[u64]) -> Result<(), StepFault> {
         let length = along.labels.len() as u64;
         if indexes.len() == along.labels.len() && indexes.is_sorted() {
             return Ok(());

@@ -10,6 +10,7 @@ mod calc;
 mod coordinates;
 mod error;
 mod extent;
+mod geographic;
 mod groups;
 mod names;
 mod numbers;
@@ -88,7 +89,9 @@ pub fn selection(selection: &Selection) -> Option<Spanned<Step>> {
 /// Whether two files lack the same thing.
 fn same_name(a: &StepError, b: &StepError) -> bool {
     let name = |error: &StepError| match &error.fault {
-        StepFault::Unknown { name, .. } | StepFault::NothingPicked { name, .. } => Some(name.clone()),
+        StepFault::Unknown { name, .. }
+        | StepFault::NothingPicked { name, .. }
+        | StepFault::NothingInBox { name, .. } => Some(name.clone()),
         _ => None,
     };
     a.at == b.at && name(a) == name(b)
@@ -119,6 +122,7 @@ fn one(
         Step::Keep(_) if step.at.line == 0 => "--vars",
         Step::Drop(_) if step.at.line == 0 => "--drop",
         Step::Subset(_) if step.at.line == 0 => "--select",
+        Step::Bbox(_) if step.at.line == 0 => "--bbox",
         step => verb(step),
     };
     let file = view.name.clone();
@@ -146,6 +150,7 @@ impl Doing<'_> {
             Step::AddDim { dimension, label } => return self.add_dim(dimension, label),
             Step::TimeFrom(time) => return self.time_from(time),
             Step::Subset(picks) => return self.subset(picks),
+            Step::Bbox(bbox) => return self.bbox(bbox),
             Step::Squeeze(names) => return self.squeeze(names),
             Step::Transpose(names) => self.transpose(names),
             Step::Sort(names) => return self.sort(names),
@@ -269,6 +274,7 @@ const fn verb(step: &Step) -> &'static str {
         Step::AddDim { .. } => "add_dim",
         Step::TimeFrom(_) => "time_from",
         Step::Subset(_) => "subset",
+        Step::Bbox(_) => "bbox",
         Step::Squeeze(_) => "squeeze",
         Step::Transpose(_) => "transpose",
         Step::Sort(_) => "sort",
