@@ -10,10 +10,13 @@ import http.server
 import pathlib
 import re
 import threading
+import time
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body go out in two pieces; the second must not wait until the first is acknowledged.
+    disable_nagle_algorithm = True
 
     def log_message(self, *_):
         pass
@@ -34,8 +37,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if place.is_dir():
             links = "".join(f'<a href="{p.name}">{p.name}</a>\n' for p in sorted(place.iterdir()))
             return self.send(200, f"<html><body><a href='../'>Parent</a>\n{links}</body></html>".encode(), body, {"Content-Type": "text/html"})
+        if path in server.moved:
+            return self.send(302, b"", body, {"Location": server.address + server.moved[path]})
         if not place.exists():
             return self.send(404, b"no such file", body)
+        if server.delay_seconds:
+            time.sleep(server.delay_seconds)
         if fault == "busy" and number <= 2:
             return self.send(503, b"busy", body, {"Retry-After": "0"})
         if fault == "always busy":
@@ -79,6 +86,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             content = content[: len(content) // 2] if cut else content
             with self.server.lock:
                 self.server.sent_bytes += len(content)
+                self.server.sent[self.path.split("?")[0].lstrip("/")] += len(content)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 self.wfile.write(content)
             if cut:
@@ -86,12 +94,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 @contextlib.contextmanager
-def serving(folder, fault=""):
-    """The server while it runs: `.address`, `.requests` by path, `.sent_bytes`."""
+def serving(folder, fault="", delay_seconds=0.0):
+    """The server while it runs: `.address`, `.requests` and `.sent` (bytes) by path, `.sent_bytes`; it sends on what is in `.moved`, and takes
+    `delay_seconds` for each answer about a file."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    server.moved, server.delay_seconds = {}, delay_seconds
     server.folder, server.fault, server.lock = pathlib.Path(folder), fault, threading.Lock()
-    server.requests, server.sent_bytes = collections.Counter(), 0
+    server.requests, server.sent, server.sent_bytes = collections.Counter(), collections.Counter(), 0
     server.closing = threading.Event()
     server.address = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
