@@ -222,7 +222,7 @@ def raw_differences(expected: xr.Dataset, found: xr.Dataset, unread=()) -> list[
 def open_store(store, group=None, **options) -> xr.Dataset:
     """As our snippets open it: stock xarray, through the root's consolidated metadata. A virtual dataset opens itself."""
     if hasattr(store, "opened"):
-        opened, words = store.opened()
+        opened, words = store.opened(group)
         return xr.open_dataset(opened, engine="zarr", group=store.below(group), **words, **options)
     return xr.open_dataset(store, engine="zarr", consolidated=True, group=group, **options)
 

@@ -34,11 +34,12 @@ class Virtual:
     format: str
     group: str = "/"
 
-    def opened(self) -> tuple:
-        """What xarray is given, and with which words."""
+    def opened(self, group=None) -> tuple:
+        """What xarray is given for a group, and with which words. References are opened at their root as `engine="kerchunk"`
+        does it; a group of them is found through the consolidated metadata alone, and is empty without a word otherwise."""
         if self.format == "icechunk":
             return repository(self.place).readonly_session("main").store, {"consolidated": False, "zarr_format": 3}
-        return references(self.place), {"consolidated": False, "zarr_format": 2}
+        return references(self.place), {"consolidated": self.below(group) is not None, "zarr_format": 2}
 
     def below(self, group) -> str | None:
         """A group of the source, below the group of this era."""
