@@ -57,6 +57,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.send(200, b"<html>please sign in</html>", body, {"Content-Type": "text/html"})
         headers = {"ETag": self.tag(place), "Accept-Ranges": "bytes"}
         size = place.stat().st_size
+        if self.headers.get("If-Match", headers["ETag"]) not in (headers["ETag"], "*"):
+            return self.send(412, b"", body, headers)
         if fault == "no tags":
             del headers["ETag"]
         match = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
