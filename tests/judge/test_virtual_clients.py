@@ -67,7 +67,7 @@ def test_the_snippet_opens_from_another_folder_what_was_named_relatively(sources
 
 
 @pytest.mark.parametrize("form", FORMATS)
-@pytest.mark.parametrize("name", ["a b", "ü", "50%", "a+b", "a#b", "it's", 'say "hi"'])
+@pytest.mark.parametrize("name", ["a b", "ü", "50%", "a+b", "a#b", "it's", 'say "hi"', "{{x}}", "a&b=c;d"])
 def test_the_snippet_opens_odd_names(sources, tmp_path, form, name):
     folder = tmp_path / name
     folder.mkdir()

@@ -285,7 +285,7 @@ def report_faults(answer: Answer) -> list[str]:
     if not arrays:
         faults.append("no item says `how`")
     for item in arrays:
-        faults += [f"{item.get('path')}: no `{name}`" for name in ("path", "shape", "chunks", "codecs", "native_share", "why") if name not in item]
+        faults += [f"{item.get('path')}: no `{name}`" for name in ("path", "shape", "chunks", "codecs", "native_share") if name not in item]
         if item["how"] not in ("referenced", "hybrid", "native", "inline"):
             faults.append(f"{item.get('path')}: how = {item['how']!r}")
         share = item.get("native_share") or 0
