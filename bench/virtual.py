@@ -220,7 +220,7 @@ def run_millions(n_references, work) -> list[str]:
     failed = []
     for form in ("icechunk", "parquet"):
         dest = work / f"millions.{form}"
-        answer = best_of(by_frazil(form, dest, files, ("--inline", "0")), dest, 1)
+        answer = best_of(by_frazil(form, dest, files, ("--inline", "1B")), dest, 1)
         if answer.code != 0:
             failed.append(f"{n_references:,} references, {form}: exit {answer.code}: {answer.err.strip()[-300:]}")
             continue

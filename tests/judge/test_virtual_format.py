@@ -76,7 +76,7 @@ def containers(place):
 
 
 def test_each_reference_of_a_repository_leads_to_a_source(tmp_path):
-    answer, sources, dest = made(tmp_path, "icechunk", "--inline", "0")
+    answer, sources, dest = made(tmp_path, "icechunk")
     found = isolated(locations, str(dest))
     assert {pathlib.Path(place.removeprefix("file://")) for place in found} <= set(sources), found[:3]
     assert answer.report["totals"]["references"] >= N_CHUNKS
@@ -120,7 +120,7 @@ def test_native_chunks_are_those_that_the_report_counts(tmp_path):
 
 @pytest.mark.parametrize("form", FORMATS[1:])
 def test_references_are_where_the_chunks_are(tmp_path, form):
-    answer, sources, dest = made(tmp_path, form, "--inline", "0")
+    answer, sources, dest = made(tmp_path, form)
     found = {}
     if form == "kerchunk-json":
         refs = references_of(dest)
@@ -172,7 +172,7 @@ def test_many_records_of_parquet(tmp_path):
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_small_coordinates_are_inline(tmp_path, form):
-    answer, _, _ = made(tmp_path, form)
+    answer, _, _ = made(tmp_path, form, "--inline", "1KB")
     for name in ("time", "lat", "lon"):
         assert item(answer, name)["how"] in ("inline", "native"), item(answer, name)
     assert answer.report["totals"]["inline_bytes"] > 0 or answer.report["totals"]["native_bytes"] > 0

@@ -121,12 +121,15 @@ def place_in(folder, form: str) -> pathlib.Path:
 
 
 def convert(sources, dest, form: str, *flags, **options) -> Answer:
-    """`frazil convert --to virtual` with the words that all tests share."""
-    return frazil("convert", *sources, dest, "--to", "virtual", "--format", form, "--json", *flags, **options)
+    """`frazil convert --to virtual` with the words that all tests share. Files of tests are small: unless a test says
+    otherwise no chunk is too small to be referenced."""
+    inline = () if "--inline" in flags else ("--inline", "1B")
+    return frazil("convert", *sources, dest, "--to", "virtual", "--format", form, "--json", *inline, *flags, **options)
 
 
 def recipe(folder, glob, form="icechunk", mode="extend", write="", combine="") -> pathlib.Path:
-    """A feedstock whose result is virtual."""
+    """A feedstock whose result is virtual. As in `convert`, no chunk is too small unless `write` says so."""
+    write = write if "inline" in write else "inline: {below: 1B}" + (", " + write if write else "")
     folder = pathlib.Path(folder)
     (folder / "feedstock").mkdir(parents=True, exist_ok=True)
     (folder / "feedstock" / "recipe.yaml").write_text(

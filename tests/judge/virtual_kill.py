@@ -93,9 +93,9 @@ def virtual_scene(folder, kind: str, form: str) -> VirtualScene:
     if kind == "extend":
         words = ["build", recipe(folder / "f", folder / "in-*.nc", form), "--to", "STORE", "--json"]
     else:
-        words = ["convert", folder / "in-01.nc", folder / "in-02.nc", "STORE", "--to", "virtual", "--format", form, "--json"]
+        words = ["convert", folder / "in-01.nc", folder / "in-02.nc", "STORE", "--to", "virtual", "--format", form, "--inline", "1B", "--json"]
     if kind != "convert":
-        first = words if kind == "extend" else ["convert", folder / "in-01.nc", "STORE", "--to", "virtual", "--format", form, "--json"]
+        first = words if kind == "extend" else ["convert", folder / "in-01.nc", "STORE", "--to", "virtual", "--format", form, "--inline", "1B", "--json"]
         answer = frazil(*[place if word == "STORE" else word for word in first])
         assert answer.code == 0, str(answer)
         words += ["--overwrite"] * (kind == "overwrite")

@@ -100,7 +100,7 @@ def main() -> int:
     parser.add_argument("--match", default="")
     parser.add_argument("--format", choices=FORMATS, action="append")
     arguments = parser.parse_args()
-    counts, table, reasons = collections.Counter(), [], []
+    counts, table = collections.Counter(), []
     for form in arguments.format or FORMATS:
         for source in [*single_sources(), *series_sources()]:
             if arguments.match in source:
@@ -109,8 +109,7 @@ def main() -> int:
                 if outcome == "refused":
                     table.append(f"{source}\t{form}\t{why[:200]}")
                 elif outcome == "wrong" or outcome == "partly":
-                    reasons.append(f"{outcome:9}{form} {source}\n    " + "\n    ".join(why.splitlines()[:8]))
-    print("\n".join(reasons))
+                    print(f"{outcome:9}{form} {source}\n    " + "\n    ".join(why.splitlines()[:8]), flush=True)
     print("\n# virtual_refusals.tsv as it is now (read each line before you keep it)\n" + "\n".join(table))
     for (form, outcome), n in sorted(counts.items()):
         print(f"{form:18}{outcome:10}{n}")
