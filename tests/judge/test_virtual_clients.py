@@ -12,11 +12,11 @@ import pytest
 import clients
 from bucket import Bucket
 from command import frazil
-from make import days, make
+from make import days
 from server import serving
-from virtual import FORMATS, convert, expected_shown, is_there, place_in, shown_by, snippet_of
+from virtual import FORMATS, convert, expected_shown, is_there, make, place_in, shown_by, snippet_of
 
-GRID = {"zlib": True, "chunksizes": (1, 4, 6), "file_attributes": {"history": "made"}}
+GRID = {"zlib": True, "chunksizes": (1, 60, 80), "file_attributes": {"history": "made"}}
 MAX_REQUESTS, MAX_BYTES, MAX_SHARE = 3, 256 << 10, 0.01
 DELAY_SECONDS = 0.02
 

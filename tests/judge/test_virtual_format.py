@@ -10,11 +10,12 @@ import pandas
 import pytest
 
 import clients
-from make import counter, days, make, pair
+from make import counter, days
+from make import pair as small_pair
 from same import compare_file, isolated, open_store
-from virtual import FORMATS, Virtual, convert, place_in, references_of, report_faults, repository, versions
+from virtual import FORMATS, Virtual, convert, make, pair, place_in, references_of, report_faults, repository, versions
 
-GRID = {"zlib": True, "complevel": 4, "chunksizes": (1, 4, 6)}
+GRID = {"zlib": True, "complevel": 4, "chunksizes": (1, 60, 80)}
 N_CHUNKS = 10
 
 
@@ -146,7 +147,7 @@ def test_metadata_of_references_is_of_zarr_2(tmp_path, form):
     metadata = references_of(dest)
     array = metadata["sst/.zarray"]
     array = json.loads(array) if isinstance(array, str) else array
-    assert array["zarr_format"] == 2 and array["chunks"] == [1, 4, 6] and array["shape"] == [10, 4, 6]
+    assert array["zarr_format"] == 2 and array["chunks"] == [1, 60, 80] and array["shape"] == [10, 60, 80]
     assert {filter["id"] for filter in array["filters"] or []} | {array["compressor"]["id"] if array["compressor"] else None} == {"shuffle", "zlib"}, array
     assert array["fill_value"] is None, "xarray masks what equals the fill value of an array of Zarr 2"
     if form == "kerchunk-parquet":
@@ -155,13 +156,13 @@ def test_metadata_of_references_is_of_zarr_2(tmp_path, form):
 
 def test_many_records_of_parquet(tmp_path):
     """More chunks than one file of records holds."""
-    n, stored = 700, counter((700, 4, 6))
-    source = make(tmp_path / "in.nc", list(range(n)), stored=stored, chunksizes=(1, 1, 2), zlib=True)
+    n, lat, lon = 100, np.arange(20.0), np.arange(30.0)
+    source = make(tmp_path / "in.nc", list(range(n)), lat=lat, lon=lon, chunksizes=(1, 2, 2), zlib=True)
     dest = place_in(tmp_path, "kerchunk-parquet")
     answer = convert([source], dest, "kerchunk-parquet")
     assert answer.code == 0, str(answer)
     size = json.loads((dest / ".zmetadata").read_text())["record_size"]
-    n_chunks = n * 4 * 3
+    n_chunks = n * 10 * 15
     files = sorted(path.name for path in (dest / "sst").iterdir())
     assert len(files) == -(-n_chunks // size), (size, files)
     verdict = isolated(compare_file, str(source), Virtual(str(dest), "kerchunk-parquet"))
@@ -176,6 +177,13 @@ def test_small_coordinates_are_inline(tmp_path, form):
     for name in ("time", "lat", "lon"):
         assert item(answer, name)["how"] in ("inline", "native"), item(answer, name)
     assert answer.report["totals"]["inline_bytes"] > 0 or answer.report["totals"]["native_bytes"] > 0
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_what_is_larger_than_the_size_is_referenced_however_small_it_is(tmp_path, form):
+    sources = small_pair(tmp_path, {"zlib": True, "chunksizes": (1, 4, 6)}, {"zlib": True, "chunksizes": (1, 4, 6)})
+    answer = convert(sources, place_in(tmp_path, form), form, "--inline", "1B")
+    assert answer.code == 0 and item(answer, "sst")["how"] == "referenced", str(answer)
 
 
 def test_a_size_that_is_none_is_named(tmp_path):

@@ -11,12 +11,12 @@ import h5py
 import pytest
 
 import virtual
-from make import counter, make, pair
+from make import counter
 from test_virtual_stale import reads
-from virtual import FORMATS, assert_refused, assert_right, convert, place_in, verdict_of
+from virtual import FORMATS, assert_refused, assert_right, convert, make, pair, place_in, verdict_of
 
-SHAPE = (5, 4, 6)
-SAME = {"zlib": True, "chunksizes": (1, 4, 6), "file_attributes": {"history": "made"}}
+SHAPE = (5, 60, 80)
+SAME = {"zlib": True, "chunksizes": (1, 60, 80), "file_attributes": {"history": "made"}}
 
 
 @pytest.fixture(params=FORMATS)

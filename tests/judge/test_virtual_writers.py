@@ -18,9 +18,9 @@ from bucket import Bucket
 from command import frazil, start
 from kill import FIRST_POINTS, crash_points, failed_at, killed_after, killed_at, trace
 from lying import lying
-from make import days, make
+from make import days
 from verdicts import stamps
-from virtual import FORMATS, convert, labels, place_in, recipe, repository, verdict_of, versions, view
+from virtual import FORMATS, convert, labels, make, place_in, recipe, repository, verdict_of, versions, view
 from virtual_kill import GRID, contents, loose, virtual_scene
 
 needs_strace = pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
@@ -161,7 +161,7 @@ def test_a_source_that_was_issued_again_is_refused_by_name(tmp_path):
     made, dest = recipe(tmp_path / "f", tmp_path / "in" / "*.nc"), place_in(tmp_path, "icechunk")
     assert frazil("build", made, "--to", dest, "--json").code == 0
     before = versions(dest)
-    make(tmp_path / "in" / "in-001.nc", days("2001-01-01", 5), **{**GRID, "constant": None, "attributes": {"long_name": "again"}}, stored=__import__("numpy").ones((5, 4, 6)))
+    make(tmp_path / "in" / "in-001.nc", days("2001-01-01", 5), **{**GRID, "constant": None, "attributes": {"long_name": "again"}}, stored=__import__("numpy").ones((5, 60, 80)))
     answer = frazil("build", made, "--to", dest, "--json")
     assert answer.code == 1 and "in-001.nc" in answer.text, str(answer)
     assert versions(dest) == before

@@ -13,12 +13,12 @@ import shutil
 
 from command import frazil
 from kill import Scene, strays
-from make import days, make
+from make import days
 from same import isolated
 from verdicts import tree, tree_differences
-from virtual import recipe, repository, suffix, versions, view
+from virtual import make, recipe, repository, suffix, versions, view
 
-GRID = {"zlib": True, "chunksizes": (1, 4, 6)}
+GRID = {"zlib": True, "chunksizes": (1, 60, 80)}
 
 
 @dataclasses.dataclass
