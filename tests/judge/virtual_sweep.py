@@ -18,10 +18,10 @@ import tempfile
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 from command import CORPUS  # noqa: E402
-from same import ReferenceCrashed, compare_file, isolated  # noqa: E402
+from same import MAX_COMPARED_BYTES, ReferenceCrashed, compare_file, groups_of, isolated  # noqa: E402
 from series import compare_series  # noqa: E402
-from sweep import REFERENCE_WRONG, refusal_faults, series_sources, single_sources, unread_attributes, unread_paths  # noqa: E402
-from virtual import FORMATS, Virtual, convert, is_there, place_in, report_faults  # noqa: E402
+from sweep import REFERENCE_WRONG, refusal_faults, refusals, series_sources, single_sources, unread_attributes, unread_paths  # noqa: E402
+from virtual import FORMATS, Virtual, compare_groups, convert, is_there, place_in, report_faults  # noqa: E402
 
 REFUSALS = pathlib.Path(__file__).with_name("virtual_refusals.tsv")
 MAX_REFUSALS = 8
@@ -52,7 +52,7 @@ def judge(source: str, form: str, flags=()) -> tuple[str, str]:
             if faults:
                 return "wrong", "; ".join(faults) + f"\n{answer}"
             if not place.is_dir() and not isolated(opens_in_xarray, str(place)):
-                return "unjudged", "xarray does not open it either"
+                return "unjudged", "xarray does not read it either"
             error = answer.report["error"]
             return "refused", re.sub(r"\s+", " ", f"{error['code']}: {error['message']}").replace(str(CORPUS) + "/", "")
         if answer.code not in (0, 3):
@@ -67,7 +67,9 @@ def judge(source: str, form: str, flags=()) -> tuple[str, str]:
         if faults := report_faults(answer):
             return "wrong", "the Report: " + "; ".join(faults[:5])
         target = Virtual(str(dest), form)
-        if place.is_dir():
+        if place.is_dir() and isolated(target.groups) != ["/"]:
+            verdict = isolated(compare_groups, [str(path) for path in sources], str(dest), form, "time")
+        elif place.is_dir():
             verdict = isolated(compare_series, [str(path) for path in sources], target)
         else:
             verdict = isolated(compare_file, str(place), target, tuple(unread), REFERENCE_WRONG.get(source, ()), attributes)
@@ -87,11 +89,15 @@ def judge(source: str, form: str, flags=()) -> tuple[str, str]:
 
 
 def opens_in_xarray(path) -> bool:
+    """Whether xarray reads every value of it."""
     import xarray
 
     try:
-        return len(xarray.open_dataset(path, engine="netcdf4").variables) > 0
-    except Exception:  # Whatever it is, it does not open it.
+        found = [xarray.open_dataset(path, engine="netcdf4", group=group) for group in groups_of(path)]
+        if sum(data.nbytes for data in found) > MAX_COMPARED_BYTES:
+            return False
+        return sum(len(data.load().variables) for data in found) > 0
+    except Exception:  # Whatever it is, it does not read it.
         return False
 
 
@@ -106,7 +112,7 @@ def main() -> int:
             if arguments.match in source:
                 outcome, why = judge(source, form)
                 counts[form, outcome] += 1
-                if outcome == "refused":
+                if outcome == "refused" and refusals().get(source, ("",))[0] != "refused":
                     table.append(f"{source}\t{form}\t{why[:200]}")
                 elif outcome == "wrong" or outcome == "partly":
                     print(f"{outcome:9}{form} {source}\n    " + "\n    ".join(why.splitlines()[:8]), flush=True)
