@@ -91,10 +91,11 @@ def repository(place: str, env=None):
 
 
 def references(place: str):
-    """The store that kerchunk makes of references."""
+    """The store that kerchunk makes of references to files of this disk. Who does not name the protocol has fsspec look for
+    it in all references, and tables with groups break that."""
     from kerchunk.utils import refs_as_store
 
-    return refs_as_store(str(place), read_only=True)
+    return refs_as_store(str(place), read_only=True, remote_protocol="file")
 
 
 def references_of(place: str) -> dict:
