@@ -92,3 +92,18 @@ def needs(*verbs: str):
     for verb in verbs:
         if reason := has_verb(verb):
             pytest.skip(reason)
+
+
+@functools.cache
+def has_target(target: str) -> bool:
+    """Whether `convert --to TARGET` is known: a command line that lacks sources is wrong in another way than an unknown word."""
+    from command import frazil
+
+    answer = frazil("convert", "/nonexistent/no.nc", "/nonexistent/dest", "--to", target, "--json", timeout=20)
+    return answer.code != 2 and "panicked" not in answer.err
+
+
+def needs_target(target: str):
+    """Skips the test unless the command under judgement writes this."""
+    if not has_target(target):
+        pytest.skip(f"this frazil does not write `{target}`")

@@ -49,6 +49,9 @@ class Scene:
     def command(self, store) -> list:
         return [str(store) if word == "STORE" else str(word) for word in self.words]
 
+    def is_not_whole(self, store) -> list[str]:
+        return tree_differences(self.new_tree, tree(store))
+
 
 def view(store) -> dict | None:
     """What a reader sees: nothing, or each variable's bytes."""
@@ -121,6 +124,8 @@ def strays(store: pathlib.Path) -> list[str]:
 
 def faults_after(scene: Scene, store: pathlib.Path, allow_none=False) -> list[str]:
     """What is wrong after a run that was disturbed, and after the run that should mend it."""
+    if hasattr(scene, "faults_after"):
+        return scene.faults_after(store)
     wrong = []
     try:
         seen = view(store)
@@ -222,8 +227,8 @@ def failed_at(scene: Scene, syscall: str, k: int, error: str) -> list[str]:
         wrong = []
         if answer.crash():
             wrong.append(str(answer))
-        elif answer.code == 0 and tree_differences(scene.new_tree, tree(store)):
-            wrong.append(f"exit 0, and the store is not whole: {tree_differences(scene.new_tree, tree(store))[:3]}")
+        elif answer.code == 0 and scene.is_not_whole(store):
+            wrong.append(f"exit 0, and the store is not whole: {scene.is_not_whole(store)[:3]}")
         elif answer.code != 0 and not (answer.report or {}).get("error") and answer.err.count("error:") == 0:
             wrong.append(f"failed without a word\n{answer}")
         return wrong + faults_after(scene, store)

@@ -220,7 +220,10 @@ def raw_differences(expected: xr.Dataset, found: xr.Dataset, unread=()) -> list[
 
 
 def open_store(store, group=None, **options) -> xr.Dataset:
-    """As our snippets open it: stock xarray, through the root's consolidated metadata."""
+    """As our snippets open it: stock xarray, through the root's consolidated metadata. A virtual dataset opens itself."""
+    if hasattr(store, "opened"):
+        opened, words = store.opened(group)
+        return xr.open_dataset(opened, engine="zarr", group=store.below(group), **words, **options)
     return xr.open_dataset(store, engine="zarr", consolidated=True, group=group, **options)
 
 
@@ -239,6 +242,8 @@ def open_sources(path, group, decoding) -> xr.Dataset:
 
 
 def open_all_groups(store, **options) -> dict:
+    if hasattr(store, "opened"):
+        return {name: open_store(store, group=name, **options) for name in store.groups()}
     return {name: data for name, data in xr.open_groups(store, engine="zarr", consolidated=True, **options).items()}
 
 

@@ -10,10 +10,13 @@ import http.server
 import pathlib
 import re
 import threading
+import time
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body go out in two pieces; the second must not wait until the first is acknowledged.
+    disable_nagle_algorithm = True
 
     def log_message(self, *_):
         pass
@@ -34,8 +37,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if place.is_dir():
             links = "".join(f'<a href="{p.name}">{p.name}</a>\n' for p in sorted(place.iterdir()))
             return self.send(200, f"<html><body><a href='../'>Parent</a>\n{links}</body></html>".encode(), body, {"Content-Type": "text/html"})
+        if path in server.moved:
+            return self.send(302, b"", body, {"Location": server.address + server.moved[path]})
         if not place.exists():
             return self.send(404, b"no such file", body)
+        if server.delay_seconds:
+            time.sleep(server.delay_seconds)
         if fault == "busy" and number <= 2:
             return self.send(503, b"busy", body, {"Retry-After": "0"})
         if fault == "always busy":
@@ -48,26 +55,43 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return None
         if fault == "login page":
             return self.send(200, b"<html>please sign in</html>", body, {"Content-Type": "text/html"})
-        content = place.read_bytes()
-        headers = {"ETag": '"%s"' % hashlib.sha256(content).hexdigest()[:16], "Accept-Ranges": "bytes"}
+        headers = {"ETag": self.tag(place), "Accept-Ranges": "bytes"}
+        size = place.stat().st_size
+        if self.headers.get("If-Match", headers["ETag"]) not in (headers["ETag"], "*"):
+            return self.send(412, b"", body, headers)
         if fault == "no tags":
             del headers["ETag"]
         match = re.fullmatch(r"bytes=(\d*)-(\d*)", self.headers.get("Range", ""))
         if match is None or fault == "no ranges":
-            return self.send(200, content, body, headers)
+            return self.send(200, place.read_bytes(), body, headers)
         first, last = match.groups()
-        start = int(first) if first else max(0, len(content) - int(last))
-        end = min(int(last), len(content) - 1) if first and last else len(content) - 1
-        if start >= len(content):
-            return self.send(416, b"", body, {"Content-Range": f"bytes */{len(content)}"})
-        part = content[start : end + 1]
-        headers["Content-Range"] = f"bytes {start}-{end}/{len(content)}"
+        start = int(first) if first else max(0, size - int(last))
+        end = min(int(last), size - 1) if first and last else size - 1
+        if start >= size:
+            return self.send(416, b"", body, {"Content-Range": f"bytes */{size}"})
+        with place.open("rb") as file:
+            file.seek(start)
+            part = file.read(end + 1 - start)
+        headers["Content-Range"] = f"bytes {start}-{end}/{size}"
         if fault == "other range":
-            headers["Content-Range"] = f"bytes {start + 1}-{end + 1}/{len(content)}"
+            headers["Content-Range"] = f"bytes {start + 1}-{end + 1}/{size}"
         if fault == "short" and number % 2 == 0:
             part = part[: len(part) // 2]
-            headers["Content-Range"] = f"bytes {start}-{start + len(part) - 1}/{len(content)}"
+            headers["Content-Range"] = f"bytes {start}-{start + len(part) - 1}/{size}"
         return self.send(206, part, body, headers, cut=fault == "cut" and number % 2 == 0)
+
+    def tag(self, place):
+        """Of the content. The kernel notes each change of a file, so that none has to be read twice."""
+        status = place.stat()
+        state = (status.st_ino, status.st_ctime_ns, status.st_size)
+        with self.server.lock:
+            known = self.server.tags.get(place)
+        if known is None or known[0] != state:
+            with place.open("rb") as file:
+                known = state, '"%s"' % hashlib.file_digest(file, "sha256").hexdigest()[:16]
+            with self.server.lock:
+                self.server.tags[place] = known
+        return known[1]
 
     def send(self, code, content, body, headers=None, cut=False):
         self.send_response(code)
@@ -79,19 +103,27 @@ class Handler(http.server.BaseHTTPRequestHandler):
             content = content[: len(content) // 2] if cut else content
             with self.server.lock:
                 self.server.sent_bytes += len(content)
+                self.server.sent[self.path.split("?")[0].lstrip("/")] += len(content)
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
                 self.wfile.write(content)
             if cut:
                 self.close_connection = True
 
 
+class Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+    # Many may knock at once.
+    request_queue_size = 256
+
+
 @contextlib.contextmanager
-def serving(folder, fault=""):
-    """The server while it runs: `.address`, `.requests` by path, `.sent_bytes`."""
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+def serving(folder, fault="", delay_seconds=0.0):
+    """The server while it runs: `.address`, `.requests` and `.sent` (bytes) by path, `.sent_bytes`; it sends on what is in `.moved`, and takes
+    `delay_seconds` for each answer about a file."""
+    server = Server(("127.0.0.1", 0), Handler)
+    server.moved, server.delay_seconds, server.tags = {}, delay_seconds, {}
     server.folder, server.fault, server.lock = pathlib.Path(folder), fault, threading.Lock()
-    server.requests, server.sent_bytes = collections.Counter(), 0
+    server.requests, server.sent, server.sent_bytes = collections.Counter(), collections.Counter(), 0
     server.closing = threading.Event()
     server.address = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
