@@ -6,19 +6,19 @@
 
 use serde::{Deserialize, Serialize};
 
+mod fits;
+mod form;
+
+pub use form::form;
+
 use crate::{
-    codec::{ByteOrder, Codec, CodecChain},
-    combine::{CombinedVariable, Content, Piece, fill_after, view::ViewAxis},
+    codec::{Codec, CodecChain},
+    combine::{CombinedVariable, Content, Piece, fill_after},
     dataset::Variable,
-    dtype::DataType,
     layout::TargetArray,
     manifest::{ChunkRanges, ChunkTable},
-    packing::ValueRule,
     region::{Region, count, grid_of},
 };
-
-/// Plain bytes can be cut anywhere; pieces of this size suit a reader far away.
-const PLAIN_CHUNK_BYTES: u64 = 4 << 20;
 
 /// Bytes of a checksum that stands behind a chunk.
 const CHECKSUM_BYTES: u64 = 4;
@@ -175,157 +175,6 @@ pub fn is_expressible(chain: &CodecChain) -> bool {
     })
 }
 
-/// The form that most elements of a variable have; `None` if none of its chunks can be referenced.
-#[must_use]
-pub fn form(variable: &CombinedVariable, origins: Origins<'_>, equivalence: Equivalence) -> Option<Form> {
-    let Content::Pieces(pieces) = &variable.content else { return None };
-    let mut candidates: Vec<(Form, u64)> = Vec::new();
-    let mut plain: Vec<&Piece> = Vec::new();
-    for piece in pieces {
-        let origin = origins(piece);
-        if piece.rule != ValueRule::Verbatim || origin.variable.dtype != variable.dtype {
-            continue;
-        }
-        if plain_offset(origin).is_some() {
-            plain.push(piece);
-            continue;
-        }
-        if !matches!(origin.table, Some(ChunkTable::Ranges(_))) {
-            continue;
-        }
-        let (chain, _) = without_checksum(&origin.variable.codecs);
-        if !is_expressible(&chain) {
-            continue;
-        }
-        let one = Form { chunk_shape: chunk_shape_of(piece, origin.variable), codecs: sayable(chain, &variable.dtype) };
-        let n_elements = piece.at.n_elements();
-        let swap_bytes = variable.dtype.swap_bytes();
-        let is_same = |known: &Form| {
-            known.chunk_shape == one.chunk_shape && alike(&known.codecs, &one.codecs, swap_bytes, equivalence)
-        };
-        match candidates.iter_mut().find(|(known, _)| is_same(known)) {
-            Some((_, n)) => *n = n.saturating_add(n_elements),
-            None => candidates.push((one, n_elements)),
-        }
-    }
-    let plain_elements = plain.iter().map(|piece| piece.at.n_elements()).fold(0, u64::saturating_add);
-    // The first of those that are equally large stays.
-    let best = candidates.into_iter().rev().max_by_key(|(_, n)| *n);
-    match best {
-        Some((form, n)) if n >= plain_elements => Some(form),
-        _ => plain_form(variable, &plain, origins),
-    }
-}
-
-/// Byte order says nothing of single bytes.
-fn sayable(mut chain: CodecChain, dtype: &DataType) -> CodecChain {
-    if dtype.swap_bytes() <= 1 {
-        chain.byte_order = ByteOrder::Little;
-    }
-    chain
-}
-
-fn alike(a: &CodecChain, b: &CodecChain, swap_bytes: u32, equivalence: Equivalence) -> bool {
-    match equivalence {
-        Equivalence::DecodeAlike => a.normal_form(swap_bytes) == b.normal_form(swap_bytes),
-        Equivalence::SameToTheLetter => a == b,
-    }
-}
-
-/// The source's chunks in the order of the array's dimensions.
-fn chunk_shape_of(piece: &Piece, variable: &Variable) -> Vec<u64> {
-    let length = |axis: &ViewAxis| match axis {
-        ViewAxis::Source { axis, .. } => variable.chunk_shape.get(*axis).copied().unwrap_or(1).max(1),
-        ViewAxis::New => 1,
-    };
-    piece.axes.iter().map(length).collect()
-}
-
-/// Where a variable begins that lies uncompressed in one run of bytes.
-fn plain_offset(origin: Origin<'_>) -> Option<u64> {
-    let (variable, Some(ChunkTable::Ranges(ranges))) = (origin.variable, origin.table) else { return None };
-    if variable.is_chunked || !variable.codecs.steps.is_empty() || ranges.is_empty() {
-        return None;
-    }
-    let total = count(&variable.shape).checked_mul(variable.dtype.size_bytes()?.into())?;
-    let begin = *ranges.offset.first()?;
-    let mut end = begin;
-    for (offset, length) in ranges.offset.iter().zip(&ranges.length) {
-        if *offset != end {
-            return None;
-        }
-        end = end.checked_add(*length)?;
-    }
-    (end - begin == total).then_some(begin)
-}
-
-/// Chunks for runs of plain bytes: as large as suits a reader, whole in every file, each in one run.
-fn plain_form(variable: &CombinedVariable, pieces: &[&Piece], origins: Origins<'_>) -> Option<Form> {
-    let first = pieces.first()?;
-    let byte_order = sayable(origins(first).variable.codecs.clone(), &variable.dtype).byte_order;
-    let n_axes = variable.shape.len();
-    // Along each dimension: a length that divides each file's part and its place, and whether all are just that long.
-    let mut unit = vec![0; n_axes];
-    let mut is_full = vec![true; n_axes];
-    for piece in pieces {
-        for axis in 0..n_axes {
-            let (length, start) = match piece.axes[axis] {
-                ViewAxis::Source { axis: source, start, .. } => {
-                    (origins(piece).variable.shape.get(source).copied().unwrap_or(1), start)
-                }
-                ViewAxis::New => (1, 0),
-            };
-            is_full[axis] &= (unit[axis] == 0 || unit[axis] == length) && piece.at.shape[axis] == length;
-            for number in [length, start, piece.at.start[axis], piece.at.shape[axis]] {
-                unit[axis] = greatest_divisor(unit[axis], number);
-            }
-        }
-    }
-    let element_bytes = u64::from(variable.dtype.size_bytes()?);
-    let last_cut = is_full.iter().rposition(|full| !full).unwrap_or(0);
-    let mut chunk_shape: Vec<u64> = unit.iter().map(|length| (*length).max(1)).collect();
-    for axis in 0..n_axes {
-        if axis < last_cut {
-            chunk_shape[axis] = 1;
-            continue;
-        }
-        let row_bytes = count(&chunk_shape[axis + 1..]).saturating_mul(element_bytes).max(1);
-        let most = (PLAIN_CHUNK_BYTES / row_bytes).max(1);
-        chunk_shape[axis] = largest_divisor(chunk_shape[axis], most);
-        if row_bytes <= PLAIN_CHUNK_BYTES {
-            break;
-        }
-    }
-    Some(Form { chunk_shape, codecs: CodecChain { byte_order, steps: Vec::new() } })
-}
-
-fn greatest_divisor(mut a: u64, mut b: u64) -> u64 {
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
-}
-
-/// The largest number up to `most` that divides `length`.
-fn largest_divisor(length: u64, most: u64) -> u64 {
-    if length <= most {
-        return length;
-    }
-    let mut best = 1;
-    let mut small: u64 = 1;
-    while small.saturating_mul(small) <= length {
-        if length.is_multiple_of(small) {
-            for divisor in [small, length / small] {
-                if divisor <= most {
-                    best = best.max(divisor);
-                }
-            }
-        }
-        small += 1;
-    }
-    best
-}
-
 impl ArrayReferences {
     /// Of a variable whose array is `target`.
     #[must_use]
@@ -345,7 +194,7 @@ impl ArrayReferences {
                         file: piece.file,
                         variable: piece.variable,
                         at: piece.at.clone(),
-                        how: how(piece, origin, target, equivalence),
+                        how: fits::how(piece, origin, target, equivalence),
                         has_the_fill: fill_after(&piece.rule, &origin.variable.fill) == target.fill,
                     }
                 })
@@ -476,120 +325,6 @@ fn find(ranges: &ChunkRanges, number: u64) -> Option<crate::manifest::ChunkPlace
         Some(index) if *index == number => ranges.row(row),
         _ => ranges.find(number),
     }
-}
-
-/// How the chunks of a piece are the array's.
-fn how(piece: &Piece, origin: Origin<'_>, target: &TargetArray, equivalence: Equivalence) -> Result<How, Why> {
-    let variable = origin.variable;
-    if piece.rule != ValueRule::Verbatim || variable.dtype != target.dtype {
-        return Err(Why::Values);
-    }
-    let Some(ChunkTable::Ranges(_)) = origin.table else { return Err(Why::Elsewhere) };
-    if piece.axes.iter().any(|axis| matches!(axis, ViewAxis::Source { step, .. } if *step != 1)) {
-        return Err(Why::Order);
-    }
-    let swap_bytes = target.dtype.swap_bytes();
-    let (chain, trailer_bytes) = without_checksum(&variable.codecs);
-    let chain = sayable(chain, &target.dtype);
-    if !is_expressible(&chain) {
-        return Err(Why::NoCodec);
-    }
-    if !alike(&chain, &target.codecs, swap_bytes, equivalence) {
-        return Err(Why::Codecs);
-    }
-    if let Some(offset) = plain_offset(origin)
-        && let Some(plain) = plain(piece, variable, target, offset)
-    {
-        return Ok(plain);
-    }
-    whole_chunks(piece, variable, target, trailer_bytes)
-}
-
-/// A run of plain bytes, if each of the array's chunks is one.
-fn plain(piece: &Piece, variable: &Variable, target: &TargetArray, offset: u64) -> Option<How> {
-    let element_bytes = u64::from(variable.dtype.size_bytes()?);
-    let mut start = Vec::new();
-    let mut shape = Vec::new();
-    let mut next = 0;
-    for axis in &piece.axes {
-        match axis {
-            ViewAxis::New => {
-                start.push(0);
-                shape.push(1);
-            }
-            ViewAxis::Source { axis, start: first, step: 1 } if *axis == next => {
-                start.push(*first);
-                shape.push(*variable.shape.get(*axis)?);
-                next += 1;
-            }
-            ViewAxis::Source { .. } => return None,
-        }
-    }
-    // All dimensions of the file are there, in its order.
-    if next != variable.shape.len() {
-        return None;
-    }
-    let n_axes = shape.len();
-    let is_cut = (0..n_axes).position(|axis| target.chunk_shape[axis] > 1).unwrap_or(n_axes);
-    let is_whole = (is_cut + 1..n_axes).all(|axis| target.chunk_shape[axis] == shape[axis]);
-    is_whole.then_some(How::Plain { offset, start, shape, element_bytes })
-}
-
-/// Whole chunks of the file, if the array's are just those.
-fn whole_chunks(piece: &Piece, variable: &Variable, target: &TargetArray, trailer_bytes: u64) -> Result<How, Why> {
-    let mut cells: Vec<Option<(Option<usize>, i64)>> = vec![None; variable.shape.len()];
-    let mut last_long = None;
-    for (number, axis) in piece.axes.iter().enumerate() {
-        let chunk = target.chunk_shape[number];
-        let ViewAxis::Source { axis, start, .. } = *axis else {
-            if chunk != 1 {
-                return Err(Why::Chunks);
-            }
-            continue;
-        };
-        if variable.chunk_shape.get(axis) != Some(&chunk) {
-            return Err(Why::Chunks);
-        }
-        // Dimensions of single elements may stand anywhere without a change of the bytes.
-        if chunk > 1 {
-            if last_long.is_some_and(|last| last > axis) {
-                return Err(Why::Order);
-            }
-            last_long = Some(axis);
-        }
-        cells[axis] = Some((Some(number), shift(piece, number, start, chunk, variable.shape[axis])?));
-    }
-    for (axis, index) in &piece.fixed {
-        if variable.chunk_shape.get(*axis) != Some(&1) {
-            return Err(Why::Chunks);
-        }
-        let cell = cells.get_mut(*axis).ok_or(Why::Chunks)?;
-        *cell = Some((None, i64::try_from(*index).map_err(|_| Why::Chunks)?));
-    }
-    let plain_bytes = match (variable.codecs.steps.is_empty(), variable.dtype.size_bytes()) {
-        (true, Some(element_bytes)) => Some(count(&variable.chunk_shape).saturating_mul(element_bytes.into())),
-        _ => None,
-    };
-    Ok(How::Chunks {
-        cells: cells.into_iter().collect::<Option<Vec<_>>>().ok_or(Why::Order)?,
-        source_grid: variable.grid(),
-        trailer_bytes,
-        plain_bytes,
-    })
-}
-
-/// How many cells the file is ahead of the array along a dimension.
-fn shift(piece: &Piece, axis: usize, start: u64, chunk: u64, source_length: u64) -> Result<i64, Why> {
-    let signed = |number: u64| i64::try_from(number).map_err(|_| Why::Chunks);
-    let (first, own, chunk) = (signed(start)?, signed(piece.at.start[axis])?, signed(chunk)?);
-    if (first - own) % chunk != 0 {
-        return Err(Why::Chunks);
-    }
-    // A chunk that is cut in the middle of the file has elements behind the cut which the array has not: only at the
-    // array's own end nobody looks at them, or where the file ends as well.
-    let end = start.checked_add(piece.at.shape[axis]).ok_or(Why::Chunks)?;
-    debug_assert!(end <= source_length);
-    Ok((first - own) / chunk)
 }
 
 /// The cells of a grid in C order, from a first one on, without a new list for each.

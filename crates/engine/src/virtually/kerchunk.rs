@@ -94,13 +94,11 @@ pub(crate) enum Said<'a> {
     Bytes(&'a [u8]),
 }
 
+/// Takes a chunk: its C-order number, its cell, and what is said of it.
+pub(crate) type SeeChunk<'a> = &'a mut dyn FnMut(u64, &[u64], Said<'_>) -> Result<(), EngineError>;
+
 /// Hands out every chunk of array `number` of a part that is somewhere: its C-order number, its cell, and what is said.
-pub(crate) fn each_chunk(
-    part: &Part,
-    natives: &Natives,
-    number: usize,
-    see: &mut dyn FnMut(u64, &[u64], Said<'_>) -> Result<(), EngineError>,
-) -> Result<(), EngineError> {
+pub(crate) fn each_chunk(part: &Part, natives: &Natives, number: usize, see: SeeChunk<'_>) -> Result<(), EngineError> {
     let references = &part.laid.references[number];
     let table = |file: usize, variable: usize| table_of(&part.sources, file, variable);
     let grid = references.grid();

@@ -1,11 +1,8 @@
 //! One virtual dataset made, from request to Report.
 
-use std::collections::BTreeSet;
-
 use frazil_model::{
     combine::{Combined, Content},
     layout::{Growth, LayoutRequest, lay_out},
-    location::Location,
     recipe::{
         combine::{DifferDtype, DifferPacking},
         spec::CodecSpec,
@@ -19,28 +16,28 @@ use frazil_model::{
 use frazil_store::{
     folder::{Folder, STAGING},
     lock::{Lock, Sharing},
-    profile::located,
 };
 use serde_json::json;
 
 use super::{
-    address::doors,
-    icechunk::{self, Commit, Tip},
+    icechunk::{self, Commit},
     kerchunk,
     lay::{Laid, lay, origin_of},
     native::{Keeping, NativeWork, Natives, make_natives},
     pinned::{Files, Record, pins},
+    said::tell,
     split::classes,
     tables,
+    there::{There, with_known},
 };
 use crate::{
     error::EngineError,
     expect,
     identity::digest,
     make::{How, Stage, Watch},
-    prepare::{Joined, Reissued, Request, SmallData, joined_of, nothing_left, prepare, scanned},
+    prepare::{Joined, Request, SmallData, joined_of, nothing_left, prepare, scanned},
     source::Source,
-    standing::{Standing, exists, foreign, standing},
+    standing::{exists, foreign},
     views::{LeftOut, leave_out_untyped, views},
 };
 
@@ -72,8 +69,10 @@ pub(crate) struct Part {
     pub combined: Combined,
     /// Their arrays.
     pub laid: Laid,
-    work: Option<NativeWork>,
-    left_out: Vec<LeftOut>,
+    /// Values of them that must be made.
+    pub work: Option<NativeWork>,
+    /// What the files hold and the dataset will not.
+    pub left_out: Vec<LeftOut>,
 }
 
 /// The layout that references want: the format's, whatever the request said.
@@ -335,100 +334,6 @@ fn settle(
     Ok(())
 }
 
-/// What lies at the place of a virtual dataset.
-#[derive(Debug)]
-enum There {
-    Nothing,
-    Repository(Box<Tip>, Option<Box<Record>>),
-    References(Box<Record>),
-    Other(&'static str),
-}
-
-impl There {
-    fn of(format: VirtualFormat, folder: &Folder, name: Option<&str>) -> Result<Self, EngineError> {
-        if let (VirtualFormat::KerchunkJson, Some(name)) = (format, name) {
-            return Ok(match kerchunk::record_of_json(folder, name)? {
-                Some(record) => Self::References(Box::new(record)),
-                None if folder.exists(name)? => Self::Other("it is a file that frazil did not write"),
-                None => Self::Nothing,
-            });
-        }
-        if format == VirtualFormat::KerchunkParquet
-            && let Some(record) = tables::record(folder)?
-        {
-            return Ok(Self::References(Box::new(record)));
-        }
-        if format == VirtualFormat::Icechunk
-            && let Some(tip) = icechunk::tip(folder)?
-        {
-            let record = icechunk::record(folder, &tip)?.map(Box::new);
-            return Ok(Self::Repository(Box::new(tip), record));
-        }
-        // What an earlier try left is written anew under the same names.
-        let ours: BTreeSet<&str> =
-            ["chunks", "manifests", "snapshots", "transactions", "refs", "config.yaml", ".frazil"].into();
-        if format == VirtualFormat::Icechunk && folder.exists(".frazil")? {
-            let names = folder.names("")?;
-            if names.iter().all(|entry| ours.contains(entry.name.as_str())) {
-                return Ok(Self::Nothing);
-            }
-        }
-        Ok(match standing(folder)? {
-            Standing::Nothing => Self::Nothing,
-            Standing::Unfinished { .. } => Self::Other("it holds unfinished work on a store"),
-            Standing::Published(_) => Self::Other("it is a Zarr store"),
-            Standing::Foreign { what } => Self::Other(what),
-        })
-    }
-
-    fn record(&self) -> Option<&Record> {
-        match self {
-            Self::Repository(_, record) => record.as_deref(),
-            Self::References(record) => Some(record),
-            Self::Nothing | Self::Other(_) => None,
-        }
-    }
-
-    fn plan(&self) -> Option<&str> {
-        match self {
-            Self::Repository(tip, _) => Some(tip.plan().unwrap_or_default()),
-            other => other.record().map(|record| record.plan.as_str()),
-        }
-    }
-}
-
-/// The request, with the files that the dataset was made of before where it is to be extended. A file of those that is
-/// not what it was is refused by name, unless what it is now is to be taken.
-fn with_known(wanted: &VirtualRequest, how: How, there: &There) -> Result<VirtualRequest, EngineError> {
-    let mut all = wanted.clone();
-    let (How::Extend, Some(record)) = (how, there.record()) else { return Ok(all) };
-    let given: BTreeSet<Location> = wanted.request.sources.iter().map(|(location, _)| location.clone()).collect();
-    for pin in &record.sources {
-        let location = located(&pin.location)?;
-        let fingerprint = frazil_store::read::fingerprint(&location);
-        let is_revised = wanted.request.reissued == Reissued::Revised;
-        let changed =
-            fingerprint.as_ref().map_or(true, |now| now.state != pin.state || now.size_bytes != pin.size_bytes);
-        if changed && !is_revised {
-            fingerprint?;
-            let reason = "its size, times or tag are others now".to_owned();
-            return Err(EngineError::Stale { file: pin.name.clone(), reason });
-        }
-        if !given.contains(&location) {
-            if !wanted.request.keys.is_empty() && wanted.request.keys.iter().any(|keys| !keys.is_empty()) {
-                let reason = "it is in the dataset, but no source of the recipe finds it any more".to_owned();
-                return Err(EngineError::Extend { file: pin.name.clone(), reason });
-            }
-            all.request.sources.push((location, pin.name.clone()));
-        }
-    }
-    // In an order that does not depend on which file came when.
-    if all.request.keys.is_empty() {
-        all.request.sources.sort_by(|(a, _), (b, _)| a.cmp(b));
-    }
-    Ok(all)
-}
-
 /// Of what the dataset is made, with the digest of everything that decides a byte of it.
 fn record(wanted: &VirtualRequest, parts: &[Part]) -> Result<Record, EngineError> {
     let mut text =
@@ -505,84 +410,4 @@ fn write(
         }
     }
     Ok(more)
-}
-
-/// What the plan says.
-fn tell(report: &mut Report, wanted: &VirtualRequest, parts: &[Part], record: &Record) {
-    let sum = |of: &dyn Fn(&Part) -> u64| parts.iter().map(of).fold(0, u64::saturating_add);
-    let counted = |of: &dyn Fn(&super::lay::Counts) -> u64| {
-        sum(&|part: &Part| part.laid.counts.iter().map(of).fold(0, u64::saturating_add))
-    };
-    report.total("files", sum(&|part| part.sources.len() as u64));
-    report.total("arrays", sum(&|part| part.laid.targets.len() as u64));
-    report.total("references", counted(&|counts| counts.references));
-    report.total("referenced_bytes", counted(&|counts| counts.referenced_bytes));
-    report.total("peak_memory_bytes", sum(&|part| part.work.as_ref().map_or(0, |work| work.peak_memory_bytes)));
-    report.more.insert("plan".into(), json!(record.plan));
-    let doors = doors(parts.iter().flat_map(|part| &part.files.addresses));
-    report.more.insert("leads_to".into(), json!(doors.keys().collect::<Vec<_>>()));
-    let (mut n_native, mut native_bytes, mut n_inline, mut inline_bytes) = (0_u64, 0_u64, 0_u64, 0_u64);
-    for part in parts {
-        for (number, target) in part.laid.targets.iter().enumerate() {
-            let counts = &part.laid.counts[number];
-            let is_held = !matches!(part.combined.variables[number].content, Content::Pieces(_));
-            let made = counts.native.len() as u64;
-            let n_bytes = made.saturating_mul(target.chunk_bytes());
-            if is_held {
-                (n_inline, inline_bytes) = (n_inline + made, inline_bytes.saturating_add(n_bytes));
-            } else {
-                (n_native, native_bytes) = (n_native + made, native_bytes.saturating_add(n_bytes));
-            }
-            report.items.push(item(part, number, is_held));
-        }
-        notes(report, part);
-    }
-    report.total("native_chunks", n_native);
-    report.total("native_bytes", native_bytes);
-    report.total("inline_chunks", n_inline);
-    report.total("inline_bytes", inline_bytes);
-    if parts.len() > 1 {
-        let groups: Vec<&str> = parts.iter().map(|part| part.prefix.trim_start_matches('/')).collect();
-        report.warn(
-            "virtual.split",
-            format!("the files cannot be one dataset by reference: each kind is a group, {}", groups.join(", ")),
-        );
-    }
-    if native_bytes > 0 && wanted.write.format == VirtualFormat::Icechunk {
-        report.warn("virtual.native", format!("{n_native} chunks cannot be referenced and are copied"));
-    }
-    let left_out: Vec<&LeftOut> = parts.iter().flat_map(|part| &part.left_out).collect();
-    crate::make::tell_left_out(report, &left_out);
-}
-
-/// What is said of one array.
-fn item(part: &Part, number: usize, is_held: bool) -> serde_json::Value {
-    let (target, counts) = (&part.laid.targets[number], &part.laid.counts[number]);
-    let made = counts.native.len() as u64;
-    let how = match (is_held, counts.references, made) {
-        (true, ..) => "inline",
-        (false, _, 0) => "referenced",
-        (false, 0, _) => "native",
-        (false, ..) => "hybrid",
-    };
-    #[allow(clippy::cast_precision_loss)] // a share for people to read
-    let share = if is_held { 0.0 } else { made as f64 / (made + counts.references).max(1) as f64 };
-    let mut item = json!({
-        "path": format!("{}{}", part.prefix, target.path), "shape": target.shape, "dtype": target.dtype.to_string(),
-        "dimensions": target.dimensions, "chunks": target.chunk_shape,
-        "codecs": crate::inspect::words::codec_words(&target.codecs, target.dtype.swap_bytes()),
-        "how": how, "references": counts.references, "native_share": share,
-    });
-    if let (false, Some(why)) = (is_held, counts.why) {
-        let note = part.combined.notes.iter().find(|(path, _)| *path == target.path).map(|(_, note)| note.as_str());
-        item["why"] = json!(note.unwrap_or_else(|| why.words()));
-    }
-    item
-}
-
-fn notes(report: &mut Report, part: &Part) {
-    for (path, note) in &part.combined.notes {
-        report.warn("combine.note", format!("{path}: {note}"));
-    }
-    crate::make::tell_dropped(report, &part.combined);
 }

@@ -11,8 +11,10 @@ mod lay;
 mod make;
 mod native;
 mod pinned;
+mod said;
 mod split;
 mod tables;
+mod there;
 mod verify;
 
 pub use make::{VirtualRequest, make_virtual};

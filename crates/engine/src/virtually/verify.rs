@@ -71,19 +71,6 @@ pub fn virtual_dataset(location: &Location) -> Result<Option<VirtualDataset>, En
 }
 
 impl VirtualDataset {
-    /// The files it was made of, as they were asked for, with their names; and what was asked for.
-    ///
-    /// # Errors
-    /// If frazil did not make it.
-    pub fn sources(&self) -> Result<(Vec<(Location, String)>, &str), EngineError> {
-        let record = self.record.as_ref().ok_or_else(|| EngineError::NotOurs {
-            place: self.folder.location(),
-            reason: "nothing in it says of what it was made".into(),
-        })?;
-        let sources = record.sources.iter().map(|pin| Ok((located(&pin.location)?, pin.name.clone())));
-        Ok((sources.collect::<Result<_, EngineError>>()?, &record.request))
-    }
-
     /// Looks at all of it.
     ///
     /// # Errors

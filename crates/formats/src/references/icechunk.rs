@@ -6,11 +6,14 @@
 //!
 //! Source: Icechunk specification version 1, and its FlatBuffers schemas.
 
-use frazil_model::codec::{ByteOrder, Codec, CodecChain};
+mod manifest;
+mod read;
+
+pub use manifest::ManifestWriter;
+pub use read::{Found, SeeChunk, read_manifest, read_snapshot};
 use zstd_safe::{CompressionLevel, compress_bound};
 
-use super::flat::{Field, Table, Writer};
-use crate::{FormatError, codecs::Codecs};
+use super::flat::{Field, Writer};
 
 /// What every document begins with.
 const MAGIC: &[u8] = "ICE🧊CHUNK".as_bytes();
@@ -133,101 +136,6 @@ pub enum Pin {
     Tag(String),
     /// It did not change after this second since 1970.
     NotAfter(u32),
-}
-
-/// One array's chunks in a box of its grid, in C order.
-pub struct ManifestWriter {
-    writer: Writer,
-    files: Vec<(Option<usize>, Option<usize>)>,
-    /// Fields that wait for the address of a file, and for its tag.
-    waiting: Vec<(usize, usize, Option<usize>)>,
-    first: usize,
-    n_written: usize,
-    id_at: usize,
-}
-
-impl ManifestWriter {
-    /// Begins the manifest of `n_chunks` chunks of `node`.
-    #[must_use]
-    pub fn new(node: NodeId, n_chunks: usize, n_files: usize) -> Self {
-        let mut writer = Writer::new(IDENTIFIER);
-        let root = writer.root(&[(1, Field::Child), (0, Field::Bytes(&[0; 12]))]);
-        let arrays = writer.children(root.children[0], 1);
-        let array = writer.table(arrays, &[(1, Field::Child), (0, Field::Bytes(&node.0))]);
-        let first = writer.children(array.children[0], n_chunks);
-        Self {
-            writer,
-            files: vec![(None, None); n_files],
-            waiting: Vec::new(),
-            first,
-            n_written: 0,
-            id_at: root.bytes_at,
-        }
-    }
-
-    /// Adds the next chunk.
-    pub fn push(&mut self, at: &[u32], payload: &Payload<'_>, files: &[Pinned]) {
-        let from = self.first + 4 * self.n_written;
-        self.n_written += 1;
-        match payload {
-            Payload::Inline(bytes) => {
-                let placed = self.writer.table(from, &[(0, Field::Child), (1, Field::Child)]);
-                self.writer.numbers(placed.children[0], at);
-                self.writer.vector(placed.children[1], bytes);
-            }
-            Payload::Native { id, offset, length } => {
-                let fields =
-                    [(2, Field::U64(*offset)), (3, Field::U64(*length)), (0, Field::Child), (4, Field::Bytes(&id.0))];
-                let placed = self.writer.table(from, &fields);
-                self.writer.numbers(placed.children[0], at);
-            }
-            Payload::Virtual { file, offset, length } => {
-                const NOWHERE: &Pinned = &Pinned { url: String::new(), pin: Pin::None };
-                let wide = [(2, Field::U64(*offset)), (3, Field::U64(*length)), (0, Field::Child), (5, Field::Child)];
-                let placed = match &files.get(*file).unwrap_or(NOWHERE).pin {
-                    Pin::None => self.writer.table(from, &wide),
-                    Pin::Tag(_) => self.writer.table(from, &[wide[0], wide[1], wide[2], wide[3], (6, Field::Child)]),
-                    Pin::NotAfter(second) => {
-                        let second = (7, Field::U32(*second));
-                        self.writer.table(from, &[wide[0], wide[1], wide[2], wide[3], second])
-                    }
-                };
-                let tag = (placed.children[2] != 0).then_some(placed.children[2]);
-                self.waiting.push((*file, placed.children[1], tag));
-                self.writer.numbers(placed.children[0], at);
-            }
-        }
-    }
-
-    /// The whole document, named by `name` of what it holds.
-    #[must_use]
-    pub fn finish(mut self, files: &[Pinned], name: &dyn Fn(&[u8]) -> ObjectId) -> (ObjectId, Vec<u8>) {
-        for (file, url_from, tag_from) in std::mem::take(&mut self.waiting) {
-            let (Some(about), Some(known)) = (files.get(file), self.files.get_mut(file)) else { continue };
-            match known.0 {
-                Some(at) => self.writer.point_to(url_from, at),
-                None => known.0 = Some(self.writer.text(url_from, &about.url)),
-            }
-            let (Some(from), Pin::Tag(tag)) = (tag_from, &about.pin) else { continue };
-            match known.1 {
-                Some(at) => self.writer.point_to(from, at),
-                None => known.1 = Some(self.writer.text(from, tag)),
-            }
-        }
-        named(self.writer, self.id_at, Kind::Manifest, name)
-    }
-
-    /// Bytes of the document so far.
-    #[must_use]
-    pub const fn len(&self) -> usize {
-        self.writer.len()
-    }
-
-    /// Whether no chunk was added.
-    #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.n_written == 0
-    }
 }
 
 /// Puts the name of its content into a document.
@@ -393,17 +301,6 @@ fn message_pack(text: &str) -> Vec<u8> {
     packed
 }
 
-fn message_unpacked(bytes: &[u8]) -> Option<String> {
-    let at = match *bytes.first()? {
-        first @ 0xa0..=0xbf if usize::from(first & 0x1f) + 1 == bytes.len() => 1,
-        0xd9 => 2,
-        0xda => 3,
-        0xdb => 5,
-        _ => return None,
-    };
-    String::from_utf8(bytes.get(at..)?.to_vec()).ok()
-}
-
 /// What changed from one snapshot to the next.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {
@@ -471,161 +368,4 @@ fn packed(kind: Kind, plain: &[u8]) -> Vec<u8> {
         bytes.extend_from_slice(&frame);
     }
     bytes
-}
-
-/// The plain bytes of a document of `kind`.
-///
-/// # Errors
-/// If it is another thing, of a later version, damaged, or larger than any document may be.
-fn unpacked(kind: Kind, bytes: &[u8]) -> Result<Vec<u8>, FormatError> {
-    let bad = |reason: &str| FormatError::Malformed {
-        what: "a document of Icechunk".into(),
-        offset: 0,
-        reason: reason.into(),
-    };
-    let header =
-        bytes.get(..HEADER_BYTES).filter(|header| header.starts_with(MAGIC)).ok_or_else(|| bad("no header"))?;
-    let (version, found, packing) = (header[36], header[37], header[38]);
-    if version != VERSION {
-        return Err(FormatError::Unsupported {
-            what: format!("version {version} of Icechunk's format"),
-            reason: "it reads version 1".into(),
-        });
-    }
-    if found != kind as u8 {
-        return Err(bad("it is of another kind"));
-    }
-    let body = &bytes[HEADER_BYTES..];
-    if packing != ZSTD {
-        return Ok(body.to_vec());
-    }
-    let chain = CodecChain { byte_order: ByteOrder::Little, steps: vec![Codec::Zstd { level: None }] };
-    let mut codecs = Codecs::new();
-    codecs.decode_at_most(&chain, body, MOST_DOCUMENT_BYTES).map(<[u8]>::to_vec)
-}
-
-/// Reads a snapshot.
-///
-/// # Errors
-/// If the document is damaged.
-pub fn read_snapshot(bytes: &[u8]) -> Result<Snapshot, FormatError> {
-    let plain = unpacked(Kind::Snapshot, bytes)?;
-    let root = Table::root(&plain)?;
-    let mut sizes: std::collections::BTreeMap<ObjectId, (u64, u32)> = std::collections::BTreeMap::new();
-    for file in root.structures::<32>(6)? {
-        let (id, size) = (cell::<12>(&file[..12]), u64::from_le_bytes(cell(&file[16..24])));
-        sizes.insert(ObjectId(id), (size, u32::from_le_bytes(cell(&file[24..28]))));
-    }
-    let mut read = Snapshot {
-        id: ObjectId(root.bytes(0)?.unwrap_or_default()),
-        parent: root.bytes(1)?.map(ObjectId),
-        written_at: root.u64(3)?,
-        message: root.text(4)?.unwrap_or_default().to_owned(),
-        ..Snapshot::default()
-    };
-    for item in root.tables(5)? {
-        let item = item?;
-        let value = item.vector(1)?.and_then(message_unpacked);
-        if let (Some(key), Some(value)) = (item.text(0)?, value) {
-            read.properties.push((key.to_owned(), value));
-        }
-    }
-    for table in root.tables(2)? {
-        read.nodes.push(read_node(&table?, &sizes)?);
-    }
-    Ok(read)
-}
-
-/// A part of a structure, whose size is known.
-fn cell<const N: usize>(bytes: &[u8]) -> [u8; N] {
-    bytes.try_into().unwrap_or([0; N])
-}
-
-fn read_node(table: &Table<'_>, sizes: &std::collections::BTreeMap<ObjectId, (u64, u32)>) -> Result<Node, FormatError> {
-    let document = table.vector(2)?.unwrap_or_default();
-    let mut node = Node {
-        id: NodeId(table.bytes(0)?.unwrap_or_default()),
-        path: table.text(1)?.unwrap_or_default().to_owned(),
-        document: String::from_utf8_lossy(document).into_owned(),
-        array: None,
-    };
-    let (ARRAY, Some(about)) = (table.u8(3)?, table.table(4)?) else { return Ok(node) };
-    let mut array = ArrayNode::default();
-    for cells in about.structures::<16>(0)? {
-        array.shape.push((u64::from_le_bytes(cell(&cells[..8])), u64::from_le_bytes(cell(&cells[8..]))));
-    }
-    for dimension in about.tables(1)? {
-        array.dimensions.push(dimension?.text(0)?.unwrap_or_default().to_owned());
-    }
-    for manifest in about.tables(2)? {
-        let manifest = manifest?;
-        let id = ObjectId(manifest.bytes(0)?.unwrap_or_default());
-        let ranges = manifest.structures::<8>(1)?;
-        let extents = ranges
-            .iter()
-            .map(|range| (u32::from_le_bytes(cell(&range[..4])), u32::from_le_bytes(cell(&range[4..]))))
-            .collect();
-        let (size_bytes, n_chunks) = sizes.get(&id).copied().unwrap_or_default();
-        array.manifests.push(ManifestPart { id, extents, size_bytes, n_chunks });
-    }
-    node.array = Some(array);
-    Ok(node)
-}
-
-/// A chunk as a manifest has it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found<'a> {
-    /// In the repository, or in the manifest.
-    Here(Payload<'a>),
-    /// In another file.
-    There {
-        /// The file's address and state.
-        url: &'a str,
-        /// Its entity tag.
-        tag: Option<&'a str>,
-        /// Seconds since 1970 after which it did not change; 0: not said.
-        not_after: u32,
-        /// First byte.
-        offset: u64,
-        /// Bytes.
-        length: u64,
-    },
-}
-
-/// Reads the chunks of `node` in a manifest, one by one.
-///
-/// # Errors
-/// If the document is damaged, or `see` refuses.
-pub fn read_manifest(
-    bytes: &[u8],
-    node: NodeId,
-    see: &mut dyn FnMut(&[u32], &Found<'_>) -> Result<(), FormatError>,
-) -> Result<(), FormatError> {
-    let plain = unpacked(Kind::Manifest, bytes)?;
-    let root = Table::root(&plain)?;
-    if root.u8(3)? != 0 {
-        return Err(FormatError::Unsupported {
-            what: "a manifest of Icechunk with packed addresses".into(),
-            reason: "it belongs to a later version of the format".into(),
-        });
-    }
-    for array in root.tables(1)? {
-        let array = array?;
-        if array.bytes(0)?.map(NodeId) != Some(node) {
-            continue;
-        }
-        for chunk in array.tables(1)? {
-            let chunk = chunk?;
-            let (offset, length) = (chunk.u64(2)?, chunk.u64(3)?);
-            let found = if let Some(url) = chunk.text(5)? {
-                Found::There { url, tag: chunk.text(6)?, not_after: chunk.u32(7)?, offset, length }
-            } else if let Some(id) = chunk.bytes(4)? {
-                Found::Here(Payload::Native { id: ObjectId(id), offset, length })
-            } else {
-                Found::Here(Payload::Inline(chunk.vector(1)?.unwrap_or_default()))
-            };
-            see(&chunk.numbers(0)?, &found)?;
-        }
-    }
-    Ok(())
 }

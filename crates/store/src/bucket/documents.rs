@@ -323,7 +323,7 @@ mod tests {
         let folder = |key: &str| format!("<CommonPrefixes><Prefix>{key}</Prefix></CommonPrefixes>");
         let items = [object("a"), folder("b/"), object("c"), folder("d/"), object("e")].concat();
         let text = format!("<ListBucketResult><IsTruncated>false</IsTruncated>{items}</ListBucketResult>");
-        let page = ListPage::read(&text, None).unwrap();
+        let page = ListPage::read(&text, &asked(None)).unwrap();
         let keys: Vec<_> = page.objects.iter().map(|object| object.key.as_str()).collect();
         assert_eq!((keys, page.folders), (vec!["a", "c", "e"], vec!["b/".to_owned(), "d/".to_owned()]));
     }

@@ -8,6 +8,7 @@ mod local;
 mod opened;
 mod remote;
 mod shelf;
+mod staged;
 
 use std::{
     collections::BTreeMap,
@@ -22,9 +23,11 @@ use frazil_model::location::Location;
 pub use local::{exchange, remove_tree, sync_folder};
 pub use opened::Opened;
 pub use shelf::{Listed, Shelf};
+pub use staged::Staged;
 
 use crate::error::StoreError;
 use local::Local;
+use staged::Stage;
 
 pub(crate) use remote::Remote;
 
@@ -433,40 +436,6 @@ pub enum Listing {
 impl fmt::Display for Folder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.location())
-    }
-}
-
-/// An object that nobody sees yet. Dropped, it is given up.
-#[derive(Debug)]
-pub struct Staged(Stage);
-
-#[derive(Debug)]
-enum Stage {
-    Here(local::Staged),
-    Away(Box<remote::Staged>),
-}
-
-impl Staged {
-    /// Writes `bytes` behind what is there.
-    ///
-    /// # Errors
-    /// As for [`Folder::put`].
-    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        match &mut self.0 {
-            Stage::Here(staged) => staged.write(bytes),
-            Stage::Away(staged) => staged.write(bytes),
-        }
-    }
-
-    /// Gives the object its name, once its bytes are safe.
-    ///
-    /// # Errors
-    /// As for [`Folder::put`].
-    pub fn publish(self) -> Result<Tag, StoreError> {
-        match self.0 {
-            Stage::Here(staged) => staged.publish().map(|()| None),
-            Stage::Away(staged) => staged.publish(),
-        }
     }
 }
 

@@ -1,0 +1,114 @@
+//! What lies at the place of a virtual dataset, and what that means for what is asked.
+
+use std::collections::BTreeSet;
+
+use frazil_model::{location::Location, recipe::virtually::VirtualFormat};
+use frazil_store::{folder::Folder, profile::located};
+
+use super::{
+    icechunk::{self, Tip},
+    kerchunk,
+    make::VirtualRequest,
+    pinned::Record,
+    tables,
+};
+use crate::{
+    error::EngineError,
+    make::How,
+    prepare::Reissued,
+    standing::{Standing, standing},
+};
+
+/// What lies at the place of a virtual dataset.
+#[derive(Debug)]
+pub(super) enum There {
+    Nothing,
+    Repository(Box<Tip>, Option<Box<Record>>),
+    References(Box<Record>),
+    Other(&'static str),
+}
+
+impl There {
+    pub fn of(format: VirtualFormat, folder: &Folder, name: Option<&str>) -> Result<Self, EngineError> {
+        if let (VirtualFormat::KerchunkJson, Some(name)) = (format, name) {
+            return Ok(match kerchunk::record_of_json(folder, name)? {
+                Some(record) => Self::References(Box::new(record)),
+                None if folder.exists(name)? => Self::Other("it is a file that frazil did not write"),
+                None => Self::Nothing,
+            });
+        }
+        if format == VirtualFormat::KerchunkParquet
+            && let Some(record) = tables::record(folder)?
+        {
+            return Ok(Self::References(Box::new(record)));
+        }
+        if format == VirtualFormat::Icechunk
+            && let Some(tip) = icechunk::tip(folder)?
+        {
+            let record = icechunk::record(folder, &tip)?.map(Box::new);
+            return Ok(Self::Repository(Box::new(tip), record));
+        }
+        // What an earlier try left is written anew under the same names.
+        let ours: BTreeSet<&str> =
+            ["chunks", "manifests", "snapshots", "transactions", "refs", "config.yaml", ".frazil"].into();
+        if format == VirtualFormat::Icechunk && folder.exists(".frazil")? {
+            let names = folder.names("")?;
+            if names.iter().all(|entry| ours.contains(entry.name.as_str())) {
+                return Ok(Self::Nothing);
+            }
+        }
+        Ok(match standing(folder)? {
+            Standing::Nothing => Self::Nothing,
+            Standing::Unfinished { .. } => Self::Other("it holds unfinished work on a store"),
+            Standing::Published(_) => Self::Other("it is a Zarr store"),
+            Standing::Foreign { what } => Self::Other(what),
+        })
+    }
+
+    pub fn record(&self) -> Option<&Record> {
+        match self {
+            Self::Repository(_, record) => record.as_deref(),
+            Self::References(record) => Some(record),
+            Self::Nothing | Self::Other(_) => None,
+        }
+    }
+
+    pub fn plan(&self) -> Option<&str> {
+        match self {
+            Self::Repository(tip, _) => Some(tip.plan().unwrap_or_default()),
+            other => other.record().map(|record| record.plan.as_str()),
+        }
+    }
+}
+
+/// The request, with the files that the dataset was made of before where it is to be extended. A file of those that is
+/// not what it was is refused by name, unless what it is now is to be taken.
+pub(super) fn with_known(wanted: &VirtualRequest, how: How, there: &There) -> Result<VirtualRequest, EngineError> {
+    let mut all = wanted.clone();
+    let (How::Extend, Some(record)) = (how, there.record()) else { return Ok(all) };
+    let given: BTreeSet<Location> = wanted.request.sources.iter().map(|(location, _)| location.clone()).collect();
+    for pin in &record.sources {
+        let location = located(&pin.location)?;
+        let fingerprint = frazil_store::read::fingerprint(&location);
+        let is_revised = wanted.request.reissued == Reissued::Revised;
+        let changed =
+            fingerprint.as_ref().map_or(true, |now| now.state != pin.state || now.size_bytes != pin.size_bytes);
+        if changed && !is_revised {
+            fingerprint?;
+            let reason = "its size, times or tag are others now".to_owned();
+            return Err(EngineError::Stale { file: pin.name.clone(), reason });
+        }
+        if !given.contains(&location) {
+            if !wanted.request.keys.is_empty() && wanted.request.keys.iter().any(|keys| !keys.is_empty()) {
+                let reason = "it is in the dataset, but no source of the recipe finds it any more".to_owned();
+                return Err(EngineError::Extend { file: pin.name.clone(), reason });
+            }
+            all.request.sources.push((location, pin.name.clone()));
+        }
+    }
+    // In an order that does not depend on which file came when.
+    if all.request.keys.is_empty() {
+        all.request.sources.sort_by(|(a, _), (b, _)| a.cmp(b));
+    }
+    Ok(all)
+}
