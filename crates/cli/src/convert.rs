@@ -15,8 +15,9 @@ use frazil_model::{
     combine::policy::Policies,
     layout::{Growth, LayoutRequest},
     plan::Limits,
+    problem::Exit,
     recipe::{Spanned, each::Step, span::Position, subset::Subset, virtually::VirtualWrite},
-    report::Report,
+    report::{ErrorReport, Report},
 };
 use frazil_store::profile::located_to_write;
 use serde_json::json;
@@ -29,6 +30,9 @@ use crate::{
 };
 
 pub fn run(words: &Convert, talk: &Talk, stop: &AtomicBool) -> Result<Answer, EngineError> {
+    if let Some(answer) = out_of_place(words) {
+        return Ok(answer);
+    }
     let request = request(words)?;
     let references = match words.to {
         Target::Zarr => None,
@@ -52,6 +56,32 @@ pub fn run(words: &Convert, talk: &Talk, stop: &AtomicBool) -> Result<Answer, En
     .map_err(made::with_resume_command)?;
     let text = made::text(&report, result, talk);
     Ok(Answer { report, text })
+}
+
+/// Words that mean nothing for what is written would be passed over without a word.
+fn out_of_place(words: &Convert) -> Option<Answer> {
+    let given = |is_given: bool, word: &'static str| is_given.then_some(word);
+    let (word, of) = match words.to {
+        Target::Virtual => (
+            [
+                given(words.chunks.is_some(), "--chunks"),
+                given(words.shards.is_some(), "--shards"),
+                given(words.codec.is_some(), "--codec"),
+            ],
+            "a Zarr store: references keep the chunks and codecs of the files",
+        ),
+        Target::Zarr => (
+            [
+                given(words.references.format.is_some(), "--format"),
+                given(words.references.if_incompatible.is_some(), "--if-incompatible"),
+                None,
+            ],
+            "references (`--to virtual`)",
+        ),
+    };
+    let word = word.into_iter().flatten().next()?;
+    let error = ErrorReport::new("usage.out-of-place", format!("`{word}` is of {of}"), Exit::Usage);
+    Some(Answer::failed("convert", error.with_hint(&format!("leave out `{word}`"))))
 }
 
 /// How references are to be written.

@@ -64,12 +64,21 @@ pub(crate) fn address(location: &Location, format: VirtualFormat) -> Result<Addr
             Ok(Address { url: said(path), prefix: format!("{}/", said(folder)), way: Way::Folder })
         }
         Location::Http(url) => {
+            if format == VirtualFormat::Icechunk && has_port(url) {
+                return Err(no_way("Icechunk's readers lose the port of a web server's address; Kerchunk's do not"));
+            }
             let host_end = url.find("://").and_then(|at| url[at + 3..].find('/').map(|end| at + 3 + end));
             let prefix = format!("{}/", &url[..host_end.unwrap_or(url.len())]);
             Ok(Address { url: url.clone(), prefix, way: Way::Web })
         }
         Location::Object(object) => of_object(object, format, &no_way),
     }
+}
+
+/// Whether the address of a web server names a port.
+fn has_port(url: &str) -> bool {
+    let host = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
 }
 
 fn of_object(
@@ -132,8 +141,16 @@ pub(crate) fn doors<'a>(addresses: impl Iterator<Item = &'a Address>) -> BTreeMa
             doors.entry(address.prefix.clone()).or_insert_with(|| address.way.clone());
         }
     }
-    doors.extend(folder.map(|folder| (folder, Way::Folder)));
+    doors.extend(folder.map(|folder| (plain_part(&folder).to_owned(), Way::Folder)));
     doors
+}
+
+/// A folder as far up as its address needs no percent signs: Icechunk's readers find no file behind a door with some.
+fn plain_part(folder: &str) -> &str {
+    match folder.find('%').and_then(|at| folder[..at].rfind('/')) {
+        Some(end) => &folder[..=end],
+        None => folder,
+    }
 }
 
 /// The deepest folder that both lie in.

@@ -75,15 +75,14 @@ fn below(folder: &str, name: &str) -> String {
     if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
 }
 
-/// `.zmetadata` of these documents.
-pub(crate) fn consolidated(
-    documents: &[(String, String)],
-) -> Result<serde_json::Map<String, serde_json::Value>, EngineError> {
-    let read = |text: &str| {
-        serde_json::from_str::<serde_json::Value>(text)
-            .map_err(|error| EngineError::Document { reason: error.to_string() })
-    };
-    documents.iter().map(|(key, text)| Ok((key.clone(), read(text)?))).collect()
+/// `.zmetadata` of these documents, with what else it says. They are put in as they are: a NaN among attributes is no
+/// JSON, and stock readers read it.
+pub(crate) fn consolidated(documents: &[(String, String)], more: &str) -> String {
+    let members: Vec<String> = documents
+        .iter()
+        .map(|(key, text)| format!("{}:{}", serde_json::Value::from(key.as_str()), text.trim()))
+        .collect();
+    format!("{{\"metadata\":{{{}}},\"zarr_consolidated_format\":1{more}}}\n", members.join(",\n"))
 }
 
 /// What is said of one chunk.
@@ -139,8 +138,7 @@ pub(crate) fn write_json(
     for (key, text) in &documents {
         out.entry(key, Reference::Text(text))?;
     }
-    let metadata = serde_json::json!({"metadata": consolidated(&documents)?, "zarr_consolidated_format": 1});
-    out.entry(".zmetadata", Reference::Text(&metadata.to_string()))?;
+    out.entry(".zmetadata", Reference::Text(&consolidated(&documents, "")))?;
     for (part, natives) in parts.iter().zip(natives) {
         for (number, layout) in layouts(part).iter().enumerate() {
             let folder = joined(part.prefix.trim_start_matches('/'), &layout.path);

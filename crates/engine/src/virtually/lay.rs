@@ -4,12 +4,19 @@ use frazil_model::{
     combine::{Combined, CombinedVariable, Content, Piece},
     layout::{LayoutRequest, TargetArray, lay_out},
     manifest::ChunkTable,
+    plan::PlanError,
     recipe::virtually::IfIncompatible,
     references::{ArrayReferences, Cells, Equivalence, Located, Origin, Unwritten, Why, form},
-    region::{Region, number_of},
+    region::{Region, count, number_of},
 };
 
 use crate::{error::EngineError, source::Source};
+
+/// Chunks of an array, each of which is looked at.
+const MOST_CELLS: u64 = 500_000_000;
+
+/// Chunks of an array that are made.
+const MOST_NATIVE: u64 = 20_000_000;
 
 /// Chunks of an array by where they are.
 #[derive(Debug, Clone, Default)]
@@ -80,7 +87,8 @@ pub(crate) fn lay(
         target.keeps_chunks = false;
         references.push(ArrayReferences::of(variable, target, &origins, equivalence, unwritten(target)));
     }
-    let counts = references.iter().map(|array| count(array, sources)).collect();
+    let counts = (references.iter().zip(&targets)).map(|(array, target)| counted(array, target, sources));
+    let counts = counts.collect::<Result<_, EngineError>>()?;
     Ok(Laid { targets, references, counts })
 }
 
@@ -105,9 +113,16 @@ fn unwritten(target: &TargetArray) -> Unwritten {
 }
 
 /// Looks at every chunk of an array.
-fn count(array: &ArrayReferences, sources: &[Source]) -> Counts {
+fn counted(array: &ArrayReferences, target: &TargetArray, sources: &[Source]) -> Result<Counts, EngineError> {
     let mut counts = Counts::default();
     let grid = array.grid();
+    let too_many = |n_units, limit| {
+        let problem = PlanError::TooManyUnits { variable: target.path.clone(), n_units, limit };
+        EngineError::Plan { problem, file: sources.first().map(|source| source.name.clone()).unwrap_or_default() }
+    };
+    if count(&grid) > MOST_CELLS {
+        return Err(too_many(count(&grid), MOST_CELLS));
+    }
     let table = |file: usize, variable: usize| table_of(sources, file, variable);
     let mut cells = Cells::of(Region::whole(&grid));
     while let Some(cell) = cells.next_cell() {
@@ -120,8 +135,11 @@ fn count(array: &ArrayReferences, sources: &[Source]) -> Counts {
             Located::Native(why) => {
                 counts.native.push(number_of(cell, &grid));
                 counts.why.get_or_insert(why);
+                if counts.native.len() as u64 > MOST_NATIVE {
+                    return Err(too_many(count(&grid), MOST_NATIVE));
+                }
             }
         }
     }
-    counts
+    Ok(counts)
 }

@@ -28,7 +28,7 @@ use super::{
     said::tell,
     split::classes,
     tables,
-    there::{There, with_known},
+    there::{Compared, There, with_known},
 };
 use crate::{
     error::EngineError,
@@ -74,6 +74,9 @@ pub(crate) struct Part {
     /// What the files hold and the dataset will not.
     pub left_out: Vec<LeftOut>,
 }
+
+/// A folder, and the name of the document in it that is written, if it is one.
+type Place<'a> = (&'a Folder, Option<&'a str>);
 
 /// The layout that references want: the format's, whatever the request said.
 fn layout(write: &VirtualWrite) -> LayoutRequest {
@@ -232,26 +235,32 @@ pub fn make_virtual(
     if !matches!(stage, Stage::All | Stage::DryRun) {
         return Err(EngineError::NoParts);
     }
-    let mut report = begun(verb, wanted);
     let (folder, name) = folder_of(wanted)?;
-    let dry = stage == Stage::DryRun;
-    let was_there = folder.path().is_none_or(std::path::Path::exists);
-    let lock = if dry { None } else { Some(take_lock(&folder, name.as_deref())?) };
-    let done = locked(&mut report, wanted, (how, dry), watch, (&folder, name.as_deref()));
-    if let Some(lock) = lock {
-        if name.is_none() {
-            folder.remove(STAGING)?;
-        }
-        lock.remove()?;
+    let place = (&folder, name.as_deref());
+    let there = There::of(wanted.write.format, &folder, name.as_deref())?;
+    if let There::Other(what) = &there {
+        return Err(foreign(&folder, what));
     }
+    // Before anything is touched it is known whether there is anything to do.
+    let mut ready = Ready::of(verb, wanted, there, how, place, watch)?;
+    ready.report.dry_run = stage == Stage::DryRun;
+    if ready.is_done(stage) {
+        return Ok(ready.report);
+    }
+    let was_there = folder.path().is_none_or(std::path::Path::exists);
+    let lock = take_lock(&folder, name.as_deref())?;
+    let done = locked(verb, wanted, ready, how, place, watch);
+    if name.is_none() {
+        folder.remove(STAGING)?;
+    }
+    lock.remove()?;
     if let (Err(_), false, None, Some(path)) = (&done, was_there, &name, folder.path()) {
         // Nothing was begun: nothing is left.
         if path.exists() && folder.names("")?.iter().all(|entry| entry.name == ".frazil") {
             frazil_store::folder::remove_tree(path)?;
         }
     }
-    done?;
-    Ok(report)
+    done
 }
 
 fn take_lock(folder: &Folder, name: Option<&str>) -> Result<Lock, EngineError> {
@@ -264,74 +273,116 @@ fn take_lock(folder: &Folder, name: Option<&str>) -> Result<Lock, EngineError> {
     }
 }
 
-fn locked(
-    report: &mut Report,
-    wanted: &VirtualRequest,
-    (how, dry): (How, bool),
-    watch: Watch<'_>,
-    (folder, name): (&Folder, Option<&str>),
-) -> Result<(), EngineError> {
-    let there = There::of(wanted.write.format, folder, name)?;
-    let wanted = &with_known(wanted, how, &there)?;
-    match settle(report, wanted, parts(wanted)?, &there, (how, dry), (folder, name), watch) {
-        // A value that does not fit shows only when it is made.
-        Err(error @ EngineError::Value { .. }) if can_split(wanted, &error) => {
-            let Some(parts) = split(wanted, &wanted.request, scanned(&wanted.request)?)? else { return Err(error) };
-            let before = begun("", wanted);
-            *report = Report { schema: std::mem::take(&mut report.schema), ..before };
-            settle(report, wanted, parts, &there, (how, dry), (folder, name), watch)
-        }
-        settled => settled,
-    }
-}
-
-/// The Report before anything is known.
-fn begun(verb: &str, wanted: &VirtualRequest) -> Report {
-    let mut report = Report::of(verb);
-    report.more.insert("store".into(), json!(wanted.request.target.to_string()));
-    report.more.insert("format".into(), json!(wanted.write.format));
-    report
-}
-
-/// Says what would be done, and does it.
-fn settle(
-    report: &mut Report,
-    wanted: &VirtualRequest,
+/// A dataset that is planned.
+struct Ready {
+    report: Report,
+    wanted: VirtualRequest,
     parts: Vec<Part>,
-    there: &There,
-    (how, dry): (How, bool),
-    (folder, name): (&Folder, Option<&str>),
-    watch: Watch<'_>,
-) -> Result<(), EngineError> {
-    for part in &parts {
-        expect::check_combined(&wanted.request.expect, &part.combined)?;
+    record: Record,
+    there: There,
+    /// What there is to say if nothing need be done.
+    outcome: Option<&'static str>,
+}
+
+impl Ready {
+    fn of(
+        verb: &str,
+        wanted: &VirtualRequest,
+        there: There,
+        how: How,
+        place: Place<'_>,
+        watch: Watch<'_>,
+    ) -> Result<Self, EngineError> {
+        let wanted = with_known(wanted, how, &there)?;
+        let parts = parts(&wanted)?;
+        Self::with(verb, wanted, parts, there, how, place, watch)
     }
-    if expect::is_about_values(&wanted.request.expect) {
-        expect::check_values(&wanted.request.expect, &prepare(&wanted.request)?, watch.stop)?;
-    }
-    let record = record(wanted, &parts)?;
-    tell(report, wanted, &parts, &record);
-    let outcome = match there.plan() {
-        Some(plan) if plan == record.plan => Some(if how == How::Extend { "nothing-new" } else { "already-there" }),
-        Some(_) if how == How::Create => {
-            return Err(exists(folder, "it was made of other files, or with other options"));
+
+    fn with(
+        verb: &str,
+        wanted: VirtualRequest,
+        parts: Vec<Part>,
+        there: There,
+        how: How,
+        (folder, _): Place<'_>,
+        watch: Watch<'_>,
+    ) -> Result<Self, EngineError> {
+        for part in &parts {
+            expect::check_combined(&wanted.request.expect, &part.combined)?;
         }
-        _ => None,
-    };
-    if let There::Other(what) = there {
-        return Err(foreign(folder, what));
-    }
-    report.dry_run = dry;
-    if dry || outcome.is_some() {
+        if expect::is_about_values(&wanted.request.expect) {
+            expect::check_values(&wanted.request.expect, &prepare(&wanted.request)?, watch.stop)?;
+        }
+        let record = record(&wanted, &parts)?;
+        let outcome = match there.compared(&record) {
+            Compared::Same if how == How::Extend => Some("nothing-new"),
+            Compared::Same => Some("already-there"),
+            // Readers of Icechunk compare times and tags: references to touched files are made anew.
+            Compared::Touched if wanted.write.format != VirtualFormat::Icechunk => Some("already-there"),
+            Compared::Other if how == How::Create => {
+                return Err(exists(folder, "it was made of other files, or with other options"));
+            }
+            Compared::Unknown if how == How::Create => {
+                return Err(exists(
+                    folder,
+                    "its files were touched or rewritten since, and no digest of them was taken",
+                ));
+            }
+            Compared::Touched | Compared::Other | Compared::Unknown | Compared::Nothing => None,
+        };
+        let mut report = Report::of(verb);
+        report.more.insert("store".into(), json!(wanted.request.target.to_string()));
+        report.more.insert("format".into(), json!(wanted.write.format));
+        tell(&mut report, &wanted, &parts, &record);
         report.more.insert("outcome".into(), json!(outcome.unwrap_or("planned")));
-        return Ok(());
+        Ok(Self { report, wanted, parts, record, there, outcome })
     }
-    (watch.planned)(report);
-    let written = write(wanted, &parts, &record, there, (folder, name), watch)?;
-    report.more.extend(written);
-    report.total("written_bytes", watch.progress.now().written_bytes);
-    report.more.insert("outcome".into(), json!("written"));
-    Ok(())
+
+    fn is_done(&self, stage: Stage) -> bool {
+        stage == Stage::DryRun || self.outcome.is_some()
+    }
+
+    /// Does it.
+    fn run(mut self, place: Place<'_>, watch: Watch<'_>) -> Result<Report, EngineError> {
+        (watch.planned)(&self.report);
+        let written = write(&self.wanted, &self.parts, &self.record, &self.there, place, watch)?;
+        self.report.more.extend(written);
+        self.report.total("written_bytes", watch.progress.now().written_bytes);
+        self.report.more.insert("outcome".into(), json!("written"));
+        Ok(self.report)
+    }
+}
+
+/// Does what is ready, with the lock in hand.
+fn locked(
+    verb: &str,
+    wanted: &VirtualRequest,
+    ready: Ready,
+    how: How,
+    place: Place<'_>,
+    watch: Watch<'_>,
+) -> Result<Report, EngineError> {
+    let now = There::of(wanted.write.format, place.0, place.1)?;
+    // Somebody may have been here between the look and the lock.
+    let ready = match now.is_as(&ready.there) {
+        true => ready,
+        false => Ready::of(verb, wanted, now, how, place, watch)?,
+    };
+    if ready.is_done(Stage::All) {
+        return Ok(ready.report);
+    }
+    let can_be_split = ready.parts.len() == 1;
+    match ready.run(place, watch) {
+        // A value that does not fit shows only when it is made.
+        Err(error @ EngineError::Value { .. }) if can_be_split && can_split(wanted, &error) => {
+            let there = There::of(wanted.write.format, place.0, place.1)?;
+            let wanted = with_known(wanted, how, &there)?;
+            let Some(parts) = split(&wanted, &wanted.request, scanned(&wanted.request)?)? else { return Err(error) };
+            let ready = Ready::with(verb, wanted, parts, there, how, place, watch)?;
+            if ready.is_done(Stage::All) { Ok(ready.report) } else { ready.run(place, watch) }
+        }
+        done => done,
+    }
 }
 
 /// Of what the dataset is made, with the digest of everything that decides a byte of it.
@@ -343,11 +394,12 @@ fn record(wanted: &VirtualRequest, parts: &[Part]) -> Result<Record, EngineError
         let own = pins(&part.sources, wanted.write.pin, wanted.request.limits.n_threads)?;
         let contents: Vec<String> =
             part.combined.variables.iter().map(|variable| content_digest(&variable.content)).collect();
-        text.push_str(&format!(
-            "{:?}",
-            (&part.prefix, &part.laid.targets, &part.combined.groups, contents, &part.files.pinned)
-        ));
-        text.push_str(&own.iter().map(|pin| pin.structure.as_str()).collect::<Vec<_>>().join(","));
+        text.push_str(&format!("{:?}", (&part.prefix, &part.laid.targets, &part.combined.groups, contents)));
+        // Of what its files hold, not of when they were touched.
+        let files = part.files.pinned.iter().zip(&own);
+        files.for_each(|(file, pin)| {
+            text.push_str(&format!("{:?}", (&file.url, pin.size_bytes, &pin.structure, &pin.blake3)));
+        });
         sources.extend(own);
     }
     let (plan, request) = (digest(text.as_bytes()), wanted.request.recipe.clone());

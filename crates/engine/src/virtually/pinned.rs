@@ -99,7 +99,8 @@ impl Files {
 pub(crate) fn pins(sources: &[Source], pinning: Pinning, n_threads: usize) -> Result<Vec<SourcePin>, EngineError> {
     let is_digested = |source: &Source| {
         let is_small = source.fingerprint.size_bytes <= FREE_BYTES && matches!(source.location, Location::File(_));
-        pinning == Pinning::Content || is_small
+        // Of a file whose server tells no states apart nothing else would show a change.
+        pinning == Pinning::Content || is_small || !source.fingerprint.tells_changes()
     };
     let pin_of = |source: &Source| -> Result<SourcePin, EngineError> {
         let blake3 = match is_digested(source) {

@@ -2,7 +2,6 @@
 
 use frazil_formats::references::tables::{RECORD_ROWS, TableWriter};
 use frazil_store::folder::Folder;
-use serde_json::json;
 
 use super::{
     kerchunk::{Said, consolidated, documents, each_chunk},
@@ -54,15 +53,13 @@ pub(crate) fn write(
             n_bytes += tables(folder, part, natives, number, array.trim_start_matches('/'))?;
         }
     }
-    let text = |value: &serde_json::Value| value.to_string().into_bytes();
-    let metadata = json!({
-        "metadata": consolidated(&documents(parts)?)?, "zarr_consolidated_format": 1, "record_size": RECORD_ROWS,
-    });
-    let said = serde_json::to_value(record).map_err(|error| EngineError::Document { reason: error.to_string() })?;
-    folder.put(RECORD, &text(&said))?;
+    let metadata = consolidated(&documents(parts)?, &format!(",\"record_size\":{RECORD_ROWS}"));
+    let said =
+        serde_json::to_vec_pretty(record).map_err(|error| EngineError::Document { reason: error.to_string() })?;
+    folder.put(RECORD, &said)?;
     folder.sync(Some(".frazil"))?;
     folder.sync(None)?;
-    folder.put(METADATA, &text(&metadata))?;
+    folder.put(METADATA, metadata.as_bytes())?;
     folder.sync(None)?;
     Ok(n_bytes)
 }

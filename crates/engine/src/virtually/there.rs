@@ -9,7 +9,7 @@ use super::{
     icechunk::{self, Tip},
     kerchunk,
     make::VirtualRequest,
-    pinned::Record,
+    pinned::{Record, whole_digest},
     tables,
 };
 use crate::{
@@ -73,12 +73,50 @@ impl There {
         }
     }
 
-    pub fn plan(&self) -> Option<&str> {
-        match self {
-            Self::Repository(tip, _) => Some(tip.plan().unwrap_or_default()),
-            other => other.record().map(|record| record.plan.as_str()),
+    /// Whether it is the same thing that lies there.
+    pub fn is_as(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Repository(now, _), Self::Repository(then, _)) => now.snapshot.id == then.snapshot.id,
+            (Self::Nothing, Self::Nothing) => true,
+            _ => self.record().is_some() && self.record() == other.record(),
         }
     }
+
+    /// What is there beside what is to be written.
+    pub fn compared(&self, wanted: &Record) -> Compared {
+        let known = match self {
+            Self::Nothing => return Compared::Nothing,
+            Self::Repository(tip, _) if tip.plan() != Some(wanted.plan.as_str()) => return Compared::Other,
+            there => there.record(),
+        };
+        let Some(known) = known.filter(|known| known.plan == wanted.plan) else { return Compared::Other };
+        let mut found = Compared::Same;
+        for (then, now) in known.sources.iter().zip(&wanted.sources) {
+            if then.state == now.state {
+                continue;
+            }
+            if then.blake3.is_none() || then.blake3 != now.blake3 {
+                return Compared::Unknown;
+            }
+            found = Compared::Touched;
+        }
+        found
+    }
+}
+
+/// What lies at a place beside what is to be written there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Compared {
+    /// There is nothing.
+    Nothing,
+    /// It is the same.
+    Same,
+    /// It is the same of files that were touched since, and hold the same bytes.
+    Touched,
+    /// It is the same, unless files that were touched since hold other bytes.
+    Unknown,
+    /// It is something else.
+    Other,
 }
 
 /// The request, with the files that the dataset was made of before where it is to be extended. A file of those that is
@@ -94,9 +132,14 @@ pub(super) fn with_known(wanted: &VirtualRequest, how: How, there: &There) -> Re
         let changed =
             fingerprint.as_ref().map_or(true, |now| now.state != pin.state || now.size_bytes != pin.size_bytes);
         if changed && !is_revised {
-            fingerprint?;
-            let reason = "its size, times or tag are others now".to_owned();
-            return Err(EngineError::Stale { file: pin.name.clone(), reason });
+            let now = fingerprint?;
+            // A file that was only touched holds the same bytes.
+            let is_same = now.size_bytes == pin.size_bytes
+                && pin.blake3.as_ref().is_some_and(|known| whole_digest(&location, &now).ok().as_ref() == Some(known));
+            if !is_same {
+                let reason = "its size, times or tag are others now".to_owned();
+                return Err(EngineError::Stale { file: pin.name.clone(), reason });
+            }
         }
         if !given.contains(&location) {
             if !wanted.request.keys.is_empty() && wanted.request.keys.iter().any(|keys| !keys.is_empty()) {

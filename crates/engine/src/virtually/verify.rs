@@ -50,7 +50,7 @@ pub fn virtual_dataset(location: &Location) -> Result<Option<VirtualDataset>, En
     let is_file = folder.is_object()?;
     if let (true, Some((parent, name))) = (is_file, folder.parent()) {
         let format = VirtualFormat::KerchunkJson;
-        let record = if name.ends_with(".json") { kerchunk::record_of_json(&parent, &name)? } else { None };
+        let record = if is_ours(&parent, &name)? { kerchunk::record_of_json(&parent, &name)? } else { None };
         return Ok(record.map(|record| VirtualDataset {
             folder: parent,
             name: Some(name),
@@ -68,6 +68,15 @@ pub fn virtual_dataset(location: &Location) -> Result<Option<VirtualDataset>, En
     let record = tables::record(&folder)?;
     let format = VirtualFormat::KerchunkParquet;
     Ok(record.map(|record| VirtualDataset { folder, name: None, format, record: Some(record) }))
+}
+
+/// Whether a document begins as those do that frazil writes: others may be of any size.
+fn is_ours(folder: &Folder, name: &str) -> Result<bool, EngineError> {
+    const BEGIN: &[u8] = b"{\"version\":1,\"frazil\":{";
+    let Some(opened) = folder.open(name)? else { return Ok(false) };
+    let mut head = Vec::new();
+    opened.read(0, opened.length().min(BEGIN.len() as u64), &mut head)?;
+    Ok(head == BEGIN)
 }
 
 impl VirtualDataset {

@@ -36,9 +36,23 @@ fn unpacked(kind: Kind, bytes: &[u8]) -> Result<Vec<u8>, FormatError> {
     if packing != ZSTD {
         return Ok(body.to_vec());
     }
+    let claimed = zstd_safe::get_frame_content_size(body).ok().flatten();
+    if claimed.is_some_and(|claimed| claimed > MOST_DOCUMENT_BYTES as u64) {
+        let (what, limit) = ("a document of Icechunk".to_owned(), MOST_DOCUMENT_BYTES as u64);
+        return Err(FormatError::TooLarge { what, claimed: claimed.unwrap_or(limit), limit });
+    }
     let chain = CodecChain { byte_order: ByteOrder::Little, steps: vec![Codec::Zstd { level: None }] };
     let mut codecs = Codecs::new();
-    codecs.decode_at_most(&chain, body, MOST_DOCUMENT_BYTES).map(<[u8]>::to_vec)
+    // Some writers do not say how much there is: more and more is tried.
+    let mut room = claimed.and_then(|claimed| usize::try_from(claimed).ok()).unwrap_or_else(|| body.len() * 8 + 4096);
+    loop {
+        room = room.clamp(1, MOST_DOCUMENT_BYTES);
+        match codecs.decode_at_most(&chain, body, room) {
+            Ok(plain) => return Ok(plain.to_vec()),
+            Err(_) if claimed.is_none() && room < MOST_DOCUMENT_BYTES => room = room.saturating_mul(8),
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// Reads a snapshot.
