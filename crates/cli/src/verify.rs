@@ -33,8 +33,16 @@ const MOST_SHOWN: usize = 20;
 
 pub fn run(words: &Verify, _talk: &Talk, stop: &AtomicBool) -> Result<Answer, EngineError> {
     if let Some(dataset) = virtual_dataset(&located(&words.store)?)? {
-        let found = dataset.verify(words.limits.n_threads(), stop)?;
-        return Ok(answer(words, Report::of("verify"), &found, None));
+        let mut found = dataset.verify(words.limits.n_threads(), stop)?;
+        let n_values = match &words.sources {
+            Some(sources) => {
+                let given = if sources.is_empty() { Vec::new() } else { typed(sources, &located(&words.store)?)? };
+                let given = given.into_iter().map(|found| (found.location, found.name)).collect();
+                Some(dataset.compare(given, limits(words), stop, &mut found)?)
+            }
+            None => None,
+        };
+        return Ok(answer(words, Report::of("verify"), &found, n_values));
     }
     let root = Folder::at(&located(&words.store)?)?;
     let amount = words.subset.map_or(Amount::All, |share| Amount::Percent { percent: share.0, seed: words.seed });

@@ -38,7 +38,7 @@ use crate::{
 };
 
 /// Most bytes of one decoded chunk of the store.
-const CHUNK_LIMIT_BYTES: u64 = 2 << 30;
+pub(crate) const CHUNK_LIMIT_BYTES: u64 = 2 << 30;
 
 /// Boxes of one array of which the first difference is named; the others would say the same.
 const MOST_OF_AN_ARRAY: u64 = 20;
@@ -56,7 +56,20 @@ pub fn compare(
 ) -> Result<u64, EngineError> {
     compare_sources(root, prepared, found)?;
     let name = root.to_string();
-    let store = StoreBoxes::open(&root.clone().into(), &name, CHUNK_LIMIT_BYTES)?;
+    compare_boxes(&|| StoreBoxes::open(&root.clone().into(), &name, CHUNK_LIMIT_BYTES), prepared, stop, found)
+}
+
+/// The same of the store that `open` opens.
+///
+/// # Errors
+/// As for [`compare`].
+pub(crate) fn compare_boxes(
+    open: &(dyn Fn() -> Result<StoreBoxes, EngineError> + Sync),
+    prepared: &Prepared,
+    stop: &AtomicBool,
+    found: &mut Verified,
+) -> Result<u64, EngineError> {
+    let store = open()?;
     let numbers = matching_arrays(&store, prepared, found);
     let comparison = Comparison {
         prepared,
@@ -67,7 +80,7 @@ pub fn compare(
     };
     let next = AtomicUsize::new(0);
     let worker = || -> Result<(), EngineError> {
-        let mut store = StoreBoxes::open(&root.clone().into(), &name, CHUNK_LIMIT_BYTES)?;
+        let mut store = open()?;
         let mut reader = ChunkReader::default();
         while let Some(task) = prepared.tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
             if stop.load(Ordering::Relaxed) {

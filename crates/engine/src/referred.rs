@@ -6,7 +6,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, PoisonError, RwLock},
 };
 
 use frazil_formats::Decoded;
@@ -29,11 +29,11 @@ use crate::{
 /// Files that a thread keeps open.
 const MOST_OPEN: usize = 64;
 
-static FOLLOWED: OnceLock<Vec<Location>> = OnceLock::new();
+static FOLLOWED: RwLock<Vec<Location>> = RwLock::new(Vec::new());
 
-/// Lets references lead to what lies below these places. A second call changes nothing.
+/// Lets references lead to what lies below these places, too.
 pub fn follow(places: Vec<Location>) {
-    let _ = FOLLOWED.set(places);
+    FOLLOWED.write().unwrap_or_else(PoisonError::into_inner).extend(places);
 }
 
 /// The files that a document refers to.
@@ -91,9 +91,9 @@ impl ReferredFiles {
     /// Where a file is, if it may be read.
     fn place(&self, file: u32) -> Result<Location, EngineError> {
         let named = self.decoded.manifest.referred.as_ref().and_then(|referred| referred.files.get(file as usize));
-        let followed = FOLLOWED.get().map(Vec::as_slice).unwrap_or_default();
+        let followed = FOLLOWED.read().unwrap_or_else(PoisonError::into_inner);
         let text = named.map(String::as_str).unwrap_or_default();
-        place_of(&self.document, text, followed).map_err(|why| match why {
+        place_of(&self.document, text, &followed).map_err(|why| match why {
             NotHere::Absent(location) => StoreError::NotFound { location }.into(),
             NotHere::NotFollowed(place) => EngineError::NotFollowed { document: self.name.clone(), place },
         })

@@ -152,8 +152,23 @@ pub fn request(
     sources: Vec<(Location, String)>,
     limits: Limits,
 ) -> Result<Request, EngineError> {
-    let asked = Asked::of(&receipt.request);
-    let along = asked.along.or_else(|| receipt.along.clone());
+    let mut made = request_of(&receipt.request, &root.location(), sources, limits)?;
+    if made.policies.along.is_none() {
+        made.policies.along.clone_from(&receipt.along);
+    }
+    made.layout.format = format_of(root)?;
+    Ok(made)
+}
+
+/// The request that a text of a receipt means, for what lies at `target`.
+pub(crate) fn request_of(
+    text: &str,
+    target: &Location,
+    sources: Vec<(Location, String)>,
+    limits: Limits,
+) -> Result<Request, EngineError> {
+    let asked = Asked::of(text);
+    let along = asked.along;
     let names = [(asked.vars, Step::Keep as fn(_) -> _), (asked.drop, Step::Drop)];
     let mut steps: Vec<Spanned<Step>> = names
         .into_iter()
@@ -177,15 +192,15 @@ pub fn request(
             ..Policies::default()
         },
         layout: LayoutRequest {
-            format: format_of(root)?,
+            format: ZarrFormat::default(),
             chunks: None,
             shards: None,
             codec: CodecSpec::default(),
             grows: Growth::Never,
         },
-        target: root.location(),
+        target: target.clone(),
         limits,
-        recipe: receipt.request.clone(),
+        recipe: text.to_owned(),
         // A verifier believes nothing that was noted before.
         index: IndexUse::Bypass,
         reissued: Reissued::Refused,

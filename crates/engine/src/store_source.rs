@@ -15,7 +15,10 @@ use std::{
 
 use frazil_formats::{
     Decoded,
-    references::{Described, MOST_TABLE_BYTES, ParquetReferences},
+    references::{
+        Described, MOST_TABLE_BYTES, ParquetReferences,
+        icechunk::{RepositoryReferences, read_snapshot},
+    },
     zarr::ZarrDataset,
 };
 use frazil_model::{
@@ -41,6 +44,7 @@ use crate::{
     scan::{Load, is_label, is_loaded},
     source::{ChunkAt, Source},
     store::{Consolidated, Holder, StoreBoxes, documents},
+    virtually::BRANCH,
 };
 
 use objects::Objects;
@@ -102,6 +106,10 @@ fn of_shelf(root: &Shelf, name: &str, load: Load, reading: Reading) -> Result<So
         let Decoded { dataset, manifest } = &described.decoded;
         let state = digest(&postcard::to_allocvec(&(dataset, manifest)).unwrap_or_default());
         let fingerprint = Fingerprint { size_bytes: n_bytes, state: format!("documents {state}") };
+        return of_references(&as_store(root.location()), name, load, fingerprint, described);
+    }
+    if let Some((described, n_bytes, state)) = repository(root, name)? {
+        let fingerprint = Fingerprint { size_bytes: n_bytes, state };
         return of_references(&as_store(root.location()), name, load, fingerprint, described);
     }
     let found = documents::read(root, name)?;
@@ -186,6 +194,24 @@ fn tables_of_references(root: &Shelf, name: &str) -> Result<Option<(Described, u
         }
     }
     Ok(Some((references.finish(), text.len() as u64)))
+}
+
+/// The present state of a repository of Icechunk, the bytes of its snapshot and its name; `None` if this is none.
+fn repository(root: &Shelf, name: &str) -> Result<Option<(Described, u64, String)>, EngineError> {
+    let failed = |source| EngineError::Format { file: name.to_owned(), source };
+    let Some(text) = documents::document(root, BRANCH)? else { return Ok(None) };
+    let said: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let missing = |key: String| EngineError::Missing { key };
+    let snapshot = said["snapshot"].as_str().ok_or_else(|| missing(BRANCH.to_owned()))?;
+    let held = |key: String| -> Result<Vec<u8>, EngineError> {
+        root.get_within(&key, MOST_TABLE_BYTES)?.ok_or_else(|| missing(key))
+    };
+    let bytes = held(format!("snapshots/{snapshot}"))?;
+    let mut references = RepositoryReferences::of(&read_snapshot(&bytes).map_err(failed)?).map_err(failed)?;
+    for (array, id) in references.manifests().to_vec() {
+        references.put(array, &held(format!("manifests/{}", id.name()))?).map_err(failed)?;
+    }
+    Ok(Some((references.finish(), bytes.len() as u64, format!("snapshot {snapshot}"))))
 }
 
 /// The inventory of a store that frazil made.

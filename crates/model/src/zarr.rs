@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Files that make a folder a Zarr store, or an array or group of one.
-pub const DOCUMENTS: [&str; 4] = ["zarr.json", ".zgroup", ".zarray", ".zmetadata"];
+pub const DOCUMENTS: [&str; 5] = ["zarr.json", ".zgroup", ".zarray", ".zmetadata", "refs/branch.main/ref.json"];
 
 /// Which Zarr specification a store follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]

@@ -35,7 +35,7 @@ use super::{
 use crate::{error::EngineError, identity::Digested, sinks::zarr::ZarrStore, source::Source};
 
 /// Key of the branch.
-const BRANCH: &str = "refs/branch.main/ref.json";
+pub(crate) const BRANCH: &str = "refs/branch.main/ref.json";
 
 /// Key of the repository's settings.
 const CONFIG: &str = "config.yaml";

@@ -98,14 +98,7 @@ fn parts(wanted: &VirtualRequest) -> Result<Vec<Part>, EngineError> {
     request.layout = layout(&wanted.write);
     let native = wanted.write.allows(IfIncompatible::Native);
     if native {
-        // What is packed otherwise is made anew, exactly.
-        let differ = &mut request.policies.differ;
-        if differ.packing == DifferPacking::Error {
-            differ.packing = DifferPacking::Repack;
-        }
-        if differ.dtype == DifferDtype::Error {
-            differ.dtype = DifferDtype::Promote;
-        }
+        promote(&mut request);
     }
     let small = SmallData::InFiles { above_bytes: wanted.write.inline_below.0 };
     let scan = scanned(&request)?;
@@ -118,6 +111,17 @@ fn parts(wanted: &VirtualRequest) -> Result<Vec<Part>, EngineError> {
             None => Err(error),
         },
         Err(error) => Err(error),
+    }
+}
+
+/// What is packed otherwise, or of another type, is made anew, exactly.
+pub(super) fn promote(request: &mut Request) {
+    let differ = &mut request.policies.differ;
+    if differ.packing == DifferPacking::Error {
+        differ.packing = DifferPacking::Repack;
+    }
+    if differ.dtype == DifferDtype::Error {
+        differ.dtype = DifferDtype::Promote;
     }
 }
 

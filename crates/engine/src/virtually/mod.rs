@@ -17,5 +17,6 @@ mod tables;
 mod there;
 mod verify;
 
+pub(crate) use icechunk::BRANCH;
 pub use make::{VirtualRequest, make_virtual};
 pub use verify::{VirtualDataset, virtual_dataset};

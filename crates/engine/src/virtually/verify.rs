@@ -10,7 +10,7 @@ use std::{
 };
 
 use frazil_formats::references::icechunk::{Found, ObjectId, Payload, read_manifest};
-use frazil_model::{location::Location, recipe::virtually::VirtualFormat};
+use frazil_model::{location::Location, plan::Limits, recipe::virtually::VirtualFormat};
 use frazil_store::{StoreError, folder::Folder, profile::located, read::fingerprint};
 
 use super::{
@@ -20,9 +20,13 @@ use super::{
     tables,
 };
 use crate::{
+    compare::{CHUNK_LIMIT_BYTES, compare_boxes},
     error::EngineError,
     identity::Digested,
     index::{IndexUse, look},
+    prepare::prepare,
+    referred::follow,
+    repeat::request_of,
     scan::Load,
     verify::{Finding, Verified},
 };
@@ -34,6 +38,7 @@ pub struct VirtualDataset {
     folder: Folder,
     /// The document in it, if it is one.
     name: Option<String>,
+    document: Location,
     format: VirtualFormat,
     record: Option<Record>,
 }
@@ -54,6 +59,7 @@ pub fn virtual_dataset(location: &Location) -> Result<Option<VirtualDataset>, En
         return Ok(record.map(|record| VirtualDataset {
             folder: parent,
             name: Some(name),
+            document: location.clone(),
             format,
             record: Some(record),
         }));
@@ -63,11 +69,23 @@ pub fn virtual_dataset(location: &Location) -> Result<Option<VirtualDataset>, En
     }
     if let Some(tip) = icechunk::tip(&folder)? {
         let record = icechunk::record(&folder, &tip)?;
-        return Ok(Some(VirtualDataset { folder, name: None, format: VirtualFormat::Icechunk, record }));
+        return Ok(Some(VirtualDataset {
+            folder,
+            name: None,
+            document: location.clone(),
+            format: VirtualFormat::Icechunk,
+            record,
+        }));
     }
     let record = tables::record(&folder)?;
     let format = VirtualFormat::KerchunkParquet;
-    Ok(record.map(|record| VirtualDataset { folder, name: None, format, record: Some(record) }))
+    Ok(record.map(|record| VirtualDataset {
+        folder,
+        name: None,
+        document: location.clone(),
+        format,
+        record: Some(record),
+    }))
 }
 
 /// Whether a document begins as those do that frazil writes: others may be of any size.
@@ -80,6 +98,40 @@ fn is_ours(folder: &Folder, name: &str) -> Result<bool, EngineError> {
 }
 
 impl VirtualDataset {
+    /// Joins files anew, those that it was made of unless others are given, and compares every value. Answers how many.
+    ///
+    /// # Errors
+    /// If something cannot be read, or only a recipe says how the files were joined.
+    pub fn compare(
+        &self,
+        given: Vec<(Location, String)>,
+        limits: Limits,
+        stop: &AtomicBool,
+        found: &mut Verified,
+    ) -> Result<u64, EngineError> {
+        let place = match &self.name {
+            None => self.folder.location(),
+            Some(_) => self.document.clone(),
+        };
+        let record = self.record.as_ref().ok_or_else(|| EngineError::NotOurs {
+            place: place.clone(),
+            reason: "nothing in it says of what it was made".into(),
+        })?;
+        let recorded = record.sources.iter().map(|pin| Ok((located(&pin.location)?, pin.name.clone())));
+        let recorded: Vec<(Location, String)> = recorded.collect::<Result<_, EngineError>>()?;
+        // What it was made of are files that whoever verifies it trusts it with.
+        follow(recorded.iter().map(|(location, _)| location.clone()).collect());
+        let sources = if given.is_empty() { recorded } else { given };
+        let mut request = request_of(&record.request, &place, sources, limits)?;
+        super::make::promote(&mut request);
+        let source = look(&place, &place.to_string(), Load::Nothing, limits.memory_bytes, IndexUse::Bypass)?;
+        let store = source.store.as_ref().ok_or_else(|| EngineError::NotOurs {
+            place: place.clone(),
+            reason: "it cannot be read as a dataset".into(),
+        })?;
+        compare_boxes(&|| Ok(store.boxes(&source.name, CHUNK_LIMIT_BYTES)), &prepare(&request)?, stop, found)
+    }
+
     /// Looks at all of it.
     ///
     /// # Errors

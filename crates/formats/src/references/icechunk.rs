@@ -6,9 +6,11 @@
 //!
 //! Source: Icechunk specification version 1, and its FlatBuffers schemas.
 
+mod described;
 mod manifest;
 mod read;
 
+pub use described::RepositoryReferences;
 pub use manifest::ManifestWriter;
 pub use read::{Found, SeeChunk, read_manifest, read_snapshot};
 use zstd_safe::{CompressionLevel, compress_bound};
