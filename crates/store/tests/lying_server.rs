@@ -121,7 +121,9 @@ fn what_is_handed_on_piece_by_piece_is_what_is_read_at_once() {
                 let location = Location::parse(&server.address(fault, "large.nc")).unwrap();
                 let Ok(state) = fingerprint(&location) else { return };
                 let Ok(reader) = Reader::open_as(&location, &state) else { return };
-                let Some(range) = ByteRange::new(1000, state.size_bytes.min(LARGE as u64) - 2000) else { return };
+                let Some(range) = ByteRange::new(1000, state.size_bytes.min(LARGE as u64).saturating_sub(2000)) else {
+                    return;
+                };
                 let at_once = reader.read(range);
                 let mut pieces = vec![0; LARGE];
                 let handed = reader.hand_on(range, &mut [0; 7000], &mut |at, piece| {

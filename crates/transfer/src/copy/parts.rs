@@ -253,7 +253,14 @@ pub(crate) fn fetch(
     let arrived = Arrived::of(&file, source);
     let sums = Sums::default();
     let fetching = Fetching { source, reader: &reader, file: &file, done: &done, sums: &sums, arrived: &arrived };
-    each_part(&parts, workers, |part, block| fetching.part(part, block, workers, &failed))?;
+    let fetched = each_part(&parts, workers, |part, block| fetching.part(part, block, workers, &failed));
+    fetched.inspect_err(|error| {
+        // What is fetched in one go instead has no use for parts.
+        if matches!(error, TransferError::Store(StoreError::RangeIgnored { .. })) {
+            folder.drop_staged(&staged);
+            folder.drop_staged(&list);
+        }
+    })?;
     let arrived = arrived.parts().map_err(failed)?;
     let sum = sums.digest().filter(|_| Sums::are_kept(source));
     let is_verified = match source.state.digest {
