@@ -54,6 +54,9 @@ pub use place::{as_store, check_apart, format_of, is_store, is_there};
 /// A chunk of an existing store may have this many decoded bytes.
 const MOST_CHUNK_BYTES: u64 = 2 << 30;
 
+/// A chunk of texts, whose decoded size nobody says, may have this many.
+const MOST_TEXT_BYTES: u64 = 128 << 20;
+
 /// Bytes of an inventory.
 const MAX_INVENTORY_BYTES: u64 = 4 << 30;
 
@@ -224,6 +227,7 @@ fn inventory(root: &Shelf) -> Result<Option<String>, EngineError> {
 /// Loads what `load` asks for. What cannot be decoded stays unloaded: it is named when it is wanted.
 fn small_values(place: &StorePlace, name: &str, load: Load) -> Result<HashMap<usize, Arc<Values>>, EngineError> {
     let mut boxes = place.boxes(name, MOST_CHUNK_BYTES);
+    let mut texts = place.boxes(name, MOST_TEXT_BYTES);
     let mut values = HashMap::new();
     let variables = place.zarr.dataset.variables.iter().enumerate();
     for (number, variable) in variables.filter(|(_, variable)| is_loaded(variable, load)) {
@@ -235,14 +239,14 @@ fn small_values(place: &StorePlace, name: &str, load: Load) -> Result<HashMap<us
         }
         let region = Region::whole(&variable.shape);
         let loaded = match variable.dtype {
-            DataType::String => boxes.texts(number, &region).map(Values::Texts),
+            DataType::String => texts.texts(number, &region).map(Values::Texts),
             _ => {
                 let element_bytes = u64::from(variable.dtype.size_bytes().unwrap_or(1));
                 let mut all = vec![0; usize::try_from(variable.n_elements() * element_bytes).unwrap_or(0)];
                 boxes.read(number, &region, &mut all).map(|()| Values::Fixed(all.into()))
             }
         };
-        let absent = boxes.take_absent();
+        let absent = [boxes.take_absent(), texts.take_absent()].concat();
         let lost = absent.iter().find_map(|(number, chunk)| place.was_not_there(name, *number, *chunk).err());
         match loaded {
             _ if matches!(lost, Some(EngineError::LostObject { .. })) && !is_label(variable) => {}

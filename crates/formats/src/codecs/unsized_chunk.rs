@@ -7,6 +7,9 @@ use frazil_model::codec::{ByteOrder, Codec, CodecChain};
 use super::{Codecs, Expected, checksum, is_empty};
 use crate::error::FormatError;
 
+/// Room that a chunk of unknown size gets at first.
+const FIRST_ROOM_BYTES: usize = 64 << 10;
+
 impl Codecs {
     /// What `stored` decodes to: at most `most_bytes`.
     ///
@@ -37,8 +40,15 @@ impl Codecs {
                 }
                 continue;
             }
-            let limit = Expected::AtMost(most_bytes);
-            let done = self.engines.decode_step(step, 1, ByteOrder::Little, limit, input, &mut self.back)?;
+            // Room for as much as the limit is taken by and by: most lists are small.
+            let mut room = input.len().saturating_mul(8).max(FIRST_ROOM_BYTES).min(most_bytes);
+            let done = loop {
+                let limit = Expected::AtMost(room);
+                match self.engines.decode_step(step, 1, ByteOrder::Little, limit, input, &mut self.back) {
+                    Err(_) if room < most_bytes => room = room.saturating_mul(8).min(most_bytes),
+                    done => break done?,
+                }
+            };
             std::mem::swap(&mut self.front, &mut self.back);
             n_bytes = Some(done.n_bytes);
         }
@@ -62,5 +72,9 @@ mod tests {
         let stored = codecs.encode(&chain, 1, &text).unwrap().to_vec();
         assert_eq!(codecs.decode_at_most(&chain, &stored, 1000).unwrap(), text);
         assert!(codecs.decode_at_most(&chain, &stored, 100).is_err());
+        let long = vec![7; 10 << 20];
+        let stored = codecs.encode(&chain, 1, &long).unwrap().to_vec();
+        assert_eq!(codecs.decode_at_most(&chain, &stored, usize::MAX).unwrap(), long);
+        assert!(codecs.decode_at_most(&chain, &stored, (10 << 20) - 1).is_err());
     }
 }
