@@ -300,6 +300,10 @@ mod tests {
     use super::*;
     use crate::bucket::dialect::Depth;
 
+    const fn asked(next: Option<&str>) -> Asked<'_> {
+        Asked { prefix: "", depth: Depth::One, next }
+    }
+
     #[test]
     fn a_page_says_what_is_there_and_how_it_goes_on() {
         let text = "<ListBucketResult><EncodingType>url</EncodingType><IsTruncated>true</IsTruncated>\
@@ -307,7 +311,6 @@ mod tests {
                     <ETag>&quot;900150983cd24fb0d6963f7d28e17f72&quot;</ETag>\
                     <LastModified>2026-11-20T17:42:17.123Z</LastModified></Contents>\
                     <CommonPrefixes><Prefix>d/</Prefix></CommonPrefixes></ListBucketResult>";
-        let asked = |next| Asked { prefix: "", depth: Depth::One, next };
         let page = ListPage::read(text, &asked(None)).unwrap();
         assert_eq!((page.objects[0].key.as_str(), page.objects[0].size_bytes), ("a b c/", 3));
         assert!(matches!(page.objects[0].state.digest, Some(Digest::Md5(_))));
