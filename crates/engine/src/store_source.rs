@@ -5,6 +5,7 @@
 //! length, is an error: missing is not fill. Where nothing says what should be there, an object that is not there holds
 //! the fill value, as Zarr has it, and is counted.
 
+mod documents_of_references;
 mod objects;
 mod place;
 
@@ -13,14 +14,7 @@ use std::{
     sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
-use frazil_formats::{
-    Decoded,
-    references::{
-        Described, MOST_TABLE_BYTES, ParquetReferences,
-        icechunk::{RepositoryReferences, read_snapshot},
-    },
-    zarr::ZarrDataset,
-};
+use frazil_formats::{Decoded, references::Described, zarr::ZarrDataset};
 use frazil_model::{
     combine::view::Values,
     dtype::DataType,
@@ -44,9 +38,9 @@ use crate::{
     scan::{Load, is_label, is_loaded},
     source::{ChunkAt, Source},
     store::{Consolidated, Holder, StoreBoxes, documents},
-    virtually::BRANCH,
 };
 
+use documents_of_references::{repository, tables_of_references};
 use objects::Objects;
 
 pub use place::{as_store, check_apart, format_of, is_store, is_there};
@@ -182,39 +176,6 @@ pub(crate) fn of_references(
         store: Some(Arc::new(place)),
         others: Arc::default(),
     })
-}
-
-/// References that lie in tables (Kerchunk as Parquet), and the bytes of the document that leads to them; `None` if
-/// this is a store that has its chunks itself.
-fn tables_of_references(root: &Shelf, name: &str) -> Result<Option<(Described, u64)>, EngineError> {
-    let failed = |source| EngineError::Format { file: name.to_owned(), source };
-    let Some(text) = documents::document(root, ".zmetadata")? else { return Ok(None) };
-    let Some(mut references) = ParquetReferences::of(&text).map_err(failed)? else { return Ok(None) };
-    for record in references.records() {
-        // A table of nothing but chunks that were never written is not there.
-        if let Some(bytes) = root.get_within(&record.key, MOST_TABLE_BYTES)? {
-            references.put(&record, bytes.into()).map_err(failed)?;
-        }
-    }
-    Ok(Some((references.finish(), text.len() as u64)))
-}
-
-/// The present state of a repository of Icechunk, the bytes of its snapshot and its name; `None` if this is none.
-fn repository(root: &Shelf, name: &str) -> Result<Option<(Described, u64, String)>, EngineError> {
-    let failed = |source| EngineError::Format { file: name.to_owned(), source };
-    let Some(text) = documents::document(root, BRANCH)? else { return Ok(None) };
-    let said: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    let missing = |key: String| EngineError::Missing { key };
-    let snapshot = said["snapshot"].as_str().ok_or_else(|| missing(BRANCH.to_owned()))?;
-    let held = |key: String| -> Result<Vec<u8>, EngineError> {
-        root.get_within(&key, MOST_TABLE_BYTES)?.ok_or_else(|| missing(key))
-    };
-    let bytes = held(format!("snapshots/{snapshot}"))?;
-    let mut references = RepositoryReferences::of(&read_snapshot(&bytes).map_err(failed)?).map_err(failed)?;
-    for (array, id) in references.manifests().to_vec() {
-        references.put(array, &held(format!("manifests/{}", id.name()))?).map_err(failed)?;
-    }
-    Ok(Some((references.finish(), bytes.len() as u64, format!("snapshot {snapshot}"))))
 }
 
 /// The inventory of a store that frazil made.

@@ -55,7 +55,7 @@ fn the_examples_of_the_handbook_are_recipes_or_not_supported_yet() {
     let expected = [
         ("daily", "ok"),
         ("variables", "ok"),
-        ("virtual", "line 13, column 3: `write.virtual` is not supported yet"),
+        ("virtual", "ok"),
         (
             "tables",
             "line 6, column 5: `each.csv` is not supported yet\n\

@@ -52,8 +52,8 @@ fn a_certificate_that_nobody_knows_is_refused_at_once() {
     let Some(server) = Nginx::start(&folder, Speaks::Https) else { return };
     let location = Location::parse(&format!("{}/a.nc", server.address())).unwrap();
     let error = fingerprint(&location).unwrap_err();
-    assert_eq!((error.code(), error.exit()), ("store.fetch", Exit::No), "{error}");
-    assert!(error.to_string().contains("not safe"), "{error}");
+    assert_eq!((error.code(), error.exit()), ("store.untrusted", Exit::No), "{error}");
+    assert!(error.to_string().contains("not trusted"), "{error}");
     drop(server);
     std::fs::remove_dir_all(folder).unwrap();
 }

@@ -9,8 +9,6 @@ use frazil_model::{
         virtually::{IfIncompatible, VirtualFormat, VirtualWrite},
         write::ZarrFormat,
     },
-    references::Why,
-    region::count,
     report::Report,
 };
 use frazil_store::{
@@ -20,9 +18,11 @@ use frazil_store::{
 use serde_json::json;
 
 use super::{
+    beside::{self, workshop},
+    checks::{check_native, check_ranges},
     icechunk::{self, Commit},
-    kerchunk,
-    lay::{Laid, lay, origin_of},
+    kerchunk::write_json,
+    lay::{Laid, lay},
     native::{Keeping, NativeWork, Natives, make_natives},
     pinned::{Files, Record, pins},
     said::tell,
@@ -40,9 +40,6 @@ use crate::{
     standing::{exists, foreign},
     views::{LeftOut, leave_out_untyped, views},
 };
-
-/// Decoded bytes of values that Kerchunk's references may hold themselves.
-const MOST_INLINE_BYTES: u64 = 16 << 20;
 
 /// Version of what decides the bytes of a virtual dataset.
 const VERSION: u32 = 1;
@@ -168,49 +165,12 @@ fn part(
         nothing_left(&mut left_out)?;
     }
     let files = Files::of(&sources, wanted.write.format)?;
+    check_ranges(&sources)?;
     let laid = lay(&sources, &combined, &request.layout, &wanted.write.policies())?;
     check_native(wanted, &sources, &combined, &laid)?;
     let folder = folder_of(wanted)?.0;
     let work = NativeWork::plan(&sources, &combined, &laid, request.limits, &folder)?;
     Ok(Part { prefix, sources, files, combined, laid, work, left_out })
-}
-
-/// Values that must be made are refused where no policy allows them, or the references have no place for them.
-fn check_native(
-    wanted: &VirtualRequest,
-    sources: &[Source],
-    combined: &Combined,
-    laid: &Laid,
-) -> Result<(), EngineError> {
-    let is_allowed = wanted.write.allows(IfIncompatible::Native);
-    let most = if wanted.write.format == VirtualFormat::Icechunk { u64::MAX } else { MOST_INLINE_BYTES };
-    let mut n_bytes = 0_u64;
-    for ((variable, target), (array, counts)) in
-        combined.variables.iter().zip(&laid.targets).zip(laid.references.iter().zip(&laid.counts))
-    {
-        // Small values are held in memory, and chunks that hold nothing but fill shrink to nothing.
-        let Content::Pieces(pieces) = &variable.content else { continue };
-        if counts.native.is_empty() || counts.why == Some(Why::Unwritten) {
-            continue;
-        }
-        n_bytes = n_bytes.saturating_add(target.chunk_bytes().saturating_mul(counts.native.len() as u64));
-        if is_allowed && n_bytes <= most {
-            continue;
-        }
-        let (file, why) = array.obstacle().unwrap_or((0, counts.why.unwrap_or(Why::Elsewhere)));
-        let mut why = why.words();
-        if pieces.iter().any(|piece| origin_of(sources, piece).variable.dtype != target.dtype) {
-            why = "its stored numbers are of another type, or packed otherwise";
-        }
-        return Err(EngineError::NotReferable {
-            variable: variable.path.trim_start_matches('/').to_owned(),
-            file: sources.get(file).map(|source| source.name.clone()).unwrap_or_default(),
-            why,
-            n_native: counts.native.len() as u64,
-            n_chunks: count(&array.grid()),
-        });
-    }
-    Ok(())
 }
 
 /// Where the references are written: a folder, or a document in one.
@@ -249,12 +209,17 @@ pub fn make_virtual(
     let mut ready = Ready::of(verb, wanted, there, how, place, watch)?;
     ready.report.dry_run = stage == Stage::DryRun;
     if ready.is_done(stage) {
+        if stage == Stage::All && workshop(&wanted.request.target).is_some_and(|path| path.exists()) {
+            let lock = take_lock(wanted, place)?;
+            beside::clear(&wanted.request.target)?;
+            lock.remove()?;
+        }
         return Ok(ready.report);
     }
     let was_there = folder.path().is_none_or(std::path::Path::exists);
-    let lock = take_lock(&folder, name.as_deref())?;
+    let lock = take_lock(wanted, place)?;
     let done = locked(verb, wanted, ready, how, place, watch);
-    if name.is_none() {
+    if wanted.write.format == VirtualFormat::Icechunk {
         folder.remove(STAGING)?;
     }
     lock.remove()?;
@@ -267,13 +232,16 @@ pub fn make_virtual(
     done
 }
 
-fn take_lock(folder: &Folder, name: Option<&str>) -> Result<Lock, EngineError> {
-    match name {
-        Some(name) => {
-            folder.make()?;
-            Ok(Lock::take(folder, &format!(".{name}.frazil-lock"), Sharing::Alone)?)
-        }
-        None => crate::publish::lock(folder, Sharing::Alone),
+/// The lock of a repository lies in it; that of references beside them, since they come and go in one step.
+fn take_lock(wanted: &VirtualRequest, (folder, name): Place<'_>) -> Result<Lock, EngineError> {
+    let of_parent = |parent: &Folder, name: &str| -> Result<Lock, EngineError> {
+        parent.make()?;
+        Ok(Lock::take(parent, &format!(".{name}.frazil-lock"), Sharing::Alone)?)
+    };
+    match (name, wanted.write.format, folder.parent()) {
+        (Some(name), ..) => of_parent(folder, name),
+        (None, VirtualFormat::KerchunkParquet, Some((parent, name))) => of_parent(&parent, &name),
+        (None, ..) => crate::publish::lock(folder, Sharing::Alone),
     }
 }
 
@@ -397,24 +365,33 @@ fn record(wanted: &VirtualRequest, parts: &[Part]) -> Result<Record, EngineError
     for part in parts {
         let own = pins(&part.sources, wanted.write.pin, wanted.request.limits.n_threads)?;
         let contents: Vec<String> =
-            part.combined.variables.iter().map(|variable| content_digest(&variable.content)).collect();
+            part.combined.variables.iter().map(|variable| content_digest(&variable.content, &part.files)).collect();
         text.push_str(&format!("{:?}", (&part.prefix, &part.laid.targets, &part.combined.groups, contents)));
         // Of what its files hold, not of when they were touched.
         let files = part.files.pinned.iter().zip(&own);
-        files.for_each(|(file, pin)| {
-            text.push_str(&format!("{:?}", (&file.url, pin.size_bytes, &pin.structure, &pin.blake3)));
-        });
+        let mut said: Vec<String> = files
+            .map(|(file, pin)| format!("{:?}", (&file.url, pin.size_bytes, &pin.structure, &pin.blake3)))
+            .collect();
+        // Whatever the order in which they were named.
+        said.sort_unstable();
+        said.iter().for_each(|file| text.push_str(file));
         sources.extend(own);
     }
     let (plan, request) = (digest(text.as_bytes()), wanted.request.recipe.clone());
     Ok(Record { frazil_virtual: VERSION, plan, request, sources })
 }
 
-fn content_digest(content: &Content) -> String {
+fn content_digest(content: &Content, files: &Files) -> String {
     match content {
         Content::Inline(bytes) => digest(bytes),
         Content::Texts(texts) => digest(format!("{texts:?}").as_bytes()),
-        Content::Pieces(pieces) => digest(format!("{pieces:?}").as_bytes()),
+        Content::Pieces(pieces) => {
+            let url = |file: usize| files.pinned.get(file).map_or("", |file| file.url.as_str());
+            let said = pieces.iter().map(|piece| {
+                format!("{:?}", (url(piece.file), piece.variable, &piece.at, &piece.axes, &piece.fixed, &piece.rule))
+            });
+            digest(said.collect::<String>().as_bytes())
+        }
     }
 }
 
@@ -455,14 +432,15 @@ fn write(
             more.insert("snapshot".into(), json!(id.name()));
         }
         (VirtualFormat::KerchunkJson, Some(name)) => {
-            let n_bytes = kerchunk::write_json(folder, name, parts, &natives, record)?;
+            let target = &wanted.request.target;
+            let n_bytes = beside::document(target, name, |folder| write_json(folder, name, parts, &natives, record))?;
             watch.progress.written(n_bytes);
-            folder.sync(None)?;
         }
         (VirtualFormat::KerchunkJson, None) => {}
         (VirtualFormat::KerchunkParquet, _) => {
-            let is_there = matches!(there, There::References(_));
-            watch.progress.written(tables::write(folder, parts, &natives, record, is_there)?);
+            let target = &wanted.request.target;
+            let n_bytes = beside::folder(target, |folder| tables::write(folder, parts, &natives, record))?;
+            watch.progress.written(n_bytes);
         }
     }
     Ok(more)

@@ -5,6 +5,8 @@
 //! lead to gets the values that a copy would hold, and that the old dataset is seen or the new one.
 
 mod address;
+mod beside;
+mod checks;
 mod icechunk;
 mod kerchunk;
 mod lay;

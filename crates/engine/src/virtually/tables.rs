@@ -27,25 +27,21 @@ pub(crate) fn record(folder: &Folder) -> Result<Option<Record>, EngineError> {
     read.map(Some).map_err(|error| EngineError::Damaged { key: RECORD.into(), reason: error.to_string() })
 }
 
-/// Writes all tables, then what shows them; answers their bytes. Where others are there, they are hidden first: readers
-/// find the old ones, none, or the new ones.
+/// Writes all tables, then what shows them; answers their bytes. Whatever others are there are hidden first.
 ///
 /// # Errors
 /// If something cannot be written.
-pub(crate) fn write(
-    folder: &Folder,
-    parts: &[Part],
-    natives: &[Natives],
-    record: &Record,
-    is_there: bool,
-) -> Result<u64, EngineError> {
-    if is_there {
+pub(crate) fn write(folder: &Folder, parts: &[Part], natives: &[Natives], record: &Record) -> Result<u64, EngineError> {
+    let said =
+        serde_json::to_vec_pretty(record).map_err(|error| EngineError::Document { reason: error.to_string() })?;
+    if folder.exists(RECORD)? {
         folder.remove(METADATA)?;
-        folder.sync(None)?;
         for entry in folder.names("")?.into_iter().filter(|entry| entry.name != ".frazil") {
             folder.remove(&entry.name)?;
         }
     }
+    // First of all: by it a folder without its metadata is known as ours.
+    folder.put(RECORD, &said)?;
     let mut n_bytes = 0;
     for (part, natives) in parts.iter().zip(natives) {
         for (number, target) in part.laid.targets.iter().enumerate() {
@@ -54,9 +50,6 @@ pub(crate) fn write(
         }
     }
     let metadata = consolidated(&documents(parts)?, &format!(",\"record_size\":{RECORD_ROWS}"));
-    let said =
-        serde_json::to_vec_pretty(record).map_err(|error| EngineError::Document { reason: error.to_string() })?;
-    folder.put(RECORD, &said)?;
     folder.sync(Some(".frazil"))?;
     folder.sync(None)?;
     folder.put(METADATA, metadata.as_bytes())?;

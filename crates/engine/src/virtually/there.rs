@@ -9,7 +9,7 @@ use super::{
     icechunk::{self, Tip},
     kerchunk,
     make::VirtualRequest,
-    pinned::{Record, whole_digest},
+    pinned::{RECORD, Record, whole_digest},
     tables,
 };
 use crate::{
@@ -47,6 +47,9 @@ impl There {
         {
             let record = icechunk::record(folder, &tip)?.map(Box::new);
             return Ok(Self::Repository(Box::new(tip), record));
+        }
+        if format == VirtualFormat::KerchunkParquet && folder.exists(RECORD)? {
+            return Ok(Self::Nothing);
         }
         // What an earlier try left is written anew under the same names.
         let ours: BTreeSet<&str> =

@@ -1,0 +1,42 @@
+//! References that lie in several objects: Kerchunk's tables, and the present state of a repository of Icechunk.
+
+use frazil_formats::references::{
+    Described, MOST_TABLE_BYTES, ParquetReferences,
+    icechunk::{RepositoryReferences, read_snapshot},
+};
+use frazil_store::folder::Shelf;
+
+use crate::{error::EngineError, store::documents, virtually::BRANCH};
+
+/// References that lie in tables (Kerchunk as Parquet), and the bytes of the document that leads to them; `None` if
+/// this is a store that has its chunks itself.
+pub(super) fn tables_of_references(root: &Shelf, name: &str) -> Result<Option<(Described, u64)>, EngineError> {
+    let failed = |source| EngineError::Format { file: name.to_owned(), source };
+    let Some(text) = documents::document(root, ".zmetadata")? else { return Ok(None) };
+    let Some(mut references) = ParquetReferences::of(&text).map_err(failed)? else { return Ok(None) };
+    for record in references.records() {
+        // A table of nothing but chunks that were never written is not there.
+        if let Some(bytes) = root.get_within(&record.key, MOST_TABLE_BYTES)? {
+            references.put(&record, bytes.into()).map_err(failed)?;
+        }
+    }
+    Ok(Some((references.finish(), text.len() as u64)))
+}
+
+/// The present state of a repository of Icechunk, the bytes of its snapshot and its name; `None` if this is none.
+pub(super) fn repository(root: &Shelf, name: &str) -> Result<Option<(Described, u64, String)>, EngineError> {
+    let failed = |source| EngineError::Format { file: name.to_owned(), source };
+    let Some(text) = documents::document(root, BRANCH)? else { return Ok(None) };
+    let said: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let missing = |key: String| EngineError::Missing { key };
+    let snapshot = said["snapshot"].as_str().ok_or_else(|| missing(BRANCH.to_owned()))?;
+    let held = |key: String| -> Result<Vec<u8>, EngineError> {
+        root.get_within(&key, MOST_TABLE_BYTES)?.ok_or_else(|| missing(key))
+    };
+    let bytes = held(format!("snapshots/{snapshot}"))?;
+    let mut references = RepositoryReferences::of(&read_snapshot(&bytes).map_err(failed)?).map_err(failed)?;
+    for (array, id) in references.manifests().to_vec() {
+        references.put(array, &held(format!("manifests/{}", id.name()))?).map_err(failed)?;
+    }
+    Ok(Some((references.finish(), bytes.len() as u64, format!("snapshot {snapshot}"))))
+}
