@@ -156,6 +156,7 @@ impl Reading {
                 self.groups.entry(parent.to_owned()).or_default();
             }
         }
+        tell_apart(&mut self.layouts);
         let variables: Vec<Variable> = self.layouts.iter().map(variable).collect();
         let mut dimensions = dimensions_by_group(&variables);
         let groups = self.groups.into_iter().map(|(path, attributes)| {
@@ -164,6 +165,28 @@ impl Reading {
         });
         let dataset = Dataset { format: self.format.into(), groups: groups.collect(), variables, unread: self.unread };
         ZarrDataset { dataset, layouts: self.layouts }
+    }
+}
+
+/// Dimensions without a name are one where they are as long in every array of a group; otherwise their length becomes part
+/// of the name that stands for theirs: `dim_0_12`.
+fn tell_apart(layouts: &mut [ArrayLayout]) {
+    let is_nameless = |name: &str| name.strip_prefix("dim_").is_some_and(|rest| rest.parse::<usize>().is_ok());
+    let group_of = |path: &str| path.rsplit_once('/').map_or(String::new(), |(group, _)| group.to_owned());
+    let mut lengths: HashMap<(String, String), HashSet<u64>> = HashMap::new();
+    for layout in layouts.iter() {
+        for (name, length) in layout.dimensions.iter().zip(&layout.shape).filter(|(name, _)| is_nameless(name)) {
+            lengths.entry((group_of(&layout.path), name.clone())).or_default().insert(*length);
+        }
+    }
+    lengths.retain(|_, lengths| lengths.len() > 1);
+    for layout in layouts.iter_mut().filter(|_| !lengths.is_empty()) {
+        let group = group_of(&layout.path);
+        for (name, length) in layout.dimensions.iter_mut().zip(&layout.shape) {
+            if lengths.contains_key(&(group.clone(), name.clone())) {
+                *name = format!("{name}_{length}");
+            }
+        }
     }
 }
 
