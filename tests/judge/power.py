@@ -9,7 +9,8 @@ import pathlib
 import re
 
 CALLS = "fsync,fdatasync,syncfs,rename,renameat,renameat2,mkdir,mkdirat"
-ROOTS = ("zarr.json", ".zgroup", ".zmetadata")
+# What shows a store; of a document of references, the place itself.
+ROOTS = ("zarr.json", ".zgroup", ".zmetadata", "refs/branch.main/ref.json", "")
 
 
 @dataclasses.dataclass

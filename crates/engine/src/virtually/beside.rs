@@ -39,7 +39,12 @@ pub(super) fn document(
     let folder = Folder::new(workshop.clone());
     folder.make()?;
     let n_bytes = write(&folder)?;
-    rename(&workshop.join(name), Path::new(path))?;
+    let made = workshop.join(name);
+    // Its bytes first, then its name.
+    let synced = std::fs::File::open(&made).and_then(|file| file.sync_all());
+    synced.map_err(|error| StoreError::writing(&made, 0, error))?;
+    sync_folder(&workshop)?;
+    rename(&made, Path::new(path))?;
     remove_tree(&workshop)?;
     Ok(n_bytes)
 }

@@ -163,6 +163,7 @@ pub(crate) fn commit(commit: &Commit<'_>) -> Result<ObjectId, EngineError> {
             folder.sync(Some(key))?;
         }
     }
+    folder.sync(None)?;
     point(folder, tip, id)?;
     Ok(id)
 }

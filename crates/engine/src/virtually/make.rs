@@ -209,9 +209,12 @@ pub fn make_virtual(
     let mut ready = Ready::of(verb, wanted, there, how, place, watch)?;
     ready.report.dry_run = stage == Stage::DryRun;
     if ready.is_done(stage) {
-        if stage == Stage::All && workshop(&wanted.request.target).is_some_and(|path| path.exists()) {
+        if stage == Stage::All && has_leftovers(wanted, place)? {
             let lock = take_lock(wanted, place)?;
             beside::clear(&wanted.request.target)?;
+            if wanted.write.format == VirtualFormat::Icechunk {
+                folder.remove(STAGING)?;
+            }
             lock.remove()?;
         }
         return Ok(ready.report);
@@ -232,11 +235,26 @@ pub fn make_virtual(
     done
 }
 
+/// Whether a run that was killed left something on this machine, in the dataset or beside it.
+fn has_leftovers(wanted: &VirtualRequest, (folder, name): Place<'_>) -> Result<bool, EngineError> {
+    let Some(workshop) = workshop(&wanted.request.target) else { return Ok(false) };
+    let lock = match (name, wanted.write.format, folder.parent()) {
+        (Some(name), ..) => folder.exists(&lock_name(name))?,
+        (None, VirtualFormat::KerchunkParquet, Some((parent, name))) => parent.exists(&lock_name(&name))?,
+        (None, ..) => folder.exists(crate::publish::LOCK)? || folder.exists(STAGING)?,
+    };
+    Ok(lock || workshop.exists())
+}
+
+fn lock_name(name: &str) -> String {
+    format!(".{name}.frazil-lock")
+}
+
 /// The lock of a repository lies in it; that of references beside them, since they come and go in one step.
 fn take_lock(wanted: &VirtualRequest, (folder, name): Place<'_>) -> Result<Lock, EngineError> {
     let of_parent = |parent: &Folder, name: &str| -> Result<Lock, EngineError> {
         parent.make()?;
-        Ok(Lock::take(parent, &format!(".{name}.frazil-lock"), Sharing::Alone)?)
+        Ok(Lock::take(parent, &lock_name(name), Sharing::Alone)?)
     };
     match (name, wanted.write.format, folder.parent()) {
         (Some(name), ..) => of_parent(folder, name),

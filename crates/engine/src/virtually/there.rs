@@ -1,6 +1,6 @@
 //! What lies at the place of a virtual dataset, and what that means for what is asked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use frazil_model::{location::Location, recipe::virtually::VirtualFormat};
 use frazil_store::{folder::Folder, profile::located};
@@ -9,7 +9,7 @@ use super::{
     icechunk::{self, Tip},
     kerchunk,
     make::VirtualRequest,
-    pinned::{RECORD, Record, whole_digest},
+    pinned::{RECORD, Record, SourcePin, whole_digest},
     tables,
 };
 use crate::{
@@ -94,7 +94,9 @@ impl There {
         };
         let Some(known) = known.filter(|known| known.plan == wanted.plan) else { return Compared::Other };
         let mut found = Compared::Same;
-        for (then, now) in known.sources.iter().zip(&wanted.sources) {
+        let before: BTreeMap<&str, &SourcePin> = known.sources.iter().map(|pin| (pin.location.as_str(), pin)).collect();
+        for now in &wanted.sources {
+            let Some(then) = before.get(now.location.as_str()) else { return Compared::Unknown };
             if then.state == now.state {
                 continue;
             }

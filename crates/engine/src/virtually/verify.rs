@@ -11,7 +11,12 @@ use std::{
 
 use frazil_formats::references::icechunk::{Found, ObjectId, Payload, read_manifest};
 use frazil_model::{location::Location, plan::Limits, recipe::virtually::VirtualFormat};
-use frazil_store::{StoreError, folder::Folder, profile::located, read::fingerprint};
+use frazil_store::{
+    StoreError,
+    folder::Folder,
+    profile::located,
+    read::{Fingerprint, fingerprint},
+};
 
 use super::{
     icechunk, kerchunk,
@@ -251,7 +256,11 @@ fn problem_of(pin: &SourcePin) -> Result<Option<&'static str>, EngineError> {
     if now.size_bytes != pin.size_bytes {
         return Ok(Some("it has changed since it was referenced: its size is another"));
     }
-    if now.state == pin.state && now.tells_changes() {
+    let then = Fingerprint { size_bytes: pin.size_bytes, state: pin.state.clone() };
+    // What a server holds under the tag that it had is what it held, whenever it was put there.
+    let is_tagged = !matches!(location, Location::File(_)) && now.pin(&location).tag.is_some();
+    let is_same_tag = is_tagged && now.pin(&location).tag == then.pin(&location).tag;
+    if is_same_tag || (now.state == pin.state && now.tells_changes()) {
         return Ok(None);
     }
     if let Some(known) = &pin.blake3 {
