@@ -106,7 +106,8 @@ def test_a_reader_that_goes_on_after_a_change_is_seen(tmp_path):
     _, sources, dest = made(tmp_path, "kerchunk-json", {}, {})
     assert reads(dest, "kerchunk-json") is None
     shutil.copyfile(sources[0], sources[1])
-    assert reads(dest, "kerchunk-json") is None, "the bytes of another file are read without a word"
+    said = reads(dest, "kerchunk-json")
+    assert said is None or "decompress" in said, "the bytes of another file are read without a word, or are no chunk there"
 
 
 def test_a_reader_that_raises_is_seen(tmp_path):

@@ -130,7 +130,10 @@ def test_new_files_are_added_and_nothing_else_is(tmp_path, form):
     before = versions(dest) if form == "icechunk" else []
     answer = frazil("build", made, "--to", dest, "--json")
     assert answer.code == 0 and answer.report["outcome"] in ("already-there", "nothing-new"), str(answer)
-    sources = series(tmp_path / "in", 4)[:2] + [tmp_path / "in" / f"in-{i:03}.nc" for i in (2, 3)]
+    # The old files stay as they are: the version before is pinned to their times.
+    for path in series(tmp_path / "more", 4)[2:]:
+        shutil.copy2(path, tmp_path / "in" / path.name)
+    sources = [tmp_path / "in" / f"in-{i:03}.nc" for i in range(4)]
     answer = frazil("build", made, "--to", dest, "--json")
     assert answer.code == 0, str(answer)
     assert verdict_of(sources, dest, form) == "joined"

@@ -126,6 +126,17 @@ impl Reader {
         self.size_bytes
     }
 
+    /// Whether parts of it can be had: a web server may give a small file whole, whatever is asked for.
+    ///
+    /// # Errors
+    /// [`StoreError::RangeIgnored`] if not.
+    pub fn check_ranges(&self) -> Result<(), StoreError> {
+        match &self.place {
+            Place::File(_) => Ok(()),
+            Place::Web(file) => file.check_ranges(),
+        }
+    }
+
     /// Reads `range` into `buffer`, which is resized to it.
     ///
     /// # Errors

@@ -164,6 +164,14 @@ impl WebFile {
         self.size_bytes
     }
 
+    /// Whether the server gives a part of the file and not all of it.
+    pub(crate) fn check_ranges(&self) -> Result<(), StoreError> {
+        match ByteRange::new(0, 1).filter(|_| self.size_bytes > 1) {
+            Some(first) => self.fetch(first, &mut Vec::new()),
+            None => Ok(()),
+        }
+    }
+
     /// Reads `range`, which lies within the file, into `buffer`.
     pub(crate) fn read_into(&self, range: ByteRange, buffer: &mut Vec<u8>) -> Result<(), StoreError> {
         let small = ByteRange::new(0, self.size_bytes).filter(|all| all.n_bytes() <= SMALL_FILE_BYTES);

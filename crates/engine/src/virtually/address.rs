@@ -55,6 +55,9 @@ pub(crate) struct Address {
 /// If no such reader could open it.
 pub(crate) fn address(location: &Location, format: VirtualFormat) -> Result<Address, EngineError> {
     let no_way = |why: &str| EngineError::NoWay { file: location.to_string(), why: why.to_owned() };
+    if format == VirtualFormat::KerchunkParquet && location.to_string().contains("{{") {
+        return Err(no_way("its name holds `{{`, which readers of Kerchunk's tables take for the name of a template"));
+    }
     match location {
         Location::File(path) => {
             let path = std::path::absolute(path).map_err(|error| no_way(&error.to_string()))?;

@@ -5,7 +5,6 @@ use std::collections::BTreeSet;
 use frazil_model::{
     combine::{Combined, Content},
     location::Location,
-    range::ByteRange,
     recipe::virtually::{IfIncompatible, VirtualFormat},
     references::Why,
     region::count,
@@ -27,9 +26,8 @@ pub(super) fn check_ranges(sources: &[Source]) -> Result<(), EngineError> {
     for source in sources {
         let Location::Http(address) = &source.location else { continue };
         let host: String = address.split('/').take(3).collect::<Vec<_>>().join("/");
-        if let (true, Some(first), true) = (asked.insert(host), ByteRange::new(0, 1), source.fingerprint.size_bytes > 1)
-        {
-            Reader::open_as(&source.location, &source.fingerprint)?.read(first)?;
+        if asked.insert(host) {
+            Reader::open_as(&source.location, &source.fingerprint)?.check_ranges()?;
         }
     }
     Ok(())
