@@ -253,10 +253,10 @@ fn put_chunks(
         let number = match &chunk.position {
             None => 0,
             Some(position) => {
-                let at: Vec<u64> = position.iter().zip(&layout.chunk_shape).map(|(at, length)| at / length).collect();
-                if at.len() != grid.len() {
+                if position.len() != grid.len() {
                     return Err(wrong(chunk));
                 }
+                let at: Vec<u64> = position.iter().zip(&layout.chunk_shape).map(|(at, length)| at / length).collect();
                 // What lies behind the present end of an array is no part of it.
                 if at.iter().zip(&grid).any(|(at, length)| at >= length) {
                     continue;
