@@ -121,15 +121,15 @@ def test_few_requests_are_asked_and_none_for_each_chunk(bucket, source, watched)
     assert frazil(*words, env=env).code == 0
     n_chunks = sum("/c/" in name for name in bucket.listed("counted.zarr"))
     asked = passing.counted()
-    assert n_chunks > 60 and asked["PUT"] < n_chunks + 15 and asked["GET"] + asked["HEAD"] < 40, asked
+    assert n_chunks > 60 and asked["PUT"] < n_chunks + 15 and asked["GET"] + asked["HEAD"] < 50, asked
     assert frazil(*words, env=env).code == 0
     asked = passing.counted()
-    assert set(asked) <= {"GET", "HEAD"} and asked.total() < 25, f"typed again: {asked}"
+    assert set(asked) <= {"GET", "HEAD"} and asked.total() < 30, f"typed again: {asked}"
     assert frazil("inspect", bucket.place("counted.zarr"), env=env).code == 0
     asked = passing.counted()
-    assert asked["HEAD"] == 0 and asked["GET"] < 10, f"inspect: {asked}"
+    assert asked["HEAD"] == 0 and asked["GET"] < 14, f"inspect: {asked}"
     assert frazil("verify", bucket.place("counted.zarr"), "--subset", "1%", env=env).code == 0
     asked = passing.counted()
-    assert asked.total() < 25, f"verify: {asked}"
+    assert asked.total() < 30, f"verify: {asked}"
     assert frazil("verify", bucket.place("counted.zarr"), env=env).code == 0
-    assert passing.counted().total() < n_chunks + 25
+    assert passing.counted().total() < n_chunks + 30
