@@ -18,7 +18,7 @@ from moves import Mover, differences, digests, make_tree, put_all, put_tree, sto
 WRITES = ("put", "part", "initiate", "complete", "copy", "copy part", "delete", "delete many", "abort")
 N_FILES = 40
 # A few questions about the place itself are no question per file.
-MAX_HEADS = 8
+MAX_HEADS = 16
 MAX_LISTS = 6
 NODE = '{"zarr_format": 3, "node_type": "group", "attributes": {}%s}'
 ARRAY = (
