@@ -93,8 +93,7 @@ fn layout(write: &VirtualWrite) -> LayoutRequest {
 fn parts(wanted: &VirtualRequest) -> Result<Vec<Part>, EngineError> {
     let mut request = wanted.request.clone();
     request.layout = layout(&wanted.write);
-    let native = wanted.write.allows(IfIncompatible::Native);
-    if native {
+    if wanted.write.allows(IfIncompatible::Native) {
         promote(&mut request);
     }
     let small = SmallData::InFiles { above_bytes: wanted.write.inline_below.0 };
@@ -202,9 +201,6 @@ pub fn make_virtual(
     let (folder, name) = folder_of(wanted)?;
     let place = (&folder, name.as_deref());
     let there = There::of(wanted.write.format, &folder, name.as_deref())?;
-    if let There::Other(what) = &there {
-        return Err(foreign(&folder, what));
-    }
     // Before anything is touched it is known whether there is anything to do.
     let mut ready = Ready::of(verb, wanted, there, how, place, watch)?;
     ready.report.dry_run = stage == Stage::DryRun;
@@ -283,6 +279,9 @@ impl Ready {
         place: Place<'_>,
         watch: Watch<'_>,
     ) -> Result<Self, EngineError> {
+        if let There::Other(what) = &there {
+            return Err(foreign(place.0, what));
+        }
         let wanted = with_known(wanted, how, &there)?;
         let parts = parts(&wanted)?;
         Self::with(verb, wanted, parts, there, how, place, watch)
