@@ -229,10 +229,11 @@ pub(crate) fn forget_changed(prepared: &Prepared, folder: &Folder) -> Result<(),
     Ok(())
 }
 
-/// Name and state of each file.
+/// Name and state of each file. A store that is extended is none: the run itself changes it, and the digest of the
+/// plan holds what readers see of it.
 pub(crate) fn states(prepared: &Prepared) -> Vec<(String, Fingerprint)> {
-    let mut states: Vec<(String, Fingerprint)> =
-        prepared.sources.iter().map(|source| (source.name.clone(), source.state())).collect();
+    let files = prepared.sources.iter().filter(|source| !source.is_extended());
+    let mut states: Vec<(String, Fingerprint)> = files.map(|source| (source.name.clone(), source.state())).collect();
     let others = prepared.sources.iter().flat_map(other_states);
     states.extend(others.map(|(location, fingerprint)| (location.to_string(), fingerprint)));
     states
