@@ -282,9 +282,9 @@ def test_a_panic_shows_no_secret(gateway, data, tmp_path):
 @pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGQUIT])
 def test_no_memory_is_written_to_a_file_when_it_dies(gateway, data, tmp_path, number):
     home = Home(tmp_path, {CREDENTIALS: f"[c]\n{fixed()}", CONFIG: "[profile c]\n"})
-    with slowly(str(gateway), 0.3) as server:
+    with slowly(str(gateway), 1.0) as server:
         home.write(CONFIG, f"[profile c]\nendpoint_url = {server}\n")
-        command = [*home.environment({}), *binary(), "inspect", f"c:{data}/sst/*.nc"]
+        command = [*home.environment({}), *binary(), "inspect", "--no-index", f"c:{data}/sst/*.nc"]
         allow = "ulimit -c unlimited && exec \"$@\""
         process = spawn(["sh", "-c", allow, "sh", *command], cwd=tmp_path, out=subprocess.DEVNULL, err=subprocess.DEVNULL)
         time.sleep(0.5)

@@ -59,6 +59,9 @@ fn text(report: &Report) -> String {
     if let Some(eras) = report.more.get("eras") {
         text.push_str(&era_table(eras));
     }
+    if let Some(targets) = report.more.get("targets") {
+        text.push_str(&verdicts(list(Some(targets))));
+    }
     let unread = report.items.iter().filter(|item| item.get("unread").is_some());
     for item in unread.take(MOST_VARIABLES) {
         text.push_str(&format!("unread {} {}: {}\n", word(item, "source"), word(item, "path"), word(item, "unread")));
@@ -179,6 +182,66 @@ fn era_table(table_of: &Value) -> String {
         text.push_str(&format!("differs in most files: {}\n", varies.join(", ")));
     }
     text
+}
+
+/// What the files can become together.
+fn verdicts(targets: &[Value]) -> String {
+    let mut text = String::from("together they can become\n");
+    let is_refused = |target: &Value| target["possible"] != true;
+    // One reason for all is said once.
+    if let [first, others @ ..] = targets
+        && targets.iter().all(is_refused)
+        && others.iter().all(|other| other["why"] == first["why"])
+    {
+        text.push_str(&table(&[vec!["nothing as they are".into(), refusal(first)]]));
+        return text;
+    }
+    let rows: Vec<Vec<String>> = targets
+        .iter()
+        .map(|target| {
+            let name = [word(target, "target"), word(target, "format")].join(" ");
+            let verdict = match (is_refused(target), target.get("references")) {
+                (true, _) => refusal(target),
+                (false, Some(_)) => by_reference(target),
+                (false, None) => format!(
+                    "a copy: {} are read, {} decoded, {} of memory",
+                    bytes(number(target, "read_bytes")),
+                    bytes(number(target, "decoded_bytes")),
+                    bytes(number(target, "peak_memory_bytes"))
+                ),
+            };
+            vec![name.trim_end().to_owned(), verdict]
+        })
+        .collect();
+    text.push_str(&table(&rows));
+    text
+}
+
+fn by_reference(target: &Value) -> String {
+    let n_groups = number(target, "n_groups");
+    let mut text = if n_groups > 1 { format!("{n_groups} groups of files that are alike: ") } else { String::new() };
+    let n_referenced = number(target, "references");
+    text.push_str(&format!(
+        "{n_referenced} chunks stay where they are ({})",
+        bytes(number(target, "referenced_bytes"))
+    ));
+    let n_made = number(target, "native_chunks");
+    if n_made > 0 {
+        let arrays: Vec<String> = list(target.get("made"))
+            .iter()
+            .map(|made| format!("{}: {}", word(made, "path"), word(made, "why")))
+            .collect();
+        let more = if arrays.len() > 1 { format!(" and {} more", arrays.len() - 1) } else { String::new() };
+        let first = arrays.first().map_or("", String::as_str);
+        text.push_str(&format!(", {n_made} must be copied ({}): {first}{more}", bytes(number(target, "native_bytes"))));
+    }
+    text
+}
+
+fn refusal(target: &Value) -> String {
+    let hint = word(target, "hint");
+    let after = if hint.is_empty() { String::new() } else { format!("; {hint}") };
+    format!("no: {}{after}", word(target, "why"))
 }
 
 fn in_words(difference: &Value) -> String {

@@ -109,7 +109,12 @@ pub struct Prepared {
 /// Whatever stands in the way, naming file, variable and rule.
 pub fn prepare(request: &Request) -> Result<Prepared, EngineError> {
     let began = SystemTime::now();
-    let Joined { sources, mut combined, mut left_out } = joined(request)?;
+    prepare_of(request, scanned(request)?, began)
+}
+
+/// Joins and plans files that were scanned, no earlier than at `began`.
+pub(crate) fn prepare_of(request: &Request, sources: Vec<Source>, began: SystemTime) -> Result<Prepared, EngineError> {
+    let Joined { sources, mut combined, mut left_out } = joined_of(request, sources, SmallData::Held)?;
     let mut targets = lay_out(&combined, &request.layout)?;
     leave_out_untyped(request, &mut combined, &mut targets, &mut left_out)?;
     if targets.is_empty() {
@@ -143,11 +148,6 @@ pub(crate) struct Joined {
     pub combined: Combined,
     /// What the files hold and the dataset will not.
     pub left_out: Vec<LeftOut>,
-}
-
-/// Scans and joins.
-pub(crate) fn joined(request: &Request) -> Result<Joined, EngineError> {
-    joined_of(request, scanned(request)?, SmallData::Held)
 }
 
 /// What becomes of data that is small enough to be held while files are joined.

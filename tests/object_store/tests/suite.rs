@@ -80,7 +80,7 @@ fn no_word_for(what: &str) -> Error {
 }
 
 fn put_result(state: &State) -> PutResult {
-    PutResult { e_tag: Some(state.tag.clone()), version: None, extensions: Default::default() }
+    PutResult { e_tag: Some(state.tag()), version: None, extensions: Default::default() }
 }
 
 impl Ours {
@@ -108,7 +108,7 @@ impl Ours {
             location: self.path(&listed.key),
             last_modified: DateTime::from_timestamp(listed.modified_seconds.unwrap().cast_signed(), 0).unwrap(),
             size: listed.size_bytes,
-            e_tag: Some(listed.state.tag.clone()),
+            e_tag: Some(listed.state.tag()),
             version: None,
         }
     }
@@ -212,7 +212,7 @@ impl ObjectStore for Ours {
         // The original is named by its tag, as it always is when we copy.
         let about = self.ask(from, |bucket, key| bucket.about(key)).await?;
         let absent = || Error::NotFound { path: from.to_string(), source: "nothing is there".into() };
-        let tag = about.ok_or_else(absent)?.state.tag;
+        let tag = about.ok_or_else(absent)?.state.tag();
         if options.mode != CopyMode::Overwrite {
             return Err(no_word_for("a copy if nothing is there"));
         }

@@ -7,6 +7,7 @@ mod advice;
 mod describe;
 mod digest;
 mod eras;
+mod targets;
 pub mod words;
 
 use std::sync::{
@@ -16,6 +17,7 @@ use std::sync::{
 
 use frazil_model::{
     location::Location,
+    plan::Limits,
     problem::Exit,
     report::{ErrorReport, Report},
 };
@@ -89,6 +91,9 @@ pub fn inspect(names: &[String], options: &Options<'_>) -> Result<Report, Engine
         return Ok(report);
     }
     let mut report = report(&places, found);
+    if report.more.contains_key("eras") {
+        report.more.insert("targets".into(), verdicts(&places, options));
+    }
     let is_nothing = !report.items.is_empty() && report.items.iter().all(|item| item.get("unread").is_some());
     if is_undigested || is_nothing {
         let n_unread = report.totals.get("n_unread").and_then(Value::as_u64).unwrap_or(0);
@@ -97,6 +102,16 @@ pub fn inspect(names: &[String], options: &Options<'_>) -> Result<Report, Engine
         report.fail(ErrorReport::new("inspect.partly", message, Exit::Partly).with_hint(hint));
     }
     Ok(report)
+}
+
+/// What the files among the places can become together.
+fn verdicts(places: &[Place], options: &Options<'_>) -> Value {
+    let files = places.iter().filter_map(|place| match place {
+        Place::File { location, name } => Some((location.clone(), name.clone())),
+        Place::Zarr { .. } => None,
+    });
+    let limits = Limits { memory_bytes: options.memory_bytes, n_threads: options.n_threads };
+    targets::verdicts(files.collect(), limits, options.index)
 }
 
 /// The places of all names. One that is not there does not hide the others: whoever looks at it says so.

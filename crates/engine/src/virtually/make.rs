@@ -89,15 +89,14 @@ fn layout(write: &VirtualWrite) -> LayoutRequest {
     }
 }
 
-/// Plans a virtual dataset: as one, or in parts where files differ and the policies say so.
-fn parts(wanted: &VirtualRequest) -> Result<Vec<Part>, EngineError> {
+/// Plans a virtual dataset of files that were scanned: as one, or in parts where files differ and the policies say so.
+pub(crate) fn parts(wanted: &VirtualRequest, scan: Vec<Source>) -> Result<Vec<Part>, EngineError> {
     let mut request = wanted.request.clone();
     request.layout = layout(&wanted.write);
     if wanted.write.allows(IfIncompatible::Native) {
         promote(&mut request);
     }
     let small = SmallData::InFiles { above_bytes: wanted.write.inline_below.0 };
-    let scan = scanned(&request)?;
     let whole =
         joined_of(&request, scan.clone(), small).and_then(|joined| part(wanted, &request, joined, String::new()));
     match whole {
@@ -283,7 +282,7 @@ impl Ready {
             return Err(foreign(place.0, what));
         }
         let wanted = with_known(wanted, how, &there)?;
-        let parts = parts(&wanted)?;
+        let parts = parts(&wanted, scanned(&wanted.request)?)?;
         Self::with(verb, wanted, parts, there, how, place, watch)
     }
 

@@ -20,5 +20,7 @@ mod there;
 mod verify;
 
 pub(crate) use icechunk::BRANCH;
+pub(crate) use make::parts;
 pub use make::{VirtualRequest, make_virtual};
+pub(crate) use said::{Amounts, made_arrays};
 pub use verify::{VirtualDataset, virtual_dataset};

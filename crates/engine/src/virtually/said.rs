@@ -1,49 +1,103 @@
 //! What a plan of references says of itself.
 
 use frazil_model::{combine::Content, recipe::virtually::VirtualFormat, report::Report};
+use serde::Serialize;
 use serde_json::json;
 
 use super::{
     address::doors,
-    lay::Counts,
     make::{Part, VirtualRequest},
     pinned::Record,
 };
 use crate::views::LeftOut;
 
+/// Chunks of a plan, and where their bytes are.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(crate) struct Amounts {
+    /// Chunks that stay in the files.
+    pub references: u64,
+    /// Their stored bytes.
+    pub referenced_bytes: u64,
+    /// Chunks that are made from the files' values.
+    pub native_chunks: u64,
+    /// Their decoded bytes.
+    pub native_bytes: u64,
+    /// Chunks of small values that were read along with the structure.
+    pub inline_chunks: u64,
+    /// Their decoded bytes.
+    pub inline_bytes: u64,
+    /// Most memory that making chunks will take.
+    pub peak_memory_bytes: u64,
+}
+
+impl Amounts {
+    /// Of a dataset in these parts.
+    pub fn of(parts: &[Part]) -> Self {
+        let mut all = Self::default();
+        for part in parts {
+            all.peak_memory_bytes += part.work.as_ref().map_or(0, |work| work.peak_memory_bytes);
+            for (number, (target, counts)) in part.laid.targets.iter().zip(&part.laid.counts).enumerate() {
+                let made = counts.native.len() as u64;
+                let n_bytes = made.saturating_mul(target.chunk_bytes());
+                let (chunks, bytes) = match is_held(part, number) {
+                    true => (&mut all.inline_chunks, &mut all.inline_bytes),
+                    false => (&mut all.native_chunks, &mut all.native_bytes),
+                };
+                (*chunks, *bytes) = (chunks.saturating_add(made), bytes.saturating_add(n_bytes));
+                all.references = all.references.saturating_add(counts.references);
+                all.referenced_bytes = all.referenced_bytes.saturating_add(counts.referenced_bytes);
+            }
+        }
+        all
+    }
+}
+
+/// Whether the values of an array are in memory, since joining needed them.
+fn is_held(part: &Part, number: usize) -> bool {
+    !matches!(part.combined.variables[number].content, Content::Pieces(_))
+}
+
+/// The arrays of which chunks are made from the files' values, each with the reason.
+pub(crate) fn made_arrays(parts: &[Part]) -> Vec<(String, String)> {
+    let of_part = |part: &Part| -> Vec<(String, String)> {
+        let numbers = (0..part.laid.targets.len()).filter(|number| !is_held(part, *number));
+        numbers
+            .filter(|number| !part.laid.counts[*number].native.is_empty())
+            .filter_map(|number| {
+                Some((format!("{}{}", part.prefix, part.laid.targets[number].path), why_made(part, number)?))
+            })
+            .collect()
+    };
+    parts.iter().flat_map(of_part).collect()
+}
+
+fn why_made(part: &Part, number: usize) -> Option<String> {
+    let why = part.laid.counts[number].why?;
+    let path = &part.laid.targets[number].path;
+    let note = part.combined.notes.iter().find(|(about, _)| about == path).map(|(_, note)| note.as_str());
+    Some(note.unwrap_or_else(|| why.words()).to_owned())
+}
+
 /// What the plan says.
 pub(super) fn tell(report: &mut Report, wanted: &VirtualRequest, parts: &[Part], record: &Record) {
-    let sum = |of: &dyn Fn(&Part) -> u64| parts.iter().map(of).fold(0, u64::saturating_add);
-    let counted =
-        |of: &dyn Fn(&Counts) -> u64| sum(&|part: &Part| part.laid.counts.iter().map(of).fold(0, u64::saturating_add));
-    report.total("files", sum(&|part| part.sources.len() as u64));
-    report.total("arrays", sum(&|part| part.laid.targets.len() as u64));
-    report.total("references", counted(&|counts| counts.references));
-    report.total("referenced_bytes", counted(&|counts| counts.referenced_bytes));
-    report.total("peak_memory_bytes", sum(&|part| part.work.as_ref().map_or(0, |work| work.peak_memory_bytes)));
+    let sum = |of: &dyn Fn(&Part) -> usize| parts.iter().map(of).sum::<usize>();
+    let amounts = Amounts::of(parts);
+    report.total("files", sum(&|part| part.sources.len()));
+    report.total("arrays", sum(&|part| part.laid.targets.len()));
+    report.total("references", amounts.references);
+    report.total("referenced_bytes", amounts.referenced_bytes);
+    report.total("peak_memory_bytes", amounts.peak_memory_bytes);
     report.more.insert("plan".into(), json!(record.plan));
     let doors = doors(parts.iter().flat_map(|part| &part.files.addresses));
     report.more.insert("leads_to".into(), json!(doors.keys().collect::<Vec<_>>()));
-    let (mut n_native, mut native_bytes, mut n_inline, mut inline_bytes) = (0_u64, 0_u64, 0_u64, 0_u64);
     for part in parts {
-        for (number, target) in part.laid.targets.iter().enumerate() {
-            let counts = &part.laid.counts[number];
-            let is_held = !matches!(part.combined.variables[number].content, Content::Pieces(_));
-            let made = counts.native.len() as u64;
-            let n_bytes = made.saturating_mul(target.chunk_bytes());
-            if is_held {
-                (n_inline, inline_bytes) = (n_inline + made, inline_bytes.saturating_add(n_bytes));
-            } else {
-                (n_native, native_bytes) = (n_native + made, native_bytes.saturating_add(n_bytes));
-            }
-            report.items.push(item(part, number, is_held));
-        }
+        report.items.extend((0..part.laid.targets.len()).map(|number| item(part, number)));
         notes(report, part);
     }
-    report.total("native_chunks", n_native);
-    report.total("native_bytes", native_bytes);
-    report.total("inline_chunks", n_inline);
-    report.total("inline_bytes", inline_bytes);
+    report.total("native_chunks", amounts.native_chunks);
+    report.total("native_bytes", amounts.native_bytes);
+    report.total("inline_chunks", amounts.inline_chunks);
+    report.total("inline_bytes", amounts.inline_bytes);
     if parts.len() > 1 {
         let groups: Vec<&str> = parts.iter().map(|part| part.prefix.trim_start_matches('/')).collect();
         report.warn(
@@ -51,15 +105,16 @@ pub(super) fn tell(report: &mut Report, wanted: &VirtualRequest, parts: &[Part],
             format!("the files cannot be one dataset by reference: each kind is a group, {}", groups.join(", ")),
         );
     }
-    if native_bytes > 0 && wanted.write.format == VirtualFormat::Icechunk {
-        report.warn("virtual.native", format!("{n_native} chunks cannot be referenced and are copied"));
+    if amounts.native_bytes > 0 && wanted.write.format == VirtualFormat::Icechunk {
+        report.warn("virtual.native", format!("{} chunks cannot be referenced and are copied", amounts.native_chunks));
     }
     let left_out: Vec<&LeftOut> = parts.iter().flat_map(|part| &part.left_out).collect();
     crate::make::tell_left_out(report, &left_out);
 }
 
 /// What is said of one array.
-fn item(part: &Part, number: usize, is_held: bool) -> serde_json::Value {
+fn item(part: &Part, number: usize) -> serde_json::Value {
+    let is_held = is_held(part, number);
     let (target, counts) = (&part.laid.targets[number], &part.laid.counts[number]);
     let made = counts.native.len() as u64;
     let how = match (is_held, counts.references, made) {
@@ -76,9 +131,8 @@ fn item(part: &Part, number: usize, is_held: bool) -> serde_json::Value {
         "codecs": crate::inspect::words::codec_words(&target.codecs, target.dtype.swap_bytes()),
         "how": how, "references": counts.references, "native_share": share,
     });
-    if let (false, Some(why)) = (is_held, counts.why) {
-        let note = part.combined.notes.iter().find(|(path, _)| *path == target.path).map(|(_, note)| note.as_str());
-        item["why"] = json!(note.unwrap_or_else(|| why.words()));
+    if let (false, Some(why)) = (is_held, why_made(part, number)) {
+        item["why"] = json!(why);
     }
     item
 }
