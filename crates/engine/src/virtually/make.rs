@@ -126,14 +126,29 @@ fn split(
     request: &Request,
     mut sources: Vec<Source>,
 ) -> Result<Option<Vec<Part>>, EngineError> {
-    let small = SmallData::InFiles { above_bytes: wanted.write.inline_below.0 };
     let mut request = request.clone();
     request.layout = layout(&wanted.write);
     request.policies.differ = wanted.request.policies.differ;
-    let classes = classes(&views(&mut sources, &request, &mut Vec::new())?);
-    if classes.len() < 2 {
-        return Ok(None);
+    let views = views(&mut sources, &request, &mut Vec::new())?;
+    let [coarse, fine] = classes(&views, request.policies.along.as_deref());
+    let mut parts = None;
+    for classes in [&coarse, &fine].into_iter().filter(|classes| classes.len() > 1) {
+        parts = Some(in_classes(wanted, &request, &sources, classes));
+        if matches!(parts, Some(Ok(_))) {
+            break;
+        }
     }
+    parts.transpose()
+}
+
+/// Plans each class of files as a part of its own.
+fn in_classes(
+    wanted: &VirtualRequest,
+    request: &Request,
+    sources: &[Source],
+    classes: &[Vec<usize>],
+) -> Result<Vec<Part>, EngineError> {
+    let small = SmallData::InFiles { above_bytes: wanted.write.inline_below.0 };
     let mut parts = Vec::new();
     for (number, class) in classes.iter().enumerate() {
         let mut own = request.clone();
@@ -142,7 +157,7 @@ fn split(
         let sources = class.iter().map(|number| sources[*number].clone()).collect();
         parts.push(part(wanted, &own, joined_of(&own, sources, small)?, format!("/era-{}", number + 1))?);
     }
-    Ok(Some(parts))
+    Ok(parts)
 }
 
 /// Whether files that are set apart could do what all together cannot, and may be.

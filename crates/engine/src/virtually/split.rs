@@ -1,9 +1,26 @@
 //! Files that are alike, set apart from those that are not.
 
-use frazil_model::{combine::view::FileView, packing::PACKING_ATTRIBUTES, references::without_checksum};
+use frazil_model::{
+    combine::{
+        labels::time_units,
+        view::{FileView, ViewVariable},
+    },
+    packing::PACKING_ATTRIBUTES,
+    references::without_checksum,
+};
 
-/// The numbers of files that decode alike, in the order of their first ones.
-pub(crate) fn classes(views: &[FileView]) -> Vec<Vec<usize>> {
+use crate::identity::digest;
+
+/// The numbers of files that decode alike, in the order of their first ones: as few classes as the form of chunks asks for,
+/// and then those whose labels are the same, too, but for labels along the dimension that grows.
+pub(crate) fn classes(views: &[FileView], along: Option<&str>) -> [Vec<Vec<usize>>; 2] {
+    let coarse = alike(views, &form);
+    let fine = alike(views, &|view| format!("{}\n{}", form(view), labels(view, along)));
+    [coarse, fine]
+}
+
+/// Files that give the same for `signature`.
+fn alike(views: &[FileView], signature: &dyn Fn(&FileView) -> String) -> Vec<Vec<usize>> {
     let mut classes: Vec<(String, Vec<usize>)> = Vec::new();
     for (number, view) in views.iter().enumerate() {
         let signature = signature(view);
@@ -15,8 +32,24 @@ pub(crate) fn classes(views: &[FileView]) -> Vec<Vec<usize>> {
     classes.into_iter().map(|(_, files)| files).collect()
 }
 
-/// All that decides whether two files can be referenced as one.
-fn signature(view: &FileView) -> String {
+/// The labels of dimensions that do not grow. Where nobody said which one grows, time does.
+fn labels(view: &FileView, along: Option<&str>) -> String {
+    let grows = |variable: &ViewVariable| match along {
+        Some(along) => variable.name() == along,
+        None => time_units(variable).is_some(),
+    };
+    let mut about: Vec<String> = view
+        .variables
+        .iter()
+        .filter(|variable| variable.dimensions == [variable.name()] && !grows(variable))
+        .map(|variable| digest(format!("{:?}", (&variable.path, &variable.shape, &variable.values)).as_bytes()))
+        .collect();
+    about.sort_unstable();
+    about.concat()
+}
+
+/// All that decides whether chunks of two files can be referenced as one array.
+fn form(view: &FileView) -> String {
     let mut variables: Vec<_> =
         view.variables.iter().filter(|variable| variable.dimensions != [variable.name()]).collect();
     variables.sort_by(|a, b| a.path.cmp(&b.path));
