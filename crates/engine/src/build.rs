@@ -130,6 +130,7 @@ pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<
             gaps: combine.gaps.clone(),
             duplicates: combine.duplicates,
             follows_store: false,
+            keeps_counts: false,
         },
         layout: LayoutRequest {
             format: zarr.map(|zarr| zarr.format).unwrap_or_default(),

@@ -221,6 +221,7 @@ mod tests {
             dimensions: Vec::new(),
             attributes: Attributes::default(),
             keys: ChunkKeys::Default(Separator::Slash),
+            calibration: None,
         };
         ZarrStore { format: ZarrFormat::V3, groups: Vec::new(), arrays: vec![layout] }
     }

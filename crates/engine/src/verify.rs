@@ -513,6 +513,7 @@ mod tests {
             dimensions: Vec::new(),
             attributes: Attributes::default(),
             keys,
+            calibration: None,
         };
         assert_eq!(region_of(&layout, key).as_deref(), expected);
     }

@@ -37,6 +37,7 @@ fn array(name: &str, dtype: DataType, format: ZarrFormat) -> ArrayLayout {
             ZarrFormat::V2 => ChunkKeys::V2(Separator::Dot),
             ZarrFormat::V3 => ChunkKeys::Default(Separator::Slash),
         },
+        calibration: None,
     }
 }
 

@@ -6,6 +6,7 @@
 pub mod attribute;
 pub mod codec;
 pub mod combine;
+pub mod counts;
 pub mod dataset;
 pub mod dtype;
 pub mod era;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     attribute::Attributes,
     codec::CodecChain,
+    counts::Calibration,
     dtype::DataType,
     region::{grid_of, number_of},
 };
@@ -99,6 +100,9 @@ pub struct ArrayLayout {
     pub attributes: Attributes,
     /// How chunk keys are spelled.
     pub keys: ChunkKeys,
+    /// What readers see in place of these counts, their packing and their marks for "missing".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
 }
 
 impl ArrayLayout {
@@ -161,6 +165,7 @@ mod tests {
                 dimensions: Vec::new(),
                 attributes: Attributes::default(),
                 keys,
+                calibration: None,
             };
             layout.chunk_key(coordinates)
         };

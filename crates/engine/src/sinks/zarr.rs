@@ -147,6 +147,7 @@ fn layout_of(format: ZarrFormat, target: &TargetArray) -> ArrayLayout {
             ZarrFormat::V3 => ChunkKeys::Default(Separator::Slash),
             ZarrFormat::V2 => ChunkKeys::V2(Separator::Dot),
         },
+        calibration: None,
     }
 }
 

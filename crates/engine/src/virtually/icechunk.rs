@@ -15,10 +15,9 @@ use frazil_formats::{
 };
 use frazil_model::{
     attribute::Attributes,
-    recipe::write::ZarrFormat,
     references::{ArrayReferences, Cells, Located},
     region::{Region, number_of},
-    zarr::ArrayLayout,
+    zarr::{ArrayLayout, ZarrFormat},
 };
 use frazil_store::{
     StoreError,
@@ -27,12 +26,12 @@ use frazil_store::{
 
 use super::{
     address::{config, doors},
-    lay::table_of,
+    lay::{layouts, table_of},
     make::Part,
     native::{Native, object_id},
     pinned::{Files, Record},
 };
-use crate::{error::EngineError, identity::Digested, sinks::zarr::ZarrStore, source::Source};
+use crate::{error::EngineError, identity::Digested, source::Source};
 
 /// Key of the branch.
 pub(crate) const BRANCH: &str = "refs/branch.main/ref.json";
@@ -119,8 +118,7 @@ pub(crate) fn commit(commit: &Commit<'_>) -> Result<ObjectId, EngineError> {
     let mut nodes = Vec::new();
     for (part, natives) in commit.parts.iter().zip(commit.natives) {
         groups_of(part, &mut nodes);
-        let store = ZarrStore::new(ZarrFormat::V3, part.combined.groups.clone(), &part.laid.targets);
-        for (number, layout) in store.arrays.iter().enumerate() {
+        for (number, layout) in layouts(part, ZarrFormat::V3).iter().enumerate() {
             let path = format!("{}{}", part.prefix, layout.path);
             let id = node_id(&path);
             let array = OneArray {

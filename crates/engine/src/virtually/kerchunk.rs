@@ -8,21 +8,20 @@ use frazil_formats::{
 };
 use frazil_model::{
     attribute::Attributes,
-    recipe::write::ZarrFormat,
     references::{Cells, Located},
     region::{Region, number_of},
-    zarr::ArrayLayout,
+    zarr::ZarrFormat,
 };
 use frazil_store::folder::{Folder, Staged};
 use serde::Deserialize;
 
 use super::{
-    lay::table_of,
+    lay::{layouts, table_of},
     make::Part,
     native::{Native, Natives},
     pinned::Record,
 };
-use crate::{error::EngineError, sinks::zarr::ZarrStore};
+use crate::error::EngineError;
 
 /// Bytes that are gathered before they are written.
 const PIECE_BYTES: usize = 1 << 20;
@@ -44,7 +43,7 @@ pub(crate) fn documents(parts: &[Part]) -> Result<Vec<(String, String)>, EngineE
             all.push((below(&folder, ".zgroup"), group_document_v2()));
             all.push((below(&folder, ".zattrs"), group_attributes_v2(attributes)));
         }
-        for layout in &layouts(part) {
+        for layout in &layouts(part, ZarrFormat::V2) {
             let folder = joined(prefix, &layout.path);
             let text = array_document_v2(layout).map_err(|error| EngineError::NoZarrType {
                 variable: layout.path.clone(),
@@ -56,10 +55,6 @@ pub(crate) fn documents(parts: &[Part]) -> Result<Vec<(String, String)>, EngineE
         }
     }
     Ok(all)
-}
-
-fn layouts(part: &Part) -> Vec<ArrayLayout> {
-    ZarrStore::new(ZarrFormat::V2, part.combined.groups.clone(), &part.laid.targets).arrays
 }
 
 fn joined(prefix: &str, path: &str) -> String {
@@ -140,7 +135,7 @@ pub(crate) fn write_json(
     }
     out.entry(".zmetadata", Reference::Text(&consolidated(&documents, "")))?;
     for (part, natives) in parts.iter().zip(natives) {
-        for (number, layout) in layouts(part).iter().enumerate() {
+        for (number, layout) in layouts(part, ZarrFormat::V2).iter().enumerate() {
             let folder = joined(part.prefix.trim_start_matches('/'), &layout.path);
             each_chunk(part, natives, number, &mut |_, cell, said| {
                 let key = below(&folder, &layout.chunk_key(cell));

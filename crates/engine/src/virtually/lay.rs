@@ -2,15 +2,19 @@
 
 use frazil_model::{
     combine::{Combined, CombinedVariable, Content, Piece},
+    counts::Calibration,
     layout::{LayoutRequest, TargetArray, lay_out},
     manifest::ChunkTable,
+    packing::Packing,
     plan::PlanError,
     recipe::virtually::IfIncompatible,
     references::{ArrayReferences, Cells, Equivalence, Located, Origin, Unwritten, Why, form},
     region::{Region, count, number_of},
+    zarr::{ArrayLayout, ZarrFormat},
 };
 
-use crate::{error::EngineError, source::Source};
+use super::make::Part;
+use crate::{error::EngineError, sinks::zarr::ZarrStore, source::Source};
 
 /// Chunks of an array, each of which is looked at.
 const MOST_CELLS: u64 = 500_000_000;
@@ -90,6 +94,15 @@ pub(crate) fn lay(
     let counts = (references.iter().zip(&targets)).map(|(array, target)| counted(array, target, sources));
     let counts = counts.collect::<Result<_, EngineError>>()?;
     Ok(Laid { targets, references, counts })
+}
+
+/// The arrays as their documents say them. Counts whose packing JSON cannot say are shown as values.
+pub(crate) fn layouts(part: &Part, format: ZarrFormat) -> Vec<ArrayLayout> {
+    let mut arrays = ZarrStore::new(format, part.combined.groups.clone(), &part.laid.targets).arrays;
+    for layout in &mut arrays {
+        layout.calibration = Calibration::of(&layout.dtype, &Packing::of(&layout.attributes));
+    }
+    arrays
 }
 
 /// An array that is made altogether is cut as the first file cuts it, so that it grows without being cut anew.

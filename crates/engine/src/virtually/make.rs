@@ -93,6 +93,7 @@ fn layout(write: &VirtualWrite) -> LayoutRequest {
 pub(crate) fn parts(wanted: &VirtualRequest, scan: Vec<Source>) -> Result<Vec<Part>, EngineError> {
     let mut request = wanted.request.clone();
     request.layout = layout(&wanted.write);
+    request.policies.keeps_counts = true;
     if wanted.write.allows(IfIncompatible::Native) {
         promote(&mut request);
     }
@@ -129,6 +130,7 @@ fn split(
     let mut request = request.clone();
     request.layout = layout(&wanted.write);
     request.policies.differ = wanted.request.policies.differ;
+    request.policies.keeps_counts = true;
     let views = views(&mut sources, &request, &mut Vec::new())?;
     let [coarse, fine] = classes(&views, request.policies.along.as_deref());
     let mut parts = None;

@@ -129,6 +129,7 @@ impl VirtualDataset {
         let sources = if given.is_empty() { recorded } else { given };
         let mut request = request_of(&record.request, &place, sources, limits)?;
         super::make::promote(&mut request);
+        request.policies.keeps_counts = true;
         let source = look(&place, &place.to_string(), Load::Nothing, limits.memory_bytes, IndexUse::Bypass)?;
         let store = source.store.as_ref().ok_or_else(|| EngineError::NotOurs {
             place: place.clone(),

@@ -172,6 +172,7 @@ impl<'n> Reading<'n> {
             attributes: attributes(node),
             dtype,
             keys: ChunkKeys::V2(Separator::Dot),
+            calibration: None,
         })
     }
 }

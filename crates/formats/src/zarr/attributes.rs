@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::{fill, json as documents};
 
 pub(super) const FILL_VALUE: &str = "_FillValue";
-const MISSING_VALUE: &str = "missing_value";
+pub(super) const MISSING_VALUE: &str = "missing_value";
 pub(super) const DIMENSIONS: &str = "_ARRAY_DIMENSIONS";
 
 /// Attributes as an object, without those that could not be read.

@@ -5,6 +5,7 @@
 
 mod attributes;
 mod codecs;
+mod counts;
 mod dtypes;
 mod fill;
 mod json;

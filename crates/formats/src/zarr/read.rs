@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use frazil_model::{
     attribute::Attributes,
+    counts::Calibration,
     dataset::{Dataset, Dimension, Group, Role, Unread, Variable},
     zarr::{ArrayLayout, ChunkKeys, Separator},
 };
@@ -15,7 +16,7 @@ use serde_json::{Map, Value};
 use super::{
     attributes::{self, DIMENSIONS, FILL_VALUE},
     codecs::{self, numbers},
-    dtypes, fill, json as documents, unsupported,
+    counts, dtypes, fill, json as documents, unsupported,
 };
 use crate::FormatError;
 
@@ -225,7 +226,19 @@ fn variable(layout: &ArrayLayout) -> Variable {
     }
 }
 
+/// An array of counts behind values is read as the counts.
+fn with_counts(mut layout: ArrayLayout, values: Attributes, calibration: Calibration) -> ArrayLayout {
+    layout.attributes = values;
+    counts::set_attributes(&mut layout.attributes, &calibration);
+    layout.calibration = Some(calibration);
+    layout
+}
+
 fn array_v3(path: &str, node: &Value) -> Result<ArrayLayout, FormatError> {
+    if let Some((behind, calibration)) = counts::behind_v3(node) {
+        let values = attributes::from_json_v3(node.get("attributes"), &counts::VALUES);
+        return Ok(with_counts(array_v3(path, &behind)?, values, calibration));
+    }
     let dtype = dtypes::parse_v3(path, node.get("data_type").unwrap_or(&Value::Null))?;
     if node.pointer("/chunk_grid/name").and_then(Value::as_str) != Some("regular") {
         return Err(unsupported(path, "its chunks are not all of one shape"));
@@ -262,6 +275,7 @@ fn array_v3(path: &str, node: &Value) -> Result<ArrayLayout, FormatError> {
         attributes: attributes::from_json_v3(node.get("attributes"), &dtype),
         dtype,
         keys: keys_v3(path, node)?,
+        calibration: None,
     })
 }
 
@@ -278,6 +292,17 @@ fn keys_v3(path: &str, node: &Value) -> Result<ChunkKeys, FormatError> {
 }
 
 fn array_v2(path: &str, node: &Value, stored: Option<&Value>) -> Result<ArrayLayout, FormatError> {
+    if let Some((behind, calibration)) = counts::behind_v2(node) {
+        let mut layout = array_v2(path, &behind, stored)?;
+        // Of v2 the fill value, a count by now, is the only `_FillValue`.
+        let fill = layout.attributes.remove(FILL_VALUE);
+        let values = std::mem::take(&mut layout.attributes);
+        let mut layout = with_counts(layout, values, calibration);
+        if let Some(fill) = fill {
+            layout.attributes.set(FILL_VALUE, fill);
+        }
+        return Ok(layout);
+    }
     let (dtype, byte_order) = dtypes::parse_v2(path, node.get("dtype").unwrap_or(&Value::Null))?;
     let shape = shape_of(path, node.get("shape"))?;
     let chunk_shape = chunks_of(path, node.get("chunks"), shape.len())?;
@@ -309,6 +334,7 @@ fn array_v2(path: &str, node: &Value, stored: Option<&Value>) -> Result<ArrayLay
             Some("/") => ChunkKeys::V2(Separator::Slash),
             _ => ChunkKeys::V2(Separator::Dot),
         },
+        calibration: None,
     })
 }
 

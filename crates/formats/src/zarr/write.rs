@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     attributes::{self, DIMENSIONS, Missing},
-    codecs, dtypes, fill, json as documents, unsupported,
+    codecs, counts, dtypes, fill, json as documents, unsupported,
 };
 use crate::FormatError;
 
@@ -87,6 +87,12 @@ fn key(path: &str) -> &str {
 fn array_v3(layout: &ArrayLayout) -> Result<Value, FormatError> {
     let path = layout.path.as_str();
     check_shapes(layout)?;
+    if let Some(seen) = counts::seen(layout)? {
+        let mut node = array_v3(&seen.layout)?;
+        let chain = codecs::list_v3(path, &layout.dtype, &layout.codecs)?;
+        node["codecs"] = Value::Array(counts::list_v3(seen.settings).into_iter().chain(chain).collect());
+        return Ok(node);
+    }
     // First of all: without a word for the type there is none for its fill value or its codecs either.
     let data_type = dtypes::name_v3(path, &layout.dtype)?;
     let mut codecs = codecs::list_v3(path, &layout.dtype, &layout.codecs)?;
@@ -207,6 +213,9 @@ pub fn consolidated_document_v2(
 }
 
 fn attributes_v2(layout: &ArrayLayout) -> Map<String, Value> {
+    // What cannot be shown is refused along with the array itself.
+    let seen = counts::seen(layout).ok().flatten().map(|seen| seen.layout);
+    let layout = seen.as_ref().unwrap_or(layout);
     let mut object = attributes::to_json_v2(&layout.attributes, &layout.dtype);
     object.shift_remove(DIMENSIONS);
     object.insert(DIMENSIONS.into(), json!(layout.dimensions));
@@ -218,6 +227,14 @@ fn array_v2(layout: &ArrayLayout) -> Result<Value, FormatError> {
     check_shapes(layout)?;
     if layout.shards.is_some() {
         return Err(unsupported(path, "Zarr v2 has no shards"));
+    }
+    if let Some(seen) = counts::seen(layout)? {
+        let mut node = array_v2(&seen.layout)?;
+        let (filters, compressor) = codecs::filters_v2(path, &layout.dtype, &layout.codecs)?;
+        let filters = filters.as_array().cloned().unwrap_or_default();
+        node["filters"] = Value::Array(counts::list_v2(seen.settings).into_iter().chain(filters).collect());
+        node["compressor"] = compressor;
+        return Ok(node);
     }
     let ChunkKeys::V2(separator) = layout.keys else {
         return Err(unsupported(path, "Zarr v2 has no chunk keys that begin with `c`"));

@@ -30,4 +30,6 @@ pub struct Policies {
     pub duplicates: Duplicates,
     /// Whether the first file is a store that the others follow: what is decoded there is decoded in them.
     pub follows_store: bool,
+    /// Whether counts stay counts where a codec can say what JSON attributes cannot: nothing is copied then.
+    pub keeps_counts: bool,
 }

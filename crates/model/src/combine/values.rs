@@ -10,6 +10,7 @@ use crate::{
         policy::{DifferDtype, DifferPacking, Policies},
         view::ViewVariable,
     },
+    counts::Calibration,
     dtype::{DataType, FloatType, IntType},
     numbers::push_integer,
     packing::{PACKING_ATTRIBUTES, Packing, Signedness, ValueRule, decoded_type, survives_json},
@@ -56,7 +57,7 @@ pub fn plan(all: &[InFile<'_>], policies: &Policies) -> Result<ValuePlan, Combin
             && (policies.follows_store || missing_texts(other) == missing_texts(first))
     };
     let Some(other) = all.iter().find(|other| !same(other)) else {
-        return Ok(uniform(all, first, &packing));
+        return Ok(uniform(all, first, &packing, policies));
     };
     if policies.follows_store
         && let Some(rules) =
@@ -107,7 +108,7 @@ fn missing_texts<'a>(one: &InFile<'a>) -> BTreeSet<&'a str> {
 }
 
 /// Files of one packing stay packed, unless JSON would change what a reader computes.
-fn uniform(all: &[InFile<'_>], first: &InFile<'_>, packing: &Packing) -> ValuePlan {
+fn uniform(all: &[InFile<'_>], first: &InFile<'_>, packing: &Packing, policies: &Policies) -> ValuePlan {
     if let Some(to) = scaled_type(first)
         && let Some(rules) = all.iter().map(|one| scaled(one, &to)).collect()
     {
@@ -121,11 +122,22 @@ fn uniform(all: &[InFile<'_>], first: &InFile<'_>, packing: &Packing) -> ValuePl
             note: None,
         };
     }
+    if policies.keeps_counts && Calibration::of(&first.variable.dtype, packing).is_some() {
+        return ValuePlan {
+            dtype: first.variable.dtype.clone(),
+            packing: None,
+            rules: vec![ValueRule::Verbatim; all.len()],
+            note: Some(AS_COUNTS.to_owned()),
+        };
+    }
     decoded(all, "its packing attributes are float32, and JSON would make them float64: readers would get other values")
 }
 
 const AS_INTEGERS: &str = "stored as the integers that readers compute: the integer type of its scale_factor decides \
                            theirs, and JSON would make it int64";
+
+const AS_COUNTS: &str = "its counts stay as they are, and numcodecs' `fixedscaleoffset` makes float32 values of them: JSON \
+                         would make its packing attributes float64";
 
 /// The integer type that xarray decodes to where an integer is multiplied with an integer, and JSON cannot say it.
 fn scaled_type(one: &InFile<'_>) -> Option<DataType> {
