@@ -110,17 +110,19 @@ def good(address) -> dict[str, tuple[dict, dict, str]]:
     """Files of keys of every kind, variables, and a place that they would open."""
     google = {"type": "authorized_user", "client_id": "c", "client_secret": "CANARYclient", "refresh_token": "CANARYrefresh", "token_uri": f"{address}/"}
     service = {"type": "service_account", "client_email": "a@b", "private_key_id": "k", "private_key": "-----BEGIN PRIVATE KEY-----\nCANARYCANARY\n-----END PRIVATE KEY-----\n", "token_uri": f"{address}/"}
-    s3 = f"[c]\ntype = s3\nprovider = Ceph\naccess_key_id = key\nsecret_access_key = CANARYsecret\nsession_token = {TOKEN}\nendpoint = {address}\nregion = here\n"
+    # As long as real ones are.
+    secret, token, key = "CANARYsecret" + "k3J9" * 7, TOKEN + "k3J9" * 30, "CANARYkey" + "k3J9" * 19 + "xyz=="
+    s3 = f"[c]\ntype = s3\nprovider = Ceph\naccess_key_id = key\nsecret_access_key = {secret}\nsession_token = {token}\nendpoint = {address}\nregion = here\n"
     return {
-        "credentials": ({CREDENTIALS: f"[c]\n{fixed('key', 'CANARYsecret')}aws_session_token = {TOKEN}\n", CONFIG: f"[profile c]\nendpoint_url = {address}\n"}, {}, "c:b/a.nc"),
-        "config": ({CONFIG: f"[profile c]\n{fixed('key', 'CANARYsecret')}endpoint_url = {address}\nregion = here\n"}, {}, "c:b/a.nc"),
-        "role": ({CONFIG: f"[profile c]\nrole_arn = arn:aws:iam:::role/r\nexternal_id = CANARYexternal\nsource_profile = c\n{fixed('key', 'CANARYsecret')}endpoint_url = {address}\n"}, {}, "c:b/a.nc"),
+        "credentials": ({CREDENTIALS: f"[c]\n{fixed('key', secret)}aws_session_token = {token}\n", CONFIG: f"[profile c]\nendpoint_url = {address}\n"}, {}, "c:b/a.nc"),
+        "config": ({CONFIG: f"[profile c]\n{fixed('key', secret)}endpoint_url = {address}\nregion = here\n"}, {}, "c:b/a.nc"),
+        "role": ({CONFIG: f"[profile c]\nrole_arn = arn:aws:iam:::role/r\nexternal_id = CANARYexternal{'k3J9' * 8}\nsource_profile = c\n{fixed('key', secret)}endpoint_url = {address}\n"}, {}, "c:b/a.nc"),
         "program": ({CONFIG: f"[profile c]\ncredential_process = /bin/echo --password CANARYword\nendpoint_url = {address}\n"}, {}, "c:b/a.nc"),
         "rclone": ({RCLONE: s3}, {}, "c:b/a.nc"),
         "own": ({OWN: s3}, {}, "c:b/a.nc"),
-        "web remote": ({RCLONE: f"[c]\ntype = http\nurl = {address.replace('//', '//me:CANARYword@')}/\nheaders = Authorization,\"Bearer {TOKEN}\",Cookie,a=CANARYcookie\n"}, {}, "c:a.nc"),
-        "google remote": ({RCLONE: f"[c]\ntype = google cloud storage\nclient_id = c\nclient_secret = CANARYclient\ntoken = {{\"access_token\":\"{TOKEN}\",\"refresh_token\":\"CANARYrefresh\",\"expiry\":\"2001-01-01T00:00:00Z\"}}\ntoken_url = {address}/\nendpoint = {address}\n"}, {}, "c:b/a.nc"),
-        "azure remote": ({RCLONE: f"[c]\ntype = azureblob\naccount = a\nkey = CANARYkey\nendpoint = {address}\n"}, {}, "c:b/a.nc"),
+        "web remote": ({RCLONE: f"[c]\ntype = http\nurl = {address.replace('//', '//me:CANARYword@')}/\nheaders = Authorization,\"Bearer {token}\",Cookie,a=CANARYcookie\n"}, {}, "c:a.nc"),
+        "google remote": ({RCLONE: f"[c]\ntype = google cloud storage\nclient_id = c\nclient_secret = CANARYclient\ntoken = {{\"access_token\":\"{token}\",\"refresh_token\":\"CANARYrefresh\",\"expiry\":\"2001-01-01T00:00:00Z\"}}\ntoken_url = {address}/\nendpoint = {address}\n"}, {}, "c:b/a.nc"),
+        "azure remote": ({RCLONE: f"[c]\ntype = azureblob\naccount = a\nkey = {key}\nendpoint = {address}\n"}, {}, "c:b/a.nc"),
         "azure signature": ({RCLONE: f"[c]\ntype = azureblob\nsas_url = {address}/b?sv=1&sig=CANARYsig\n"}, {}, "c:b/a.nc"),
         "netrc": ({".netrc": "machine 127.0.0.1 login me password CANARYword\n"}, {}, f"{address}/a.nc"),
         "google": ({ADC: json.dumps(google, indent=1)}, {"STORAGE_EMULATOR_HOST": address}, "gs://b/a.nc"),

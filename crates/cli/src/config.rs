@@ -35,7 +35,7 @@ pub fn read(named: Option<&Path>) -> Result<(), TransferError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound && named.is_none() => return Ok(()),
         Err(error) => return Err(wrong(error.to_string())),
     };
-    let config: Config = toml::from_str(&text).map_err(|error| wrong(error.message().to_owned()))?;
+    let config: Config = toml::from_str(&text).map_err(|error| wrong(place_of(&text, &error)))?;
     let places = match config.write_only_under {
         None => return Ok(()),
         Some(Places::One(place)) => vec![place],
@@ -52,6 +52,13 @@ pub fn read(named: Option<&Path>) -> Result<(), TransferError> {
     }
     write_only_under(all);
     Ok(())
+}
+
+/// Where a mistake is. What stands there is not repeated: it may be a secret that was put into the wrong file.
+fn place_of(text: &str, error: &toml::de::Error) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let place = before.map_or_else(String::new, |before| format!("line {}: ", before.matches('\n').count() + 1));
+    format!("{place}it may say `write_only_under`, with a place or a list of places, and nothing else")
 }
 
 fn usual() -> Option<PathBuf> {

@@ -13,6 +13,9 @@ const NOT_SHOWN: &str = "(not shown: it may hold a secret)";
 /// A longer text is no name.
 const MAX_NAME_BYTES: usize = 256;
 
+/// No kind of remote has a longer name.
+const MAX_KIND_BYTES: usize = 24;
+
 /// Secrets of Amazon and of Ceph are as long as this; the public parts of their keys are shorter.
 const SECRET_LETTERS: usize = 40;
 
@@ -50,13 +53,26 @@ pub fn shown_key_id(text: &str) -> &str {
 /// A name that stands in a file of keys, to be shown, on the same terms.
 #[must_use]
 pub fn shown_name(text: &str) -> &str {
-    if is_name(text, "-_.:/@,+ ()[]&$!#%~*'\"") { text } else { NOT_SHOWN }
+    if !is_long_word(text) && is_name(text, "-_.:/@,+ ()[]&$!#%~*'\"") { text } else { NOT_SHOWN }
+}
+
+/// The kind of a remote, to be shown: kinds are plain words.
+#[must_use]
+pub fn shown_kind(text: &str) -> &str {
+    let is_kind =
+        text.len() <= MAX_KIND_BYTES && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == ' ');
+    if is_kind { text } else { NOT_SHOWN }
 }
 
 /// The address of a server, to be shown, on the same terms: addresses may carry a password or a signature.
 #[must_use]
 pub fn shown_address(text: &str) -> &str {
-    if is_name(text, "-_.:/[]~%") { text } else { NOT_SHOWN }
+    if !is_long_word(text) && is_name(text, "-_.:/[]~%") { text } else { NOT_SHOWN }
+}
+
+/// What secrets look like.
+fn is_long_word(text: &str) -> bool {
+    text.len() >= SECRET_LETTERS && text.chars().all(|c| c.is_ascii_alphanumeric() || "+/=".contains(c))
 }
 
 fn is_name(text: &str, besides: &str) -> bool {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     keys::{now_seconds, seconds_of},
-    secret::{Secret, shown_name},
+    secret::{Secret, shown_kind, shown_name},
 };
 
 /// How often one alias may lead to another.
@@ -122,7 +122,7 @@ pub(super) fn remotes(surroundings: &Surroundings, files: &Files, known: &mut Kn
             Ok(profile) => found.extend(profile),
             Err(why) => known.not_followed.push(NotFollowed {
                 name: remote.section.name.clone(),
-                kind: shown_name(remote.section.text("type").unwrap_or("no")).to_owned(),
+                kind: shown_kind(remote.section.text("type").unwrap_or("no")).to_owned(),
                 origin: remote.origin.clone(),
                 why,
             }),
@@ -177,7 +177,7 @@ fn followed<'a>(remote: &'a Remote, all: &'a [Remote]) -> Result<(&'a Section, O
             }
             Some("cache") => return Err("it is a cache; name the remote behind it".into()),
             Some("hasher") => return Err("it adds digests to another remote; name that remote".into()),
-            Some(kind) => return Err(format!("frazil does not speak with servers of type `{}`", shown_name(kind))),
+            Some(kind) => return Err(format!("frazil does not speak with servers of type `{}`", shown_kind(kind))),
             None => return Err("it has no `type`".into()),
         }
     }
