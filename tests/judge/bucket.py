@@ -57,9 +57,13 @@ class Bucket:
         folder = pathlib.Path(folder)
         folder.mkdir(parents=True)
         for name in self.listed(key):
+            content = self.get(f"{key}/{name}")
+            # The server may still be removing what it was asked to by a process that is dead by now.
+            if content is None:
+                continue
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(self.get(f"{key}/{name}") or b"")
+            path.write_bytes(content)
         return folder
 
     def uploads(self, key: str) -> list[str]:
