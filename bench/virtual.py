@@ -201,7 +201,8 @@ def run(title, files, local_files, server, arguments, work) -> tuple[list, list]
         print(f"    {label:24}{answer.seconds:8.2f}{answer.cpu_seconds:8.2f}{answer.rss_bytes / 1e6:9.0f}{ratio:10.1f}{size / 1e6:8.1f}{asked[0]:10}{asked[1] / 1e6:10.1f}", flush=True)
         if name == "frazil":
             verdict = checked(form, dest, local_files)
-            print(f"    {'':24} {verdict}", flush=True)
+            of_a_file = f"; {asked[0] / len(files):.1f} requests and {asked[1] / len(files) / 1024:.0f} KiB of each file" if server else ""
+            print(f"    {'':24} {verdict}{of_a_file}", flush=True)
             failed += [f"{title}: {label}: {verdict}"] * verdict.startswith("DIFFERENT")
             if server and len(files) > 1 and asked[0] / len(files) > MAX_REQUESTS_A_FILE:
                 failed.append(f"{title}: {label}: {asked[0] / len(files):.1f} requests a file; {MAX_REQUESTS_A_FILE} is the aim")

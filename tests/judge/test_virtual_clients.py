@@ -18,8 +18,7 @@ from server import serving
 from virtual import FORMATS, convert, expected_shown, is_there, make, place_in, shown_by, snippet_of
 
 GRID = {"zlib": True, "chunksizes": (1, 60, 80), "file_attributes": {"history": "made"}}
-# The aim is 3 requests; small values are still read one by one.
-MAX_REQUESTS, MAX_BYTES, MAX_SHARE = 16, 256 << 10, 0.015
+MAX_REQUESTS, MAX_BYTES, MAX_SHARE = 3, 256 << 10, 0.01
 DELAY_SECONDS = 0.02
 
 
@@ -166,6 +165,42 @@ def test_a_file_is_asked_for_a_few_times(archive, tmp_path, form):
     assert statistics.median(requests) <= MAX_REQUESTS, f"requests a file: {sorted(requests)}"
     for path, n_bytes in sent.items():
         assert n_bytes <= max(MAX_BYTES, path.stat().st_size * MAX_SHARE), f"{n_bytes} of {path.stat().st_size} bytes"
+
+
+def test_an_unchanged_file_is_asked_for_once_in_a_later_run(archive, tmp_path):
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with serving(archive[0].parent, delay_seconds=DELAY_SECONDS) as server:
+        files = [f"{server.address}/{path.name}" for path in archive]
+        first, again = (place_in(tmp_path / name, "kerchunk-json") for name in ("first", "again"))
+        for dest in (first, again):
+            dest.parent.mkdir()
+            server.requests.clear()
+            assert convert(files, dest, "kerchunk-json", env=cache).code == 0
+        assert max(server.requests.values()) == 1, server.requests
+        assert json.loads(first.read_text())["refs"] == json.loads(again.read_text())["refs"]
+
+
+def with_coordinates(path, number):
+    """As above, with coordinates on the grid and texts: structure and small values lie between each other."""
+    as_the_library_writes(path, number)
+    with netCDF4.Dataset(path, "a") as file:
+        file.createDimension("station", 30)
+        for name in ("latitude", "longitude"):
+            file.createVariable(name, "f4", ("lat", "lon"))[:] = np.arange(90 * 180, dtype="f4").reshape(90, 180)
+        file.createVariable("name", str, ("station",))[:] = np.array([f"station {i}" for i in range(30)], dtype=object)
+        file.createVariable("crs", "i4", ()).setncatts({"grid_mapping_name": "latitude_longitude"})
+    return path
+
+
+def test_coordinates_are_read_along_and_only_once(tmp_path):
+    (tmp_path / "in").mkdir()
+    files = [with_coordinates(tmp_path / "in" / f"f-{number}.nc", number) for number in range(3)]
+    with serving(tmp_path / "in", delay_seconds=DELAY_SECONDS) as server:
+        dest = place_in(tmp_path, "kerchunk-json")
+        answer = convert([f"{server.address}/{path.name}" for path in files], dest, "kerchunk-json")
+        assert answer.code == 0, str(answer)
+        assert statistics.median(server.requests.values()) <= MAX_REQUESTS, server.requests
+        assert max(server.sent.values()) <= MAX_BYTES, server.sent
 
 
 def test_a_large_file_is_read_by_its_structure(tmp_path):

@@ -85,6 +85,25 @@ pub fn whole_view(reader: &mut ChunkReader, source: &Source, view: &ViewVariable
     read_box(reader, source, &Input::of(view), &Region::whole(&view.shape), &mut |_, _| {})
 }
 
+/// The same of a view whose values the scan loaded, without reading; `None` if it did not.
+///
+/// # Errors
+/// If a value cannot be had exactly.
+pub fn held_view(source: &Source, view: &ViewVariable) -> Result<Option<Vec<u8>>, EngineError> {
+    let Some(Values::Fixed(held)) = source.values.get(&view.source).map(AsRef::as_ref) else { return Ok(None) };
+    let input = Input::of(view);
+    let whole = Region::whole(&source.variable(view.source).shape);
+    let element_bytes = source.variable(view.source).dtype.size_bytes().unwrap_or(1) as usize;
+    if source.derived(view.source).is_some() || held.len() != size(whole.n_elements()).saturating_mul(element_bytes) {
+        return Ok(None);
+    }
+    let region = Region::whole(&view.shape);
+    let mut out = vec![0; size(region.n_elements()).saturating_mul(element_bytes)];
+    let wanted = in_source(&input, &region, whole.shape.len());
+    copy_part((held, &c_strides(&whole.shape)), (&whole, &wanted), (&input, &region), &mut out, element_bytes);
+    ruled(source, &input, out).map(Some)
+}
+
 /// The elements of a box of `input`, in C order, after its rule.
 fn read_box(
     reader: &mut ChunkReader,
@@ -98,7 +117,7 @@ fn read_box(
     let wanted = in_source(input, region, variable.shape.len());
     let mut out = vec![0; size(region.n_elements()).saturating_mul(element_bytes)];
     let grid = variable.grid();
-    let (chunk_strides, box_strides) = (c_strides(&variable.chunk_shape), c_strides(&region.shape));
+    let chunk_strides = c_strides(&variable.chunk_shape);
     for cell in cells_touching(&wanted, &variable.chunk_shape) {
         let of_chunk = Region::of_cell(&cell, &variable.chunk_shape, &variable.shape);
         let Some(part) = of_chunk.intersect(&wanted) else { continue };
@@ -108,39 +127,56 @@ fn read_box(
             Some(bytes) => (bytes, &chunk_strides),
             None => (variable.fill.as_slice(), &unwritten),
         };
-        let mut from = Walk::default();
-        let mut to = Walk { offset: 0, strides: box_strides.clone() };
-        let mut extents = Vec::with_capacity(region.shape.len());
-        for (source_axis, stride) in strides.iter().enumerate() {
-            // Where the walk does not go along an axis, this is its one index; the others are corrected below.
-            from.offset += size(part.start[source_axis] - of_chunk.start[source_axis]) * stride.unsigned_abs();
-        }
-        for (axis, view) in input.axes.iter().enumerate() {
-            let ViewAxis::Source { axis: source_axis, start, step } = *view else {
-                from.strides.push(0);
-                extents.push(size(region.shape[axis]));
-                continue;
-            };
-            let (stride, length) = (strides[source_axis], part.shape[source_axis]);
-            let first = if step > 0 {
-                part.start[source_axis] - start
-            } else {
-                from.offset += size(length.saturating_sub(1)) * stride.unsigned_abs();
-                start - (part.end(source_axis) - 1)
-            };
-            to.offset += size(first - region.start[axis]) * box_strides[axis].unsigned_abs();
-            from.strides.push(stride * isize::from(step));
-            extents.push(size(length));
-        }
-        strided::copy(bytes, &from, &mut out, &to, &extents, element_bytes);
+        copy_part((bytes, strides), (&of_chunk, &part), (input, region), &mut out, element_bytes);
     }
+    ruled(source, input, out)
+}
+
+/// Copies the elements of `part`, which lie in those of the box `held` with these strides, to where they are in `region`.
+fn copy_part(
+    (bytes, strides): (&[u8], &[isize]),
+    (held, part): (&Region, &Region),
+    (input, region): (&Input, &Region),
+    out: &mut [u8],
+    element_bytes: usize,
+) {
+    let box_strides = c_strides(&region.shape);
+    let mut from = Walk::default();
+    let mut to = Walk { offset: 0, strides: box_strides.clone() };
+    let mut extents = Vec::with_capacity(region.shape.len());
+    for (source_axis, stride) in strides.iter().enumerate() {
+        // Where the walk does not go along an axis, this is its one index; the others are corrected below.
+        from.offset += size(part.start[source_axis] - held.start[source_axis]) * stride.unsigned_abs();
+    }
+    for (axis, view) in input.axes.iter().enumerate() {
+        let ViewAxis::Source { axis: source_axis, start, step } = *view else {
+            from.strides.push(0);
+            extents.push(size(region.shape[axis]));
+            continue;
+        };
+        let (stride, length) = (strides[source_axis], part.shape[source_axis]);
+        let first = if step > 0 {
+            part.start[source_axis] - start
+        } else {
+            from.offset += size(length.saturating_sub(1)) * stride.unsigned_abs();
+            start - (part.end(source_axis) - 1)
+        };
+        to.offset += size(first - region.start[axis]) * box_strides[axis].unsigned_abs();
+        from.strides.push(stride * isize::from(step));
+        extents.push(size(length));
+    }
+    strided::copy(bytes, &from, out, &to, &extents, element_bytes);
+}
+
+/// Elements after the rule of `input`.
+fn ruled(source: &Source, input: &Input, elements: Vec<u8>) -> Result<Vec<u8>, EngineError> {
     if input.rule == ValueRule::Verbatim {
-        return Ok(out);
+        return Ok(elements);
     }
-    let mut mapped = Vec::with_capacity(out.len());
-    rule::apply(&input.rule, &out, &mut mapped).map_err(|error| EngineError::Value {
+    let mut mapped = Vec::with_capacity(elements.len());
+    rule::apply(&input.rule, &elements, &mut mapped).map_err(|error| EngineError::Value {
         file: source.name.clone(),
-        variable: variable.path.clone(),
+        variable: source.variable(input.source).path.clone(),
         source: error,
     })?;
     Ok(mapped)

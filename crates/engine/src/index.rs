@@ -20,7 +20,7 @@ use frazil_formats::Decoded;
 use frazil_model::{combine::view::Values, dataset::Dataset, location::Location, manifest::ChunkManifest};
 use frazil_store::{
     cache::{self, Magic},
-    read::Fingerprint,
+    read::{Fingerprint, gave_parts, trust_parts},
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Begins every index. Its number changes with whatever an entry holds.
-const MAGIC: &Magic = b"frazil index 03\n";
+const MAGIC: &Magic = b"frazil index 04\n";
 
 /// Bytes of one index; what does not fit is scanned again.
 const MAX_INDEX_BYTES: u64 = 512 << 20;
@@ -74,6 +74,8 @@ pub struct Index {
 struct Folder {
     known: HashMap<String, Entry>,
     values: HashMap<Key, Bytes>,
+    /// Whether the server gave parts of these files when they were scanned.
+    gives_parts: bool,
     /// Values that several files share are held once.
     shared: Mutex<HashMap<Key, Arc<Values>>>,
     new: Mutex<New>,
@@ -82,6 +84,8 @@ struct Folder {
 /// What this scan found.
 #[derive(Default)]
 struct New {
+    /// Whether the server was seen to give parts of files.
+    gives_parts: bool,
     entries: BTreeMap<String, Entry>,
     values: HashMap<Key, Bytes>,
     n_bytes: u64,
@@ -116,6 +120,8 @@ struct Stored {
     folder: String,
     entries: Vec<(String, Entry)>,
     values: Vec<(Key, Bytes)>,
+    /// Whether the server gave parts of these files.
+    gives_parts: bool,
 }
 
 /// Scans files on `n_threads` threads, with the help of earlier scans where their index takes little of
@@ -189,7 +195,7 @@ impl Index {
         let most_bytes = MAX_INDEX_BYTES.min(memory_bytes / SHARE_OF_MEMORY);
         let mut folders = HashMap::new();
         if let Some(cache) = &cache {
-            for (name, _) in locations.filter_map(cache::parts) {
+            for (location, (name, _)) in locations.filter_map(|location| Some((location, cache::parts(location)?))) {
                 if folders.contains_key(&name) {
                     continue;
                 }
@@ -199,6 +205,9 @@ impl Index {
                     continue;
                 }
                 let folder = read(cache, &name, most_bytes).unwrap_or_default();
+                if folder.gives_parts {
+                    trust_parts(location);
+                }
                 folders.insert(name, folder);
             }
         }
@@ -215,6 +224,11 @@ impl Index {
         }
         let of_folder = cache::parts(location).and_then(|(folder, file)| Some((self.folders.get(&folder)?, file)));
         let Some((folder, file)) = of_folder else { return scan(location, name, load) };
+        // Of a file that no index knows a server is not asked what it is: its beginning says that as well.
+        let is_far = !matches!(location, Location::File(_));
+        if is_far && !folder.known.contains_key(&file) {
+            return Ok(self.noted(folder, file, scan(location, name, load)?));
+        }
         let fingerprint = frazil_store::read::fingerprint(location)?;
         if let Some(mut source) = folder.find(&file, location, name, &fingerprint, load) {
             let n_before = source.values.len();
@@ -224,11 +238,15 @@ impl Index {
             }
             return Ok(source);
         }
-        let source = scan_as(location, name, load, fingerprint)?;
+        Ok(self.noted(folder, file, scan_as(location, name, load, fingerprint)?))
+    }
+
+    /// A file that was scanned, kept for the next time if its fingerprint can be relied on.
+    fn noted(&self, folder: &Folder, file: String, source: Source) -> Source {
         if source.fingerprint.is_settled(self.began) {
             folder.add(file, &source, self.most_bytes);
         }
-        Ok(source)
+        source
     }
 
     /// Keeps what was found. That it cannot is no error: the next scan takes longer.
@@ -320,6 +338,7 @@ impl Folder {
             return;
         }
         new.n_bytes += n_bytes as u64;
+        new.gives_parts |= gave_parts(&source.location);
         new.entries.insert(file, Entry { fingerprint: source.fingerprint.clone(), content: content.into() });
         new.values.extend(kept);
     }
@@ -349,7 +368,8 @@ impl Folder {
             kept.push((file, entry));
         }
         let path = cache::file(cache, &name, "index");
-        let stored = Stored { folder: name, entries: kept, values: values.into_iter().collect() };
+        let gives_parts = new.gives_parts;
+        let stored = Stored { folder: name, entries: kept, values: values.into_iter().collect(), gives_parts };
         cache::write(&path, MAGIC, &stored)
     }
 }
@@ -360,6 +380,7 @@ fn read(cache: &Path, folder: &str, most_bytes: u64) -> Option<Folder> {
     (stored.folder == folder).then(|| Folder {
         known: stored.entries.into_iter().collect(),
         values: stored.values.into_iter().collect(),
+        gives_parts: stored.gives_parts,
         ..Folder::default()
     })
 }

@@ -3,6 +3,7 @@
 //! It scans sources, plans, reads, decodes, encodes and writes, and can be stopped anywhere. It knows neither the
 //! terminal nor Python; it answers with a `Report`.
 
+mod blocks;
 pub mod boxes;
 mod buckets;
 pub mod build;

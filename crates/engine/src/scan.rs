@@ -34,6 +34,7 @@ use frazil_store::{
 };
 
 use crate::{
+    blocks::{Blocks, HEAD_BYTES},
     error::EngineError,
     others::Survey,
     source::{ChunkReader, Source},
@@ -41,14 +42,11 @@ use crate::{
     strided::{self, Walk},
 };
 
-/// Bytes read at once while looking for metadata.
-const BLOCK_BYTES: u64 = 64 << 10;
-
 /// Bytes read around what is asked for later: nodes of an index lie far apart in a large file.
 const LATER_BLOCK_BYTES: u64 = 8 << 10;
 
-/// A file up to this size is read whole: one request costs less than two.
-const SMALL_FILE_BYTES: u64 = 256 << 10;
+/// Bytes read around a text, which others lie beside.
+const TEXT_BLOCK_BYTES: u64 = 64 << 10;
 
 /// Rounds of asking for more bytes; a file that needs more is made to never end.
 const MOST_ROUNDS: usize = 1000;
@@ -61,6 +59,9 @@ const COORDINATE_BYTES: u64 = 16 << 20;
 
 /// Variables of texts are loaded up to this many elements.
 const MOST_TEXTS: u64 = 4 << 20;
+
+/// Stored bytes of values that are read along at once.
+const MOST_AHEAD_BYTES: u64 = 8 << 20;
 
 /// Decoded bytes of a piece of an uncompressed variable, which can be read in pieces of any size.
 const PIECE_BYTES: u64 = 4 << 20;
@@ -103,7 +104,8 @@ pub fn scan(location: &Location, name: &str, load: Load) -> Result<Source, Engin
     if store_source::is_store(location) {
         return store_source::scan(location, name, load);
     }
-    scan_as(location, name, load, frazil_store::read::fingerprint(location)?)
+    let (reader, fingerprint, head) = Reader::begin(location, HEAD_BYTES)?;
+    scan_begun(location, name, load, fingerprint, (reader, head), &mut Survey::default())
 }
 
 /// Scans one file whose present state is known.
@@ -128,13 +130,20 @@ pub(crate) fn scan_metadata(
     survey: &mut Survey,
 ) -> Result<Source, EngineError> {
     let reader = Reader::open_as(location, &fingerprint)?;
-    let mut bytes = SparseBytes::new(reader.size_bytes());
+    let head = reader.head(HEAD_BYTES)?;
+    scan_begun(location, name, load, fingerprint, (reader, head), survey)
+}
+
+/// Scans a file of which the beginning was read.
+fn scan_begun(
+    location: &Location,
+    name: &str,
+    load: Load,
+    fingerprint: Fingerprint,
+    (reader, head): (Reader, Bytes),
+    survey: &mut Survey,
+) -> Result<Source, EngineError> {
     let failed = |source| EngineError::Format { file: name.to_owned(), source };
-    let head_bytes = if reader.size_bytes() <= SMALL_FILE_BYTES { reader.size_bytes() } else { BLOCK_BYTES };
-    let head = match ByteRange::new(0, head_bytes) {
-        Some(range) => reader.read(range)?,
-        None => Bytes::new(),
-    };
     if looks_like_json(&head) {
         let described = document(&reader, head).and_then(|text| read_json(&text).map_err(failed))?;
         return store_source::of_references(location, name, load, fingerprint, described);
@@ -144,13 +153,13 @@ pub(crate) fn scan_metadata(
         let described = document(&reader, head).and_then(read)?;
         return store_source::of_references(location, name, load, fingerprint, described);
     }
-    bytes.insert(0, head.clone());
+    let mut blocks = Blocks::new(reader, head.clone());
     let mut decoded = if netcdf3::looks_like_netcdf3(&head) {
         let mut decoder = Netcdf3Decoder::new();
-        drive(&reader, &mut bytes, name, &mut |bytes| decoder.advance(bytes))?
+        drive(&mut blocks, name, &mut |bytes| decoder.advance(bytes))?
     } else {
         let mut decoder = Hdf5Decoder::new();
-        drive(&reader, &mut bytes, name, &mut |bytes| decoder.advance(bytes))
+        drive(&mut blocks, name, &mut |bytes| decoder.advance(bytes))
             .map_err(|error| not_hdf5(error, &head, name))?
     };
     split_plain(&mut decoded);
@@ -166,7 +175,7 @@ pub(crate) fn scan_metadata(
         store: None,
         others,
     };
-    load_values(&mut source, load, &reader, &mut bytes).map_err(|error| match error {
+    load_values(&mut source, load, blocks).map_err(|error| match error {
         LoadError::Format(error) => failed(error),
         LoadError::Engine(error) => error,
     })?;
@@ -200,20 +209,15 @@ fn not_hdf5(error: EngineError, head: &[u8], name: &str) -> EngineError {
 
 /// Feeds a decoder until it is done.
 fn drive<T>(
-    reader: &Reader,
-    bytes: &mut SparseBytes,
+    blocks: &mut Blocks,
     name: &str,
     advance: &mut dyn FnMut(&SparseBytes) -> Result<Progress<T>, FormatError>,
 ) -> Result<T, EngineError> {
     let failed = |source| EngineError::Format { file: name.to_owned(), source };
     for _ in 0..MOST_ROUNDS {
-        match advance(bytes).map_err(failed)? {
+        match advance(blocks.bytes()).map_err(failed)? {
             Progress::Done(done) => return Ok(done),
-            Progress::Need(ranges) => {
-                for range in bytes.missing(&Wants(ranges), LATER_BLOCK_BYTES) {
-                    bytes.insert(range.offset(), reader.read(range)?);
-                }
-            }
+            Progress::Need(ranges) => blocks.fetch(&Wants(ranges), LATER_BLOCK_BYTES)?,
         }
     }
     Err(failed(FormatError::TooLarge {
@@ -270,15 +274,22 @@ impl From<EngineError> for LoadError {
 }
 
 /// Loads the values that combining needs. What cannot be decoded stays unloaded: it is named when it is wanted.
-fn load_values(source: &mut Source, load: Load, reader: &Reader, bytes: &mut SparseBytes) -> Result<(), LoadError> {
+fn load_values(source: &mut Source, load: Load, blocks: Blocks) -> Result<(), LoadError> {
     let decoded = Arc::clone(&source.decoded);
-    let mut chunks = ChunkReader::default();
-    for (number, variable) in decoded.dataset.variables.iter().enumerate() {
-        if !is_loaded(variable, load) || source.values.contains_key(&number) {
-            continue;
+    let is_far = blocks.reader().is_far();
+    let mut chunks = ChunkReader::with(&source.location, blocks);
+    let variables = decoded.dataset.variables.iter().enumerate();
+    let wanted: Vec<usize> = variables
+        .filter(|(number, variable)| is_loaded(variable, load) && !source.values.contains_key(number))
+        .map(|(number, _)| number)
+        .collect();
+    let mut n_ahead = 0;
+    for (at, number) in wanted.iter().copied().enumerate() {
+        if is_far && at >= n_ahead {
+            n_ahead = at + fetch_ahead(&decoded, &wanted[at..], &mut chunks)?;
         }
-        let loaded = match variable.dtype {
-            DataType::String => texts(source, number, reader, bytes)?,
+        let loaded = match source.variable(number).dtype {
+            DataType::String => texts(source, number, &mut chunks)?,
             _ => unless_unread(whole(source, number, &mut chunks))?.map(|bytes| Values::Fixed(bytes.into())),
         };
         if let Some(values) = loaded {
@@ -286,6 +297,30 @@ fn load_values(source: &mut Source, load: Load, reader: &Reader, bytes: &mut Spa
         }
     }
     Ok(())
+}
+
+/// Reads the chunks of the first of these variables along, in few questions, and says of how many.
+fn fetch_ahead(decoded: &Decoded, wanted: &[usize], chunks: &mut ChunkReader) -> Result<usize, EngineError> {
+    let Some(blocks) = chunks.blocks() else { return Ok(wanted.len()) };
+    let size_bytes = blocks.bytes().size_bytes();
+    let (mut ranges, mut n_bytes, mut n_variables) = (Vec::new(), 0_u64, 0);
+    for number in wanted {
+        if let Some(ChunkTable::Ranges(table)) = decoded.manifest.tables.get(*number) {
+            let of_variable = table.length.iter().fold(0, |sum: u64, length| sum.saturating_add(*length));
+            if n_bytes.saturating_add(of_variable) > MOST_AHEAD_BYTES {
+                break;
+            }
+            n_bytes += of_variable;
+            let places = table.offset.iter().zip(&table.length);
+            let places = places.filter_map(|(offset, length)| ByteRange::new(*offset, *length));
+            // What lies beyond the end is damage, which is named when it is read.
+            ranges.extend(places.filter(|range| range.end() <= size_bytes));
+        }
+        n_variables += 1;
+    }
+    blocks.fetch_values(ranges)?;
+    // One that is too large to be read along is read chunk by chunk.
+    Ok(n_variables.max(1))
 }
 
 /// What is damaged in the file is named when it is wanted. A disk or a server that does not answer is another thing:
@@ -320,8 +355,7 @@ pub(crate) fn load_more(source: &mut Source, load: Load) -> Result<(), EngineErr
         return Ok(());
     }
     let reader = Reader::open_as(&source.location, &source.fingerprint)?;
-    let mut bytes = SparseBytes::new(reader.size_bytes());
-    load_values(source, load, &reader, &mut bytes).map_err(|error| match error {
+    load_values(source, load, Blocks::new(reader, Bytes::new())).map_err(|error| match error {
         LoadError::Format(error) => EngineError::Format { file: source.name.clone(), source: error },
         LoadError::Engine(error) => error,
     })
@@ -381,22 +415,18 @@ fn written_chunks(source: &Source, number: usize) -> Vec<u64> {
 }
 
 /// The texts of a variable. `None`: its descriptors cannot be read.
-fn texts(
-    source: &Source,
-    number: usize,
-    reader: &Reader,
-    bytes: &mut SparseBytes,
-) -> Result<Option<Values>, LoadError> {
+fn texts(source: &Source, number: usize, chunks: &mut ChunkReader) -> Result<Option<Values>, LoadError> {
     let Some(places) = &source.decoded.manifest.hdf5 else { return Ok(None) };
-    let raw = unless_unread(descriptors(source, number, 8 + usize::from(places.offset_bytes)))?;
+    let raw = unless_unread(descriptors(source, number, 8 + usize::from(places.offset_bytes), chunks))?;
     let Some(mut raw) = raw else { return Ok(None) };
     let unwritten = take_unwritten(&mut raw, 8 + usize::from(places.offset_bytes));
     let fill = String::from_utf8_lossy(&source.variable(number).fill).into_owned();
     if unwritten.len().saturating_mul(fill.len()) > MOST_FILL_TEXT_BYTES {
         return Ok(None);
     }
+    let Some(blocks) = chunks.blocks() else { return Ok(None) };
     for _ in 0..MOST_ROUNDS {
-        match hdf5::strings(&raw, places, bytes) {
+        match hdf5::strings(&raw, places, blocks.bytes()) {
             Ok(mut texts) => {
                 for at in unwritten.iter().filter(|_| !fill.is_empty()) {
                     if let Some(text) = texts.get_mut(*at) {
@@ -406,11 +436,7 @@ fn texts(
                 return Ok(Some(Values::Texts(texts)));
             }
             Err(frazil_formats::Stop::Bad(_)) => return Ok(None),
-            Err(frazil_formats::Stop::Need(wants)) => {
-                for range in bytes.missing(&wants, BLOCK_BYTES) {
-                    bytes.insert(range.offset(), reader.read(range).map_err(EngineError::from)?);
-                }
-            }
+            Err(frazil_formats::Stop::Need(wants)) => blocks.fetch(&wants, TEXT_BLOCK_BYTES).map_err(EngineError::from)?,
         }
     }
     Err(LoadError::Format(FormatError::TooLarge {
@@ -436,7 +462,12 @@ fn take_unwritten(raw: &mut [u8], descriptor_bytes: usize) -> Vec<usize> {
 }
 
 /// The descriptors of texts, as an array of `descriptor_bytes` each.
-fn descriptors(source: &Source, number: usize, descriptor_bytes: usize) -> Result<Vec<u8>, EngineError> {
+fn descriptors(
+    source: &Source,
+    number: usize,
+    descriptor_bytes: usize,
+    chunks: &mut ChunkReader,
+) -> Result<Vec<u8>, EngineError> {
     let damaged = || source.unreadable(number, "its texts are damaged");
     let mut plain = source.clone();
     let mut decoded = Decoded { dataset: source.decoded.dataset.clone(), manifest: source.decoded.manifest.clone() };
@@ -446,5 +477,5 @@ fn descriptors(source: &Source, number: usize, descriptor_bytes: usize) -> Resul
     variable.fill = vec![UNWRITTEN; descriptor_bytes];
     variable.codecs = CodecChain { byte_order: frazil_model::codec::ByteOrder::Little, ..variable.codecs.clone() };
     plain.decoded = Arc::new(decoded);
-    whole(&plain, number, &mut ChunkReader::default())
+    whole(&plain, number, chunks)
 }

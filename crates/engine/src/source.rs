@@ -5,6 +5,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use bytes::Bytes;
 use frazil_formats::{
     Decoded, FormatError,
     codecs::{ChunkForm, Codecs, Loose},
@@ -21,6 +22,7 @@ use frazil_model::{
 use frazil_store::read::{Fingerprint, Reader};
 
 use crate::{
+    blocks::Blocks,
     boxes::{Boxes, FileBoxes},
     error::EngineError,
     others::OtherFile,
@@ -139,7 +141,7 @@ pub struct ChunkReader {
     stored: Vec<u8>,
     /// Elements of the last chunk of a derived variable.
     made: Vec<u8>,
-    open: Option<(Location, Reader)>,
+    open: Option<(Location, Blocks)>,
     objects: StoreReader,
     /// The file whose values lie elsewhere that was read last.
     elsewhere: Option<Box<FileBoxes>>,
@@ -159,6 +161,16 @@ impl Default for ChunkReader {
 }
 
 impl ChunkReader {
+    /// One that begins with the file at `location`, of which a part is held.
+    pub(crate) fn with(location: &Location, blocks: Blocks) -> Self {
+        Self { open: Some((location.clone(), blocks)), ..Self::default() }
+    }
+
+    /// The file that is open now.
+    pub(crate) fn blocks(&mut self) -> Option<&mut Blocks> {
+        self.open.as_mut().map(|(_, blocks)| blocks)
+    }
+
     /// The stored bytes of a chunk.
     ///
     /// # Errors
@@ -197,10 +209,11 @@ impl ChunkReader {
     fn fetch(&mut self, source: &Source, place: ChunkPlace) -> Result<(), EngineError> {
         let is_open = self.open.as_ref().is_some_and(|(location, _)| *location == source.location);
         if !is_open {
-            self.open = Some((source.location.clone(), Reader::open_as(&source.location, &source.fingerprint)?));
+            let reader = Reader::open_as(&source.location, &source.fingerprint)?;
+            self.open = Some((source.location.clone(), Blocks::new(reader, Bytes::new())));
         }
         match (&self.open, ByteRange::new(place.offset, place.length)) {
-            (Some((_, reader)), Some(range)) => reader.read_into(range, &mut self.stored)?,
+            (Some((_, blocks)), Some(range)) => blocks.read_into(range, &mut self.stored)?,
             _ => self.stored.clear(),
         }
         Ok(())

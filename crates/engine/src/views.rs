@@ -22,7 +22,7 @@ use frazil_model::{
 use serde::Serialize;
 
 use crate::{
-    derived::whole_view,
+    derived::{held_view, whole_view},
     error::EngineError,
     identity::digest,
     prepare::Request,
@@ -234,7 +234,11 @@ pub(crate) fn check_equal(combined: &Combined, sources: &[Source]) -> Result<(),
     for MustEqual { path, along, first, other } in &combined.must_equal {
         for (file, view) in [first, other] {
             if let Entry::Vacant(unknown) = known.entry((*file, path)) {
-                unknown.insert(digest(&whole_view(&mut reader, &sources[*file], view)?));
+                let elements = match held_view(&sources[*file], view)? {
+                    Some(held) => held,
+                    None => whole_view(&mut reader, &sources[*file], view)?,
+                };
+                unknown.insert(digest(&elements));
             }
         }
         if known.get(&(first.0, path)) != known.get(&(other.0, path)) {

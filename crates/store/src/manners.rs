@@ -114,6 +114,8 @@ struct Door {
 struct Host {
     manners: Option<Manners>,
     door: Arc<Door>,
+    /// Whether it was seen to give a part of a file.
+    gives_parts: bool,
 }
 
 static HOSTS: LazyLock<Mutex<HashMap<String, Host>>> = LazyLock::new(Mutex::default);
@@ -146,6 +148,20 @@ fn door_of(host: &str) -> (Manners, Arc<Door>) {
 /// How `host` is asked.
 pub(crate) fn manners_of(host: &str) -> Manners {
     door_of(host).0
+}
+
+/// Notes that `host` gave a part of a file where a part was asked for.
+pub(crate) fn note_part(host: &str) {
+    let mut hosts = held(&HOSTS);
+    match hosts.get_mut(host) {
+        Some(known) => known.gives_parts = true,
+        None => hosts.entry(host.to_owned()).or_default().gives_parts = true,
+    }
+}
+
+/// Whether `host` is known to give parts of files.
+pub(crate) fn gives_parts(host: &str) -> bool {
+    held(&HOSTS).get(host).is_some_and(|host| host.gives_parts)
 }
 
 /// Lets no new request start at `host` for a while.

@@ -18,6 +18,9 @@ use crate::{
     web::{self, WebFile},
 };
 
+/// A file up to this size may be read whole: one request costs less than many.
+pub(crate) const SMALL_FILE_BYTES: u64 = 256 << 10;
+
 /// What tells one state of a file from another without reading it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Fingerprint {
@@ -63,6 +66,17 @@ impl Fingerprint {
     }
 }
 
+/// Notes that the server of `location` gave a part of a file in an earlier run.
+pub fn trust_parts(location: &Location) {
+    web::trust_parts(location);
+}
+
+/// Whether the server of `location` has given a part of a file.
+#[must_use]
+pub fn gave_parts(location: &Location) -> bool {
+    web::gave_parts(location)
+}
+
 /// A file that is open for reading ranges.
 #[derive(Debug)]
 pub struct Reader {
@@ -87,6 +101,42 @@ impl Reader {
             Location::File(path) => Ok(open_file(location, path)?.0),
             Location::Http(_) | Location::Object(_) => Self::open_as(location, &web::fingerprint(location)?),
         }
+    }
+
+    /// Opens the file at `location` as it is now, and reads its first `n_bytes`: more, if it is small, and less only if it
+    /// is smaller. Of a web server that is one question.
+    ///
+    /// # Errors
+    /// If it is not there or cannot be read.
+    pub fn begin(location: &Location, n_bytes: u64) -> Result<(Self, Fingerprint, Bytes), StoreError> {
+        let (reader, fingerprint) = match location {
+            Location::File(path) => open_file(location, path)?,
+            Location::Http(_) | Location::Object(_) => {
+                if let Some((file, fingerprint, head)) = web::begin(location, n_bytes)? {
+                    let (location, size_bytes) = (location.clone(), file.size_bytes());
+                    return Ok((Self { location, place: Place::Web(Box::new(file)), size_bytes }, fingerprint, head));
+                }
+                let fingerprint = web::fingerprint(location)?;
+                (Self::open_as(location, &fingerprint)?, fingerprint)
+            }
+        };
+        let head = reader.head(n_bytes)?;
+        Ok((reader, fingerprint, head))
+    }
+
+    /// The first `n_bytes`, or all there are: also of a small file that has more.
+    ///
+    /// # Errors
+    /// As for [`Self::read_into`].
+    pub fn head(&self, n_bytes: u64) -> Result<Bytes, StoreError> {
+        let least = if self.size_bytes <= SMALL_FILE_BYTES { self.size_bytes } else { n_bytes };
+        ByteRange::new(0, least.min(self.size_bytes)).map_or(Ok(Bytes::new()), |range| self.read(range))
+    }
+
+    /// Whether each read is a question to a server.
+    #[must_use]
+    pub const fn is_far(&self) -> bool {
+        matches!(self.place, Place::Web(_))
     }
 
     /// Opens the file at `location`, which must still be as it was when its fingerprint was taken. A web server is not

@@ -5,6 +5,8 @@
 //! not trust a server: HTTP allows the whole body where a part was asked for (RFC 9110, section 14.2), so status,
 //! range and length of every answer are looked at.
 
+mod begin;
+
 use std::{io::Read, sync::OnceLock};
 
 use bytes::Bytes;
@@ -18,13 +20,12 @@ use crate::{
     },
     bucket,
     error::StoreError,
-    manners::{Manners, Turn, count_received},
+    manners::{Manners, Turn, count_received, gives_parts, note_part},
     open::{Answer, Ask},
-    read::{Fingerprint, Pieces},
+    read::{Fingerprint, Pieces, SMALL_FILE_BYTES},
 };
 
-/// A file up to this size may be fetched whole: one request costs less than many.
-const SMALL_FILE_BYTES: u64 = 256 << 10;
+pub(crate) use begin::begin;
 
 /// A small file is fetched whole when a part of it is asked for that is at least this share of it.
 const WHOLE_FROM_SHARE: u64 = 8;
@@ -64,7 +65,7 @@ impl Marks {
     }
 
     /// As the state of a fingerprint. A header holds no line break.
-    fn to_state(&self) -> String {
+    pub(crate) fn to_state(&self) -> String {
         let line = |name, value: &Option<String>| value.as_ref().map(|value| format!("{name} {value}"));
         [line("etag", &self.etag), line("modified", &self.modified), line("generation", &self.generation)]
             .into_iter()
@@ -148,6 +149,17 @@ fn by_first_byte(location: &Location, way: &Way, manners: &Manners) -> Result<Fi
     }
 }
 
+/// Whether as many bytes come as were asked for, if the server says how many come.
+fn check_announced(answer: &Answer, range: ByteRange) -> Result<(), Fault> {
+    let announced = answer.header("content-length").and_then(|text| text.parse::<u64>().ok());
+    match announced {
+        Some(announced) if announced != range.n_bytes() => {
+            Err(again(format!("{announced} bytes were announced where {} were asked for", range.n_bytes())))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl WebFile {
     /// The file at `location` in the state of `fingerprint`. Nothing is asked yet.
     pub(crate) fn open(location: &Location, fingerprint: &Fingerprint) -> Result<Self, StoreError> {
@@ -167,6 +179,7 @@ impl WebFile {
     /// Whether the server gives a part of the file and not all of it.
     pub(crate) fn check_ranges(&self) -> Result<(), StoreError> {
         match ByteRange::new(0, 1).filter(|_| self.size_bytes > 1) {
+            Some(_) if gives_parts(self.way.address.authority()) => Ok(()),
             Some(first) => self.fetch(first, &mut Vec::new()),
             None => Ok(()),
         }
@@ -254,11 +267,9 @@ impl WebFile {
         if answer.status == 206 {
             self.check_part(range, &answer)?;
         }
-        let announced = answer.header("content-length").and_then(|text| text.parse::<u64>().ok());
-        if announced.is_some_and(|announced| announced != range.n_bytes()) {
-            let reason =
-                format!("{} bytes were announced where {} were asked for", announced.unwrap_or(0), range.n_bytes());
-            return Err(again(reason));
+        check_announced(&answer, range)?;
+        if answer.status == 206 {
+            note_part(self.way.address.authority());
         }
         Ok((answer, turn))
     }
@@ -322,6 +333,18 @@ impl WebFile {
     fn changed(&self, reason: &str) -> StoreError {
         StoreError::Changed { location: self.location.clone(), reason: reason.to_owned() }
     }
+}
+
+/// Takes a server for one that gives parts of files: it did so in an earlier run.
+pub(crate) fn trust_parts(location: &Location) {
+    if let Ok(way) = way_to(location) {
+        note_part(way.address.authority());
+    }
+}
+
+/// Whether the server of a file was seen to give a part of one.
+pub(crate) fn gave_parts(location: &Location) -> bool {
+    way_to(location).is_ok_and(|way| gives_parts(way.address.authority()))
 }
 
 /// A page of links.

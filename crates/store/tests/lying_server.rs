@@ -93,6 +93,63 @@ fn a_small_file_is_asked_for_once() {
     assert_eq!(server.requests("no-ranges", "medium.nc").len(), 3);
 }
 
+#[test]
+fn a_file_is_opened_by_asking_for_its_beginning_alone() {
+    let server = server();
+    let begin = |fault, name| Reader::begin(&Location::parse(&server.address(fault, name)).unwrap(), 65_536).unwrap();
+    let (reader, state, head) = begin("honest", "large.nc");
+    assert_eq!((head.len(), state.size_bytes), (65_536, LARGE as u64));
+    assert_eq!(reader.read(ByteRange::new(70_000, 10).unwrap()).unwrap(), content(LARGE)[70_000..70_010]);
+    reader.check_ranges().unwrap();
+    assert_eq!(server.requests("honest", "large.nc"), ["GET bytes=0-65535", "GET bytes=70000-70009"]);
+    let (reader, _, head) = begin("honest", "medium.nc");
+    assert_eq!(head, content(MEDIUM));
+    reader.read(ByteRange::new(90_000, 10).unwrap()).unwrap();
+    assert_eq!(server.requests("honest", "medium.nc"), ["GET bytes=0-65535", "GET bytes=65536-99999"]);
+    let (_, state, head) = begin("honest", "empty.nc");
+    assert_eq!((head.len(), state.size_bytes), (0, 0));
+    let (reader, _, head) = begin("no-ranges", "medium.nc");
+    assert_eq!(head, content(MEDIUM));
+    reader.read(ByteRange::new(90_000, 10).unwrap()).unwrap();
+    assert_eq!(server.requests("no-ranges", "medium.nc").len(), 1);
+}
+
+/// Asked for its beginning, or first what it is: the same file in the same state, or a refusal.
+#[test]
+fn a_file_that_is_opened_by_its_beginning_is_the_one_that_is_there() {
+    for name in ["large.nc", "medium.nc", "small.nc"] {
+        let (server, other) = (server(), server());
+        for host in [server.host(), other.host()] {
+            ask_gently(&host, Manners { retries: 2, ..Manners::default() });
+        }
+        std::thread::scope(|scope| {
+            for fault in FAULTS {
+                let (server, other) = (&server, &other);
+                scope.spawn(move || {
+                    let at = |server: &LyingServer| Location::parse(&server.address(fault, name)).unwrap();
+                    let in_turn = fingerprint(&at(other)).and_then(|state| {
+                        let head = Reader::open_as(&at(other), &state)?.head(65_536)?;
+                        Ok((state, head))
+                    });
+                    let begun = Reader::begin(&at(server), 65_536).map(|(_, state, head)| (state, head));
+                    if let Ok((state, head)) = &begun {
+                        assert_eq!(head, &content(usize::try_from(state.size_bytes).unwrap())[..head.len()], "{fault}");
+                    }
+                    match (in_turn, begun) {
+                        (Ok(in_turn), Ok(begun)) => assert_eq!(in_turn, begun, "{fault} {name}"),
+                        (Ok(_), Err(begun)) => panic!("{fault} {name}: {begun}"),
+                        // Who never heard another size cannot say that it changed.
+                        (Err(in_turn), Err(begun)) if fault != &"other-total" => {
+                            assert_eq!(in_turn.code(), begun.code(), "{fault} {name}");
+                        }
+                        (Err(_), _) => {}
+                    }
+                });
+            }
+        });
+    }
+}
+
 /// The same range at once and piece by piece: the same bytes, or the same refusal.
 #[test]
 fn what_is_handed_on_piece_by_piece_is_what_is_read_at_once() {

@@ -32,6 +32,7 @@ use crate::{
     read::Fingerprint,
     settled::seconds_of_web_date,
     sign::Sign,
+    web::Marks,
 };
 
 /// Pages of one listing of uploads.
@@ -199,6 +200,10 @@ impl Dialect for Azure {
         // As an answer to a question for a range says it.
         let state = format!("etag {}\nmodified {}", reply.header("etag"), reply.header("last-modified"));
         Ok(Some(Fingerprint { size_bytes, state }))
+    }
+
+    fn state_of(&self, marks: &Marks) -> Option<String> {
+        Some(format!("etag {}\nmodified {}", marks.etag.as_ref()?, marks.modified.as_ref()?))
     }
 
     fn page(&self, asked: &Asked<'_>) -> Result<Page, StoreError> {

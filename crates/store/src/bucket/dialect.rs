@@ -10,6 +10,7 @@ use crate::{
     asking::{Way, lasting},
     error::StoreError,
     read::Fingerprint,
+    web::Marks,
 };
 
 /// An object of a listing.
@@ -252,6 +253,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// The state of an object, where the server tells it better than in an answer to HEAD; else `None`.
     fn fingerprint(&self, _key: &str) -> Result<Option<Fingerprint>, StoreError> {
         Ok(None)
+    }
+
+    /// The state that [`Self::fingerprint`] would give, from what an answer with a part of the object says.
+    fn state_of(&self, marks: &Marks) -> Option<String> {
+        Some(marks.to_state())
     }
 
     /// A page of the objects whose keys begin alike.

@@ -28,6 +28,7 @@ use crate::{
     open::{Method, Sending},
     read::Fingerprint,
     sign::Sign,
+    web::Marks,
 };
 
 /// What is asked about an object.
@@ -218,6 +219,10 @@ impl Dialect for Google {
         let there = self.about(key)?.ok_or_else(absent)?;
         let state = format!("generation {}", there.state.tag());
         Ok(Some(Fingerprint { size_bytes: there.size_bytes, state }))
+    }
+
+    fn state_of(&self, marks: &Marks) -> Option<String> {
+        marks.generation.as_ref().map(|generation| format!("generation {generation}"))
     }
 
     fn page(&self, asked: &Asked<'_>) -> Result<Page, StoreError> {

@@ -35,7 +35,7 @@ use crate::{
     error::StoreError,
     profile::{self, Keys, Profile, Surroundings},
     read::Fingerprint,
-    web,
+    web::{self, Marks},
 };
 use dialect::{Dialect, Naming, Original, Sent};
 
@@ -343,6 +343,12 @@ pub(crate) fn way_to(object: &Object) -> Result<Way, StoreError> {
 pub(crate) fn fingerprint(object: &Object) -> Result<Option<Fingerprint>, StoreError> {
     let bucket = Bucket::of(object)?;
     bucket.dialect.fingerprint(&bucket.key(&object.key))
+}
+
+/// The state of an object as its fingerprint has it, from what an answer with a part of it says; `None` if that does not
+/// say it.
+pub(crate) fn state_of(object: &Object, marks: &Marks) -> Result<Option<String>, StoreError> {
+    Ok(Bucket::of(object)?.dialect.state_of(marks))
 }
 
 /// The names of all buckets that a door leads to.
