@@ -159,8 +159,7 @@ fn scan_begun(
         drive(&mut blocks, name, &mut |bytes| decoder.advance(bytes))?
     } else {
         let mut decoder = Hdf5Decoder::new();
-        drive(&mut blocks, name, &mut |bytes| decoder.advance(bytes))
-            .map_err(|error| not_hdf5(error, &head, name))?
+        drive(&mut blocks, name, &mut |bytes| decoder.advance(bytes)).map_err(|error| not_hdf5(error, &head, name))?
     };
     split_plain(&mut decoded);
     let others = Arc::new(survey.settle(location, load, &mut decoded));
@@ -436,7 +435,9 @@ fn texts(source: &Source, number: usize, chunks: &mut ChunkReader) -> Result<Opt
                 return Ok(Some(Values::Texts(texts)));
             }
             Err(frazil_formats::Stop::Bad(_)) => return Ok(None),
-            Err(frazil_formats::Stop::Need(wants)) => blocks.fetch(&wants, TEXT_BLOCK_BYTES).map_err(EngineError::from)?,
+            Err(frazil_formats::Stop::Need(wants)) => {
+                blocks.fetch(&wants, TEXT_BLOCK_BYTES).map_err(EngineError::from)?
+            }
         }
     }
     Err(LoadError::Format(FormatError::TooLarge {

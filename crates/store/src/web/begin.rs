@@ -60,8 +60,7 @@ fn begin_once(location: &Location, way: &Way, first: ByteRange, manners: &Manner
     let Some(fingerprint) = begun_fingerprint(location, size_bytes, &marks)? else { return Ok(None) };
     let n_bytes = if answer.status == 206 { first.n_bytes().min(size_bytes) } else { size_bytes };
     let Some(range) = ByteRange::new(0, n_bytes) else { return Ok(None) };
-    let file =
-        WebFile { location: location.clone(), way: way.clone(), size_bytes, marks, whole: OnceLock::new() };
+    let file = WebFile { location: location.clone(), way: way.clone(), size_bytes, marks, whole: OnceLock::new() };
     if answer.status == 206 {
         file.check_part(range, &answer)?;
     }
