@@ -1,5 +1,6 @@
 """The guides, followed literally in an empty home by somebody who has an rclone remote and an AWS profile, nothing else."""
 
+import json
 import re
 import shlex
 
@@ -7,6 +8,7 @@ import pytest
 import xarray
 
 import ceph
+import moves
 from command import ROOT, binary, measured
 
 GUIDE = ROOT / "docs/storage.md"
@@ -55,6 +57,31 @@ def test_the_guide_of_storage_does_what_it_says(newcomer, gateway, bucket):
         assert answer.code == 0, answer
         xarray.testing.assert_identical(xarray.open_dataset(newcomer.work / f"back-{name}", engine="zarr"), ours)
     assert newcomer("ls", f"osn:{bucket}").out.count("zarr 3") == 2
+
+
+def test_the_guide_from_a_laptop_does_what_it_says(newcomer, gateway, bucket):
+    wanted = moves.make_tree(newcomer.work / "results", 1, {"a.nc": 1000, "sub/b.nc": 10})
+    typed = commands((ROOT / "docs/guides/laptop-to-bucket.md").read_text(), "What to type")
+    assert len(typed) == 4, typed
+    for words in typed:
+        answer = newcomer(*(word.replace("my-bucket", bucket) for word in words[1:]))
+        assert answer.code == 0, answer
+    assert moves.stored(gateway, bucket, "data/run7/") == wanted
+
+
+def test_the_guide_from_a_node_does_what_it_says(newcomer, gateway, bucket):
+    wanted = moves.make_tree(newcomer.work / "results", 1, {"a.nc": 1000, "sub/b.nc": 10})
+    may = {"Effect": "Allow", "Action": ["s3:PutObject", "s3:GetObject", "s3:AbortMultipartUpload", "s3:ListMultipartUploadParts"], "Resource": [f"arn:aws:s3:::{bucket}/jdoe/*"]}
+    token = newcomer.work / "token.json"
+    token.write_text(json.dumps({"Credentials": gateway.assumed(f"node-{bucket}", may)}, default=lambda moment: moment.strftime("%Y-%m-%dT%H:%M:%SZ")))
+    token.chmod(0o600)
+    guide = (ROOT / "docs/guides/hpc-to-inbox.md").read_text()
+    typed = commands(guide, "What to type") + commands(guide, "On the other side")
+    assert len(typed) == 3, typed
+    for words in typed:
+        answer = newcomer(*(word.replace("my-bucket", bucket).replace("SERVER", str(gateway)) for word in words[1:]))
+        assert answer.code == 0, answer
+    assert moves.digests(newcomer.work / "data/run7") == wanted
 
 
 def test_no_command_writes_outside_the_places_that_the_configuration_names(newcomer, gateway, bucket):

@@ -20,9 +20,11 @@ use values::{
 
 use crate::output;
 
+mod moving;
 mod storage;
 mod values;
 
+pub use moving::{Accept, Push};
 pub use storage::{Confirmed, Cp, Filters, Ls, Rm, Sync};
 
 /// Turns netCDF and HDF5 files into verified, analysis-ready Zarr stores.
@@ -97,6 +99,8 @@ pub enum Verb {
     Cp(Cp),
     Sync(Sync),
     Rm(Rm),
+    Push(Push),
+    Accept(Accept),
     Inspect(Inspect),
     Convert(Convert),
     Build(Build),

@@ -2,6 +2,7 @@
 //!
 //! It knows the terminal and exit codes; it does not know how a chunk is found.
 
+mod accept;
 mod arguments;
 mod build;
 mod config;
@@ -16,6 +17,7 @@ mod opening;
 mod output;
 mod profile;
 mod progress;
+mod push;
 mod references;
 mod remove;
 mod subsets;
@@ -59,6 +61,8 @@ fn main() -> ExitCode {
         Verb::Cp(words) => talk.answer("cp", &stop, |talk| copy::cp(words, talk, &stop)),
         Verb::Sync(words) => talk.answer("sync", &stop, |talk| copy::sync(words, talk, &stop)),
         Verb::Rm(words) => talk.answer("rm", &stop, |talk| remove::run_verb(words, talk, &stop)),
+        Verb::Push(words) => talk.answer("push", &stop, |talk| push::run(words, talk, &stop)),
+        Verb::Accept(words) => talk.answer("accept", &stop, |talk| accept::run(words, talk, &stop)),
         Verb::Inspect(words) => talk.answer("inspect", &stop, |talk| inspect::run(words, talk, &stop)),
         Verb::Convert(words) => talk.answer("convert", &stop, |talk| convert::run(words, talk, &stop)),
         Verb::Build(words) => talk.answer("build", &stop, |talk| build::run(words, talk, &stop)),

@@ -26,7 +26,8 @@ use crate::{
     made,
 };
 
-const VERBS: [&str; 10] = ["ls", "cp", "sync", "rm", "inspect", "convert", "build", "verify", "feedstock", "profile"];
+const VERBS: [&str; 12] =
+    ["ls", "cp", "sync", "rm", "push", "accept", "inspect", "convert", "build", "verify", "feedstock", "profile"];
 
 /// How long a verb may take to stop by itself. Then it ends as it stands, whatever it waits for: what is done is kept as
 /// after a kill.
@@ -193,7 +194,7 @@ pub fn print(text: &str) -> std::io::Result<()> {
     unless_closed(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
 }
 
-fn print_report(report: &Report) -> std::io::Result<()> {
+pub fn print_report(report: &Report) -> std::io::Result<()> {
     let mut out = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
     unless_closed(serde_json::to_writer(&mut out, report).map_err(std::io::Error::from).and_then(|()| {
         out.write_all(b"\n")?;

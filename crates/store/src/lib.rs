@@ -19,6 +19,7 @@ pub mod lock;
 pub mod login;
 pub mod manners;
 mod open;
+pub mod pace;
 pub mod pin;
 pub mod profile;
 pub mod read;

@@ -25,6 +25,7 @@ pub(crate) use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Request}
 use crate::{
     address::{Address, Scheme},
     manners::Manners,
+    pace::{self, Paced},
     sign::Sign,
     trust::{Distrust, authorities},
 };
@@ -34,6 +35,9 @@ const LEAST_BYTES_PER_SECOND: u64 = 16 << 10;
 
 /// Connections kept open to one host.
 const MOST_IDLE: usize = 64;
+
+/// Requests that may share one pace.
+const MOST_AT_A_TIME: u64 = 64;
 
 /// What is asked of a server.
 #[derive(Debug, Clone, Copy)]
@@ -171,7 +175,10 @@ pub(crate) fn send(
         Ask::Whole { limit_bytes } => (0, limit_bytes, manners.silence_within),
         Ask::Send(sending) => (sending.body.len() as u64, 0, manners.silence_within.max(sending.answer_within)),
     };
-    let slowly = |n_bytes: u64| manners.silence_within + Duration::from_secs(n_bytes / LEAST_BYTES_PER_SECOND);
+    let slowly = |n_bytes: u64| {
+        let by_itself = Duration::from_secs(n_bytes / LEAST_BYTES_PER_SECOND);
+        manners.silence_within + by_itself + pace::time_for(n_bytes, MOST_AT_A_TIME)
+    };
     let mut request = match ask {
         Ask::Head => Request::head(&text),
         Ask::Range(_) | Ask::Whole { .. } => Request::get(&text),
@@ -193,12 +200,22 @@ pub(crate) fn send(
     let (parts, ()) = request.into_parts();
     let answer = match ask {
         Ask::Send(sending) if [Method::PUT, Method::POST, Method::PATCH].contains(&sending.method) => {
-            within(Request::from_parts(parts, sending.body), manners, answer_within, slowly(n_sent), slowly(n_received))
+            let (sent_within, received_within) = (slowly(n_sent), slowly(n_received));
+            if pace::is_set() && n_sent > 0 {
+                let mut paced = Paced(sending.body);
+                let mut parts = parts;
+                parts.headers.insert("content-length", n_sent.into());
+                let request = Request::from_parts(parts, ureq::SendBody::from_reader(&mut paced));
+                within(request, manners, answer_within, sent_within, received_within)
+            } else {
+                let request = Request::from_parts(parts, sending.body);
+                within(request, manners, answer_within, sent_within, received_within)
+            }
         }
         _ => within(Request::from_parts(parts, ()), manners, answer_within, slowly(n_sent), slowly(n_received)),
     };
     let (parts, body) = answer.map_err(no_answer)?.into_parts();
-    Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: Box::new(body.into_reader()) })
+    Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, body: Box::new(Paced(body.into_reader())) })
 }
 
 /// Runs a request that ends in time.

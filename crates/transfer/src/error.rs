@@ -46,6 +46,20 @@ pub enum TransferError {
     Part { n_failed: usize, n_all: usize, done: &'static str, first: String, exit: Exit },
     #[error("the source is empty, and `--delete` would take away everything at `{dest}`")]
     EmptySource { dest: String },
+    #[error("`{name}` is no name for a delivery: {reason}")]
+    DeliveryName { name: String, reason: &'static str },
+    #[error("nothing was sent: {n} of the names cannot be delivered; the first, `{name}`: {reason}")]
+    Undeliverable { n: usize, name: String, reason: String },
+    #[error("`{place}` is a delivery already, with other content: {first}")]
+    DeliveryTaken { place: String, first: String },
+    #[error("`{place}` is no whole delivery: it has no manifest")]
+    Unfinished { place: String },
+    #[error("the manifest of `{place}` is not one that frazil wrote: {reason}")]
+    BadManifest { place: String, reason: String },
+    #[error("`{place}` is not what its manifest says: {n} of its files are not as they were sent; the first: {first}")]
+    NotAsSent { place: String, n: usize, first: String },
+    #[error("`{place}` cannot take the delivery: {n} other files are in the way; the first: {first}")]
+    InTheWay { place: String, n: usize, first: String },
     #[error("interrupted{}", open.as_deref().map(left_open).unwrap_or_default())]
     Interrupted { resume: Option<String>, open: Option<String> },
 }
@@ -76,6 +90,13 @@ impl Problem for TransferError {
             Self::Configuration { .. } => "transfer.configuration",
             Self::Part { .. } => "transfer.part",
             Self::EmptySource { .. } => "transfer.empty-source",
+            Self::DeliveryName { .. } => "delivery.name",
+            Self::Undeliverable { .. } => "delivery.undeliverable",
+            Self::DeliveryTaken { .. } => "delivery.taken",
+            Self::Unfinished { .. } => "delivery.unfinished",
+            Self::BadManifest { .. } => "delivery.manifest",
+            Self::NotAsSent { .. } => "delivery.not-as-sent",
+            Self::InTheWay { .. } => "delivery.in-the-way",
             Self::Interrupted { .. } => "interrupted",
         }
     }
@@ -108,6 +129,17 @@ impl Problem for TransferError {
                 "type the same command again: what is done is kept, and the rest is tried again".into()
             }
             Self::EmptySource { .. } => "if all of it is to go, use `frazil rm`".into(),
+            Self::DeliveryName { .. } => "name it by one word, such as `--as run7`".into(),
+            Self::Undeliverable { .. } => "`--exclude` leaves files out".into(),
+            Self::DeliveryTaken { .. } => "a delivery never changes: choose another name with `--as`".into(),
+            Self::Unfinished { .. } => {
+                "whoever sends it types the same `frazil push` again; until then it is not touched".into()
+            }
+            Self::BadManifest { .. } => "it is left as it is; ask for it to be pushed again under another name".into(),
+            Self::NotAsSent { .. } => {
+                "nothing of it was taken on; ask for it to be pushed again under another name".into()
+            }
+            Self::InTheWay { .. } => "nothing was copied; name another place with `--to`".into(),
             Self::Interrupted { resume: Some(command), .. } => format!("go on with: {command}"),
             Self::Interrupted { resume: None, .. } => "type the same command again to go on".into(),
         })
@@ -116,9 +148,11 @@ impl Problem for TransferError {
     fn exit(&self) -> Exit {
         match self {
             Self::Store(error) => error.exit(),
-            Self::Location(_) | Self::Nameless { .. } | Self::ManyToOne { .. } | Self::Configuration { .. } => {
-                Exit::Usage
-            }
+            Self::Location(_)
+            | Self::Nameless { .. }
+            | Self::ManyToOne { .. }
+            | Self::Configuration { .. }
+            | Self::DeliveryName { .. } => Exit::Usage,
             Self::Part { exit, .. } => *exit,
             Self::Interrupted { .. } => Exit::Interrupted,
             _ => Exit::No,

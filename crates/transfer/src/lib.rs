@@ -6,6 +6,7 @@
 
 pub mod atoms;
 pub mod copy;
+pub mod delivery;
 pub mod error;
 pub mod guard;
 pub mod known;

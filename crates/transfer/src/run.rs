@@ -60,6 +60,16 @@ pub struct Watch<'a> {
     pub stop: &'a AtomicBool,
 }
 
+/// What is noted while a transfer runs, for whoever cannot list what is there when it goes on.
+pub trait Notes: Sync {
+    /// A file is there, with this tag.
+    fn arrived(&self, task: &Task, tag: &str);
+    /// An upload was begun.
+    fn begun(&self, upload: &Upload);
+    /// Uploads that were begun earlier.
+    fn uploads(&self) -> Vec<Upload>;
+}
+
 /// What all workers share.
 pub(crate) struct Workers<'a> {
     pub progress: &'a Progress,
@@ -70,6 +80,7 @@ pub(crate) struct Workers<'a> {
     pub began: SystemTime,
     /// Uploads that were begun or go on, and have not ended.
     pub n_open: AtomicUsize,
+    notes: Option<&'a dyn Notes>,
     stop: &'a AtomicBool,
     uploads: Mutex<HashMap<String, Vec<Upload>>>,
 }
@@ -83,6 +94,13 @@ impl Workers<'_> {
     /// An upload of this key that an earlier run left open.
     pub fn open_upload(&self, key: &str) -> Option<Upload> {
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner).get(key)?.last().cloned()
+    }
+
+    /// Says that an upload was begun.
+    pub fn begun(&self, upload: &Upload) {
+        if let Some(notes) = self.notes {
+            notes.begun(upload);
+        }
     }
 
     /// Says that an upload goes on, and so is not to be given up in the end.
@@ -130,6 +148,14 @@ impl Outcome {
 /// # Errors
 /// If nothing could be begun, or somebody wanted to stop. What failed of single files the outcome tells.
 pub fn run(plan: &Plan, watch: Watch<'_>) -> Result<Outcome, TransferError> {
+    run_noting(plan, watch, None)
+}
+
+/// The same, with notes taken.
+///
+/// # Errors
+/// As for [`run`].
+pub fn run_noting(plan: &Plan, watch: Watch<'_>, notes: Option<&dyn Notes>) -> Result<Outcome, TransferError> {
     let folder;
     let sink = match &plan.root {
         Place::Local(path) => {
@@ -143,6 +169,13 @@ pub fn run(plan: &Plan, watch: Watch<'_>) -> Result<Outcome, TransferError> {
             return Err(TransferError::NotWritable { place, reason });
         }
     };
+    let mut uploads = open_uploads(plan)?;
+    for upload in notes.map(Notes::uploads).unwrap_or_default() {
+        let of_key = uploads.entry(upload.key.clone()).or_default();
+        if !of_key.iter().any(|known| known.id == upload.id) {
+            of_key.insert(0, upload);
+        }
+    }
     let workers = Workers {
         progress: watch.progress,
         window: Window::new(WINDOW_BYTES),
@@ -150,8 +183,9 @@ pub fn run(plan: &Plan, watch: Watch<'_>) -> Result<Outcome, TransferError> {
         together: Together::default(),
         began: SystemTime::now(),
         n_open: AtomicUsize::new(0),
+        notes,
         stop: watch.stop,
-        uploads: Mutex::new(open_uploads(plan)?),
+        uploads: Mutex::new(uploads),
     };
     watch.progress.expect(plan.tasks.len() as u64, plan.n_bytes());
     let mut outcome = Outcome::default();
@@ -273,6 +307,9 @@ fn move_all(tasks: &[&Task], plan: &Plan, sink: &Sink<'_>, workers: &Workers<'_>
             match moved {
                 Ok(moved) => {
                     workers.progress.file();
+                    if let Some(notes) = workers.notes {
+                        notes.arrived(task, &moved.state.tag());
+                    }
                     outcome.n_files += 1;
                     outcome.n_bytes = outcome.n_bytes.saturating_add(task.found.size_bytes);
                     outcome.n_unverified += u64::from(!moved.is_verified);

@@ -110,7 +110,7 @@ pub fn tree(written: &Written) -> Result<Tree, TransferError> {
 }
 
 impl Found {
-    fn named(name: &str, size_bytes: u64) -> Self {
+    pub(crate) fn named(name: &str, size_bytes: u64) -> Self {
         Self { name: name.into(), size_bytes, state: State::default(), modified_seconds: None, mark: None }
     }
 

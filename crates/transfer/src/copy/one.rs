@@ -9,6 +9,7 @@ use frazil_store::{
     bucket::{Bucket, Digest, Listed, State, When},
     digest::{Running, crc32c, md5},
     folder::staging_name,
+    pace::{self, Paced},
     read::{Fingerprint, Reader, fingerprint_of},
 };
 
@@ -47,7 +48,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    fn of(place: Place, found: &Found) -> Self {
+    pub fn of(place: Place, found: &Found) -> Self {
         let location = match &place {
             Place::Local(path) => Location::File(path.display().to_string()),
             Place::Bucket { bucket, key } => bucket.location(key),
@@ -213,7 +214,11 @@ fn file_to_folder(
     let writing = |error| StoreError::writing(&folder.path().join(name), source.mark.size_bytes, error);
     let mut from = File::open(path).map_err(reading)?;
     let mut to = folder.stage(&staged)?;
-    let copied = std::io::copy(&mut from, &mut to).map_err(writing).and_then(|_| {
+    let all = match pace::is_set() {
+        true => std::io::copy(&mut Paced(&mut from), &mut to),
+        false => std::io::copy(&mut from, &mut to),
+    };
+    let copied = all.map_err(writing).and_then(|_| {
         source.check_unchanged()?;
         let about = from.metadata().map_err(reading)?;
         to.set_permissions(about.permissions()).map_err(writing)?;

@@ -205,12 +205,13 @@ impl Begun {
                     let parts = parts.into_iter().map(|part| (part.number, part)).collect();
                     return Ok(Self { upload, parts });
                 }
-                // It ended meanwhile.
-                Err(StoreError::Absent { .. }) => {}
+                // It ended meanwhile, or its parts may not be looked at.
+                Err(StoreError::Absent { .. } | StoreError::Denied { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
         let upload = bucket.begin(key)?;
+        workers.begun(&upload);
         workers.n_open.fetch_add(1, Ordering::Relaxed);
         Ok(Self { upload, parts: BTreeMap::new() })
     }

@@ -1,0 +1,351 @@
+//! Taking a delivery on: it is checked against its manifest, copied, checked again where it is now, and cleared.
+//!
+//! It promises that nothing is copied of a delivery of which one byte is not as it was sent, that nothing goes before
+//! every file was read at its new place, and that only what the manifest names goes. Whatever stops it, typed again it
+//! goes on.
+
+use std::sync::atomic::AtomicBool;
+
+use frazil_model::location::Location;
+use frazil_store::{StoreError, beneath::Beneath, bucket::Depth};
+
+use super::{
+    Entry, MANIFEST, Manifest, Put, RECORD, Record, VERSION,
+    digests::{FILES_AT_A_TIME, for_each, sha256},
+    put_text, text,
+};
+use crate::{
+    copy::{Filter, Mode, Plan, Proof, Request, Scope, claims::is_lock, plan},
+    error::TransferError,
+    guard,
+    place::{Place, Written},
+    progress::Progress,
+    walk::{Found, tree},
+};
+
+/// A folder of deliveries, or one that is none yet.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Its name.
+    pub name: String,
+    /// Its folder.
+    pub place: Place,
+    /// What it says of itself, if it is whole.
+    pub manifest: Option<Manifest>,
+    /// What is kept of it, if it was accepted.
+    pub record: Option<Record>,
+}
+
+/// How far a delivery is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Its manifest is there.
+    Whole,
+    /// It has none.
+    Unfinished,
+    /// It was accepted, and its files are on their way out.
+    Clearing,
+    /// It was accepted.
+    Accepted,
+}
+
+impl Delivery {
+    /// How far it is.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        match (&self.manifest, &self.record) {
+            (Some(manifest), Some(record)) if record.manifest.seal == manifest.seal => match record.cleared {
+                true => Standing::Accepted,
+                false => Standing::Clearing,
+            },
+            (Some(_), _) => Standing::Whole,
+            (None, Some(record)) if record.cleared => Standing::Accepted,
+            (None, Some(_)) => Standing::Clearing,
+            (None, None) => Standing::Unfinished,
+        }
+    }
+}
+
+/// One thing that is not as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The file.
+    pub name: String,
+    /// `missing`, `extra`, `size` or `sha256`.
+    pub what: &'static str,
+    /// In words.
+    pub words: String,
+}
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub struct Checked {
+    /// Files that are as they were sent.
+    pub found: Vec<Found>,
+    /// What is not.
+    pub differences: Vec<Difference>,
+}
+
+/// What lies in the folder of a delivery.
+///
+/// # Errors
+/// If it cannot be read, or says of itself what makes no sense.
+pub fn look(place: &Place) -> Result<Delivery, TransferError> {
+    let manifest = text(place, MANIFEST)?.map(|text| Manifest::parse(&text, place)).transpose()?;
+    let wrong =
+        |error: serde_json::Error| TransferError::BadManifest { place: place.shown(), reason: error.to_string() };
+    let record: Option<Record> =
+        text(place, RECORD)?.map(|text| serde_json::from_str(&text).map_err(wrong)).transpose()?;
+    if let Some(record) = &record
+        && record.manifest.seal != record.manifest.seal_of()
+    {
+        let reason = "the seal in what is kept of it does not fit".to_owned();
+        return Err(TransferError::BadManifest { place: place.shown(), reason });
+    }
+    Ok(Delivery { name: place.base_name(), place: place.clone(), manifest, record })
+}
+
+/// A folder of a place of deliveries by its name, with what it says or why it cannot be told.
+pub type Named = (String, Result<Delivery, TransferError>);
+
+/// All folders of a place of deliveries, each with what it says or why it cannot be told.
+///
+/// # Errors
+/// If the place cannot be listed.
+pub fn deliveries(inbox: &Place) -> Result<Vec<Named>, TransferError> {
+    let mut names: Vec<String> = Vec::new();
+    match inbox {
+        Place::Bucket { bucket, key } => {
+            let prefix = if key.is_empty() { String::new() } else { format!("{key}/") };
+            for page in bucket.pages(&prefix, Depth::One) {
+                let folders = page?.folders;
+                names.extend(folders.iter().filter_map(|folder| folder.get(prefix.len()..)).map(str::to_owned));
+            }
+        }
+        Place::Local(path) => {
+            let failed = |error| StoreError::reading(&Location::File(path.display().to_string()), error);
+            for entry in std::fs::read_dir(path).map_err(failed)? {
+                let entry = entry.map_err(failed)?;
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    names.extend(entry.file_name().into_string());
+                }
+            }
+        }
+        Place::Web(location) => return Err(TransferError::NoListing { place: location.to_string() }),
+    }
+    for name in &mut names {
+        name.truncate(name.trim_end_matches('/').len());
+    }
+    names.retain(|name| !name.is_empty() && !name.starts_with('.'));
+    names.sort_unstable();
+    Ok(names.into_iter().map(|name| (name.clone(), look(&inbox.below(&name)))).collect())
+}
+
+fn written(place: &Place) -> Written {
+    Written { text: place.shown(), place: place.clone(), ends_with_slash: true }
+}
+
+/// What the files of a folder are, without those that a delivery says of itself.
+fn listed(place: &Place) -> Result<Vec<Found>, TransferError> {
+    let tree = match tree(&written(place)) {
+        Err(TransferError::Nothing { .. }) => return Ok(Vec::new()),
+        tree => tree?,
+    };
+    let passed_over = tree.passed_over.into_iter().map(|(name, _)| Found::named(&name, u64::MAX));
+    let mut found: Vec<Found> = tree.found.into_iter().chain(passed_over).collect();
+    found.retain(|found| ![MANIFEST, RECORD].contains(&&*found.name) && !is_lock(&found.name));
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+/// Whether extra files count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Others {
+    AreWrong,
+    AreNotMeant,
+}
+
+/// Compares a delivery with its manifest: every name, every length, every byte.
+///
+/// # Errors
+/// If it cannot be listed or read, or somebody wanted to stop.
+pub fn check(
+    place: &Place,
+    manifest: &Manifest,
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Result<Checked, TransferError> {
+    compare(place, manifest, Others::AreWrong, progress, stop)
+}
+
+/// The same at the place that a delivery was copied to, where others may have files of their own.
+///
+/// # Errors
+/// As for [`check`].
+pub fn verify(
+    place: &Place,
+    manifest: &Manifest,
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Result<Checked, TransferError> {
+    compare(place, manifest, Others::AreNotMeant, progress, stop)
+}
+
+fn compare(
+    place: &Place,
+    manifest: &Manifest,
+    others: Others,
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Result<Checked, TransferError> {
+    let found = listed(place)?;
+    let mut checked = Checked::default();
+    let mut differ = |name: &str, what, words: String| {
+        checked.differences.push(Difference { name: name.to_owned(), what, words });
+    };
+    let mut read: Vec<(&Entry, &Found)> = Vec::new();
+    for file in &manifest.files {
+        match found.binary_search_by(|found| (*found.name).cmp(&file.name)).ok().and_then(|at| found.get(at)) {
+            None => differ(&file.name, "missing", "it is missing".into()),
+            Some(found) if found.size_bytes != file.size_bytes => {
+                differ(
+                    &file.name,
+                    "size",
+                    format!("{} bytes were sent, {} are there", file.size_bytes, found.size_bytes),
+                );
+            }
+            Some(found) => read.push((file, found)),
+        }
+    }
+    for one in found.iter().filter(|_| others == Others::AreWrong) {
+        if manifest.files.binary_search_by(|file| file.name.as_str().cmp(&one.name)).is_err() {
+            differ(&one.name, "extra", "the manifest does not name it".into());
+        }
+    }
+    progress.expect(read.len() as u64, read.iter().map(|(_, found)| found.size_bytes).sum());
+    let sums = for_each(&read, FILES_AT_A_TIME, stop, |(_, found)| sha256(place.below(&found.name), found, progress));
+    for ((file, found), sum) in read.into_iter().zip(sums) {
+        let sum = sum.ok_or(TransferError::Interrupted { resume: None, open: None })?;
+        match sum {
+            Ok(sum) if sum == file.sha256 => checked.found.push(found.clone()),
+            Ok(sum) => differ_in(&mut checked, file, &sum),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    checked.differences.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(checked)
+}
+
+fn differ_in(checked: &mut Checked, file: &Entry, sum: &str) {
+    let short = |sum: &str| sum.get(..12).unwrap_or_default().to_owned();
+    let words = format!("its SHA-256 begins {} and was {} when it was sent", short(sum), short(&file.sha256));
+    checked.differences.push(Difference { name: file.name.clone(), what: "sha256", words });
+}
+
+/// What is taken on, and where it goes.
+#[derive(Debug)]
+pub struct Taking<'a> {
+    /// The delivery.
+    pub delivery: &'a Delivery,
+    /// What it says.
+    pub manifest: &'a Manifest,
+    /// Where it goes.
+    pub to: &'a Place,
+}
+
+/// The plan of the copy. Nothing may be in its way.
+///
+/// # Errors
+/// If other files are there, or the delivery changed since it was checked.
+pub fn take_plan(taking: &Taking<'_>, checked: &Checked) -> Result<Plan, TransferError> {
+    guard::bounds(taking.to)?;
+    let exclude = vec![format!("/{MANIFEST}"), format!("/{RECORD}")];
+    let request = Request {
+        sources: vec![written(&taking.delivery.place)],
+        dest: Written { text: taking.to.shown(), place: taking.to.clone(), ends_with_slash: false },
+        mode: Mode::Copy,
+        proof: Proof::Remembered,
+        scope: Scope::WholeStores,
+        filter: Filter { include: Vec::new(), exclude },
+    };
+    let plan = plan(&request)?;
+    let others =
+        plan.in_the_way.iter().cloned().chain(plan.passed_over.iter().map(|(name, why)| format!("{name}: {why}")));
+    let others: Vec<String> = others.collect();
+    if let Some(first) = others.first() {
+        let (place, n) = (taking.to.shown(), others.len());
+        return Err(TransferError::InTheWay { place, n, first: format!("`{first}`") });
+    }
+    for task in &plan.tasks {
+        let at = checked.found.binary_search_by(|found| found.name.cmp(&task.found.name)).ok();
+        let then = at.and_then(|at| checked.found.get(at));
+        let is_as_checked = then.is_some_and(|then| {
+            then.size_bytes == task.found.size_bytes
+                && then.state.tag() == task.found.state.tag()
+                && then.mark == task.found.mark
+        });
+        if !is_as_checked {
+            let first = format!("`{}` changed since it was checked", task.found.name);
+            return Err(TransferError::NotAsSent { place: taking.delivery.place.shown(), n: 1, first });
+        }
+    }
+    Ok(plan)
+}
+
+/// Notes that a delivery was accepted.
+///
+/// # Errors
+/// If that cannot be written.
+pub fn record(taking: &Taking<'_>, cleared: bool) -> Result<Record, TransferError> {
+    let record = Record { frazil_accepted: VERSION, manifest: taking.manifest.clone(), to: taking.to.shown(), cleared };
+    put_record(&taking.delivery.place, &record)?;
+    Ok(record)
+}
+
+fn put_record(place: &Place, record: &Record) -> Result<(), TransferError> {
+    let mut text = serde_json::to_string_pretty(record).unwrap_or_default();
+    text.push('\n');
+    put_text(place, RECORD, &text, Put::Over)?;
+    Ok(())
+}
+
+/// Clears the folder of a delivery that was accepted: its manifest first, so that what is left of it is no delivery, then
+/// what that names.
+///
+/// # Errors
+/// If something of it cannot be deleted.
+pub fn clear(place: &Place, record: &Record) -> Result<(), TransferError> {
+    let names = std::iter::once(MANIFEST).chain(record.manifest.files.iter().map(|file| file.name.as_str()));
+    match place {
+        Place::Bucket { bucket, key } => {
+            let keys: Vec<String> = names.map(|name| key_below(place, name)).collect();
+            let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+            let (manifest, files) = keys.split_at(1.min(keys.len()));
+            // Who delivers may not be allowed to see an upload that a kill left open.
+            for upload in bucket.uploads(&format!("{key}/"))? {
+                bucket.abort(&upload)?;
+            }
+            for some in [manifest, files] {
+                if let Some((_, error)) = bucket.delete(some)?.into_iter().next() {
+                    return Err(error.into());
+                }
+            }
+        }
+        Place::Local(path) => {
+            let folder = Beneath::open(path)?;
+            for name in names {
+                folder.remove(name)?;
+            }
+            folder.sync_all()?;
+        }
+        Place::Web(_) => {}
+    }
+    put_record(place, &Record { cleared: true, ..record.clone() })
+}
+
+fn key_below(place: &Place, name: &str) -> String {
+    match place.below(name) {
+        Place::Bucket { key, .. } => key,
+        Place::Local(_) | Place::Web(_) => String::new(),
+    }
+}
