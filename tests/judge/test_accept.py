@@ -1,5 +1,6 @@
 """Deliveries are taken on whole: every bit as it was sent, or refused by name with nothing copied."""
 
+import hashlib
 import json
 import os
 import random
@@ -13,6 +14,7 @@ import xarray as xr
 
 import ceph
 from command import ROOT
+from make import days, feedstock, make
 from moves import digests, make_tree, stored
 
 MANIFEST, RECORD = "frazil-delivery.json", "frazil-accepted.json"
@@ -157,3 +159,40 @@ def test_watch_takes_each_once_and_stops_calmly(mover, sent, gateway, bucket, tm
     assert sorted((report["name"], report["ok"]) for report in reports) == [("bad", False), ("late", True), ("run7", True)]
     assert last["totals"] == {"n_accepted": 2, "n_refused": 1}
     assert digests(tmp_path / "arrived/run7") == sent and not (tmp_path / "arrived/bad").exists()
+
+
+def test_a_build_that_fails_leaves_the_delivery_where_it_is(mover, tmp_path):
+    results, there, recipe = tmp_path / "results", tmp_path / "data/run7", tmp_path / "f/feedstock/recipe.yaml"
+    results.mkdir()
+    files = [make(results / f"{month}.nc", days(f"2000-0{month}-01", 28)) for month in (1, 2)]
+    mover("push", results, "--to", tmp_path / "inbox", "--as", "run7", code=0)
+    words = ["accept", tmp_path / "inbox/run7", "--to", there, "--build", tmp_path / "f", "--json"]
+    feedstock(tmp_path / "f", there / "nothing-*.nc")
+    answer = mover(*words, cwd=tmp_path)
+    assert answer.code != 0 and answer.report["error"], answer
+    assert (tmp_path / "inbox/run7" / MANIFEST).exists() and not (tmp_path / "made.zarr").exists()
+    assert mover(*words[:-2], tmp_path / "no feedstock", cwd=tmp_path).code != 0 and (tmp_path / "inbox/run7" / MANIFEST).exists()
+    recipe.write_text(recipe.read_text().replace("nothing-*", "*"))
+    mover(*words, code=0, cwd=tmp_path)
+    # Where a recipe says no place, its store is made in the folder that the command was typed in.
+    found = xr.open_zarr(tmp_path / "made.zarr")
+    for file in files:
+        wanted = xr.open_dataset(file)
+        assert found.sel(time=wanted.time).load().equals(wanted.load())
+    assert not (tmp_path / "inbox/run7" / MANIFEST).exists()
+
+
+def test_what_is_kept_of_a_delivery_cannot_have_others_deleted(mover, sent, gateway, bucket, tmp_path):
+    """Whoever may write to an inbox may write that record, too."""
+    mover("push", tmp_path / "results", "--to", tmp_path / "inbox", "--as", "run7", code=0)
+    other = tmp_path / "inbox/other"
+    other.write_bytes(b"mine")
+    manifest = json.loads((tmp_path / "inbox/run7" / MANIFEST).read_text())
+    manifest["files"] = [{"name": "../other", "size_bytes": 4, "sha256": hashlib.sha256(b"mine").hexdigest()}]
+    head = "".join(f"{manifest[name] or ''}\0" for name in ("name", "who", "when", "clock", "note", "frazil"))
+    line = f"../other\x004\0{manifest['files'][0]['sha256']}\n"
+    manifest["seal"] = hashlib.sha256(f"{head}{manifest['frazil_delivery']} {manifest['size_bytes']}\n{line}".encode()).hexdigest()
+    (tmp_path / "inbox/run7" / RECORD).write_text(json.dumps({"frazil_accepted": 1, "manifest": manifest, "to": "elsewhere", "cleared": False}))
+    (tmp_path / "inbox/run7" / MANIFEST).unlink()
+    answer = mover("accept", tmp_path / "inbox/run7", "--to", tmp_path / "there", code=1)
+    assert "../other" in answer.err and other.read_bytes() == b"mine", answer

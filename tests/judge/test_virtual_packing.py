@@ -98,3 +98,19 @@ def test_an_archive_with_a_file_that_is_packed_otherwise_is_right(tmp_path):
     answer = frazil("convert", *files, tmp_path / "d", "--to", "virtual", "--json")
     assert answer.code == 0, str(answer)
     assert same(opened(tmp_path / "d", "icechunk")["sst"], truth(files)["sst"])
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("inline", ["1B", "1MB"])
+def test_chunks_that_must_be_made_hold_counts_as_well(tmp_path, form, inline):
+    """One file is cut otherwise, so its chunks are written; with the large bound all are small enough to be held."""
+    files = [*series(tmp_path, CASES["0.01 + 273.15"]), counts_file(tmp_path / "z.nc", 9, 0.01, 273.15, zlib=True, chunksizes=(1, 100, 100))]
+    dest = place_in(tmp_path, form)
+    answer = frazil("convert", *files, dest, "--to", "virtual", "--format", form, "--inline", inline, "--json")
+    report = json.loads(answer.out)
+    assert answer.code == 0 and sum(report["totals"][name] for name in ("native_bytes", "inline_bytes")) > 0, str(answer)
+    assert same(opened(dest, form)["sst"], truth(files)["sst"])
+    assert frazil("verify", dest, "--sources").code == 0
+    copied = frazil("convert", dest, tmp_path / "c.zarr", "--to", "zarr")
+    assert copied.code == 0, str(copied)
+    assert same(xr.open_zarr(tmp_path / "c.zarr", consolidated=False)["sst"].load(), truth(files)["sst"])

@@ -7,15 +7,15 @@ use std::{
 };
 
 use frazil_model::{
-    problem::Problem,
-    report::{ErrorReport, Report},
+    problem::{Exit, Problem},
+    report::{ErrorReport, Report, one_line},
 };
 use frazil_store::pace;
 use frazil_transfer::{
     TransferError,
     delivery::{
-        Checked, Delivery, Difference, Manifest, Standing, Taking, check, clear, deliveries, look, record, take_plan,
-        verify,
+        Checked, Delivery, Difference, Manifest, Others, Standing, Taking, check, clear, deliveries, look, record,
+        take_plan,
     },
     place::{Place, Written},
     progress::Progress,
@@ -94,7 +94,7 @@ fn one(
     let Some(manifest) = &delivery.manifest else { return Err(TransferError::Unfinished { place: shown }) };
     tell(&mut report, delivery, manifest, to);
     let reading = Progress::default();
-    let checked = moving(talk, &reading, || check(&delivery.place, manifest, &reading, stop))?;
+    let checked = moving(talk, &reading, || check(&delivery.place, manifest, Others::AreWrong, &reading, stop))?;
     if !checked.differences.is_empty() {
         return Ok(refused(report, &shown, &checked.differences));
     }
@@ -117,7 +117,7 @@ fn one(
         return Ok(Answer { report, text: String::new() });
     }
     let reading = Progress::default();
-    let there: Checked = moving(talk, &reading, || verify(to, manifest, &reading, stop))?;
+    let there: Checked = moving(talk, &reading, || check(to, manifest, Others::AreNotMeant, &reading, stop))?;
     if !there.differences.is_empty() {
         return Ok(refused(report, &to.shown(), &there.differences));
     }
@@ -164,7 +164,11 @@ fn built(feedstock: &str, report: &mut Report, talk: &Talk, stop: &AtomicBool) -
     use clap::Parser;
     let words = match Arguments::try_parse_from(["frazil", "build", "--", feedstock]).map(|words| words.verb) {
         Ok(Verb::Build(words)) => words,
-        _ => return None,
+        other => {
+            let why = other.err().map_or_else(String::new, |error| one_line(&error.to_string()));
+            let message = format!("`{feedstock}` is no feedstock that can be built: {why}");
+            return Some(ErrorReport::new("usage.feedstock", message, Exit::Usage));
+        }
     };
     match build::run(&words, talk, stop) {
         Ok(answer) => {
@@ -219,7 +223,8 @@ fn state(
         item["note"] = json!(manifest.note);
         if words.check && delivery.standing() == Standing::Whole {
             let progress = Progress::default();
-            let checked = moving(talk, &progress, || check(&delivery.place, manifest, &progress, stop))?;
+            let checked =
+                moving(talk, &progress, || check(&delivery.place, manifest, Others::AreWrong, &progress, stop))?;
             if !checked.differences.is_empty() {
                 state = "damaged";
                 let names = checked.differences.iter().map(|one| json!({"name": one.name, "what": one.what}));
@@ -272,7 +277,7 @@ fn watch(inbox: &Place, to: &Written, words: &Accept, talk: &Talk, stop: &Atomic
                     answer.report.seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
                     answer.report.more.insert("name".into(), json!(name));
                     // What may work later is tried again in the next round, and told again.
-                    if answer.report.error.as_ref().is_none_or(|error| error.exit != 5) {
+                    if answer.report.error.as_ref().is_none_or(|error| error.exit != Exit::Later.code()) {
                         told.insert((name.clone(), seal));
                     }
                     n_accepted += u64::from(answer.report.ok);

@@ -4,7 +4,8 @@ use frazil_formats::references::{
     Described, MOST_TABLE_BYTES, ParquetReferences,
     icechunk::{RepositoryReferences, read_snapshot},
 };
-use frazil_store::folder::Shelf;
+use frazil_model::location::Location;
+use frazil_store::{StoreError, folder::Shelf};
 
 use crate::{error::EngineError, store::documents, virtually::BRANCH};
 
@@ -34,9 +35,19 @@ pub(super) fn repository(root: &Shelf, name: &str) -> Result<Option<(Described, 
         root.get_within(&key, MOST_TABLE_BYTES)?.ok_or_else(|| missing(key))
     };
     let bytes = held(format!("snapshots/{snapshot}"))?;
-    let mut references = RepositoryReferences::of(&read_snapshot(&bytes).map_err(failed)?).map_err(failed)?;
+    let state = read_snapshot(&bytes).map_err(failed)?;
+    let mut references = RepositoryReferences::of(&state, &names_below(root)?).map_err(failed)?;
     for (array, id) in references.manifests().to_vec() {
         references.put(array, &held(format!("manifests/{}", id.name()))?).map_err(failed)?;
     }
     Ok(Some((references.finish(), bytes.len() as u64, format!("snapshot {snapshot}"))))
+}
+
+/// What comes before the names of a repository's own objects. A name on this machine starts from beside the repository, as
+/// those of its files do; elsewhere from within.
+fn names_below(root: &Shelf) -> Result<String, EngineError> {
+    let location = root.location();
+    let Location::File(path) = &location else { return Ok(String::new()) };
+    let path = std::path::absolute(path).map_err(|error| StoreError::reading(&location, error))?;
+    Ok(format!("{}/", path.display()))
 }

@@ -7,7 +7,11 @@
 use std::sync::atomic::AtomicBool;
 
 use frazil_model::location::Location;
-use frazil_store::{StoreError, beneath::Beneath, bucket::Depth};
+use frazil_store::{
+    StoreError,
+    beneath::Beneath,
+    bucket::{Bucket, Depth},
+};
 
 use super::{
     Entry, MANIFEST, Manifest, Put, RECORD, Record, VERSION,
@@ -94,14 +98,14 @@ pub fn look(place: &Place) -> Result<Delivery, TransferError> {
     let manifest = text(place, MANIFEST)?.map(|text| Manifest::parse(&text, place)).transpose()?;
     let wrong =
         |error: serde_json::Error| TransferError::BadManifest { place: place.shown(), reason: error.to_string() };
-    let record: Option<Record> =
-        text(place, RECORD)?.map(|text| serde_json::from_str(&text).map_err(wrong)).transpose()?;
-    if let Some(record) = &record
-        && record.manifest.seal != record.manifest.seal_of()
-    {
-        let reason = "the seal in what is kept of it does not fit".to_owned();
-        return Err(TransferError::BadManifest { place: place.shown(), reason });
-    }
+    let record = match text(place, RECORD)? {
+        None => None,
+        Some(text) => {
+            let record: Record = serde_json::from_str(&text).map_err(wrong)?;
+            // It lies where others may write, and says what is deleted.
+            Some(Record { manifest: record.manifest.checked(place)?, ..record })
+        }
+    };
     Ok(Delivery { name: place.base_name(), place: place.clone(), manifest, record })
 }
 
@@ -158,40 +162,20 @@ fn listed(place: &Place) -> Result<Vec<Found>, TransferError> {
     Ok(found)
 }
 
-/// Whether extra files count.
+/// Whether files count that the manifest does not name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Others {
+pub enum Others {
+    /// In the folder of the delivery.
     AreWrong,
+    /// Where it was copied to: others may have files of their own there.
     AreNotMeant,
 }
 
-/// Compares a delivery with its manifest: every name, every length, every byte.
+/// Compares a folder with a manifest: every name, every length, every byte.
 ///
 /// # Errors
 /// If it cannot be listed or read, or somebody wanted to stop.
 pub fn check(
-    place: &Place,
-    manifest: &Manifest,
-    progress: &Progress,
-    stop: &AtomicBool,
-) -> Result<Checked, TransferError> {
-    compare(place, manifest, Others::AreWrong, progress, stop)
-}
-
-/// The same at the place that a delivery was copied to, where others may have files of their own.
-///
-/// # Errors
-/// As for [`check`].
-pub fn verify(
-    place: &Place,
-    manifest: &Manifest,
-    progress: &Progress,
-    stop: &AtomicBool,
-) -> Result<Checked, TransferError> {
-    compare(place, manifest, Others::AreNotMeant, progress, stop)
-}
-
-fn compare(
     place: &Place,
     manifest: &Manifest,
     others: Others,
@@ -321,10 +305,7 @@ pub fn clear(place: &Place, record: &Record) -> Result<(), TransferError> {
             let keys: Vec<String> = names.map(|name| key_below(place, name)).collect();
             let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
             let (manifest, files) = keys.split_at(1.min(keys.len()));
-            // Who delivers may not be allowed to see an upload that a kill left open.
-            for upload in bucket.uploads(&format!("{key}/"))? {
-                bucket.abort(&upload)?;
-            }
+            close_uploads(bucket, &format!("{key}/"))?;
             for some in [manifest, files] {
                 if let Some((_, error)) = bucket.delete(some)?.into_iter().next() {
                     return Err(error.into());
@@ -341,6 +322,22 @@ pub fn clear(place: &Place, record: &Record) -> Result<(), TransferError> {
         Place::Web(_) => {}
     }
     put_record(place, &Record { cleared: true, ..record.clone() })
+}
+
+/// Closes what a kill left open of the files of a delivery: who sent it may not be allowed to look for that.
+fn close_uploads(bucket: &Bucket, below: &str) -> Result<(), TransferError> {
+    let open = match bucket.uploads(below) {
+        // Nor may everybody who accepts; then a rule of the bucket has to.
+        Err(StoreError::Denied { .. } | StoreError::Fetch { is_temporary: false, .. }) => return Ok(()),
+        open => open?,
+    };
+    for upload in open {
+        match bucket.abort(&upload) {
+            Err(StoreError::Absent { .. } | StoreError::Denied { .. }) => {}
+            closed => closed?,
+        }
+    }
+    Ok(())
 }
 
 fn key_below(place: &Place, name: &str) -> String {

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use accept::{
-    Checked, Delivery, Difference, Standing, Taking, check, clear, deliveries, look, record, take_plan, verify,
+    Checked, Delivery, Difference, Others, Standing, Taking, check, clear, deliveries, look, record, take_plan,
 };
 pub use push::{Pushing, Sent, Wanted, prepare};
 
@@ -114,21 +114,27 @@ impl Manifest {
     fn parse(text: &str, place: &Place) -> Result<Self, TransferError> {
         let wrong = |reason: String| TransferError::BadManifest { place: place.shown(), reason };
         let manifest: Self = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
-        if manifest.frazil_delivery != VERSION {
-            return Err(wrong(format!("its form is version {}", manifest.frazil_delivery)));
+        manifest.checked(place)
+    }
+
+    /// The manifest, if it is one that frazil writes and names nothing outside its folder.
+    fn checked(self, place: &Place) -> Result<Self, TransferError> {
+        let wrong = |reason: String| TransferError::BadManifest { place: place.shown(), reason };
+        if self.frazil_delivery != VERSION {
+            return Err(wrong(format!("its form is version {}", self.frazil_delivery)));
         }
-        if manifest.seal != manifest.seal_of() {
+        if self.seal != self.seal_of() {
             return Err(wrong("its seal does not fit what it says".into()));
         }
-        if !manifest.files.is_sorted_by(|a, b| a.name < b.name) {
+        if !self.files.is_sorted_by(|a, b| a.name < b.name) {
             return Err(wrong("it names a file twice".into()));
         }
-        for file in &manifest.files {
+        for file in &self.files {
             if let Some(reason) = unsafe_name(&file.name).or_else(|| reserved(&file.name)) {
                 return Err(wrong(format!("it names `{}`: {reason}", file.name)));
             }
         }
-        Ok(manifest)
+        Ok(self)
     }
 
     /// How the files of another differ, if they do.

@@ -12,14 +12,16 @@ pub struct RepositoryReferences {
     /// Of each array its node and the lengths of its grid.
     arrays: Vec<(NodeId, Vec<u64>)>,
     manifests: Vec<(usize, ObjectId)>,
+    /// What comes before the names of its own chunks.
+    folder: String,
 }
 
 impl RepositoryReferences {
-    /// Of the state that `snapshot` holds.
+    /// Of the state that `snapshot` holds. Its own chunks are named below `folder`, which ends with a slash or is empty.
     ///
     /// # Errors
     /// If a document of it is no JSON.
-    pub fn of(snapshot: &Snapshot) -> Result<Self, FormatError> {
+    pub fn of(snapshot: &Snapshot, folder: &str) -> Result<Self, FormatError> {
         let documents: Vec<(String, String)> =
             snapshot.nodes.iter().map(|node| (node.path.clone(), node.document.clone())).collect();
         let tables = Tables::of(zarr::read_v3_documents(&documents)?);
@@ -30,7 +32,7 @@ impl RepositoryReferences {
             let parts = node.and_then(|node| node.array.as_ref()).map(|array| array.manifests.as_slice());
             manifests.extend(parts.unwrap_or_default().iter().map(|part| (number, part.id)));
         }
-        Ok(Self { tables, arrays, manifests })
+        Ok(Self { tables, arrays, manifests, folder: folder.to_owned() })
     }
 
     /// The manifests that hold its references: the number of an array, and a name.
@@ -45,7 +47,7 @@ impl RepositoryReferences {
     /// If the manifest is damaged, or holds more than the bounds allow.
     pub fn put(&mut self, array: usize, bytes: &[u8]) -> Result<(), FormatError> {
         let Some((node, grid)) = self.arrays.get(array).cloned() else { return Ok(()) };
-        let tables = &mut self.tables;
+        let Self { tables, folder, .. } = self;
         read_manifest(bytes, node, &mut |cell, found| {
             if cell.len() != grid.len() || cell.iter().zip(&grid).any(|(at, length)| u64::from(*at) >= *length) {
                 return Ok(());
@@ -54,7 +56,7 @@ impl RepositoryReferences {
             let target = match found {
                 Found::Here(Payload::Inline(bytes)) => Target::Bytes((*bytes).into()),
                 Found::Here(Payload::Native { id, offset, length }) => {
-                    Target::File(format!("chunks/{}", id.name()).into(), *offset, Some(*length))
+                    Target::File(format!("{folder}chunks/{}", id.name()).into(), *offset, Some(*length))
                 }
                 Found::Here(Payload::Virtual { .. }) => return Ok(()),
                 Found::There { url, offset, length, .. } => Target::File(plain(url).into(), *offset, Some(*length)),
