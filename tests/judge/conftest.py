@@ -27,6 +27,8 @@ def pytest_report_header():
 def pytest_sessionstart(session):
     # Whoever ends the tests ends what they started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # A shell lets what it starts in the background ignore it; what is judged is to be as it is in a terminal.
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     # The stand-in for moving starts with an environment of its own, and must still find rclone.
     os.environ["STAND_IN_CLIENTS"] = str(clients.folder() / "bin")
     # The index of scans lies in the user's cache; the tests keep one of their own.

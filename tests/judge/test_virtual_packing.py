@@ -9,6 +9,7 @@ import xarray as xr
 
 import clients
 from command import frazil
+from same import isolated
 from virtual import FORMATS, Virtual, open_store, place_in
 
 
@@ -56,7 +57,8 @@ def truth(files):
 
 
 def opened(dest, form):
-    return open_store(Virtual(str(dest), form)).load()
+    # Icechunk runs threads, and a process that has them cannot be forked by the judges that come after.
+    return isolated(lambda: open_store(Virtual(str(dest), form)).load())
 
 
 def same(found, wanted):
