@@ -33,7 +33,10 @@ fn server() -> LyingServer {
     ];
     let server = LyingServer::start(files.map(|(name, bytes)| (name.to_owned(), bytes)).into());
     let quick = Duration::from_millis(400);
-    ask_gently(&server.host(), Manners { connect_within: quick, silence_within: quick, ..Manners::default() });
+    ask_gently(
+        &server.host(),
+        Manners { per_host: 24, connect_within: quick, silence_within: quick, ..Manners::default() },
+    );
     server
 }
 
@@ -117,37 +120,37 @@ fn a_file_is_opened_by_asking_for_its_beginning_alone() {
 /// Asked for its beginning, or first what it is: the same file in the same state, or a refusal.
 #[test]
 fn a_file_that_is_opened_by_its_beginning_is_the_one_that_is_there() {
-    for name in ["large.nc", "medium.nc", "small.nc"] {
-        let (server, other) = (server(), server());
-        for host in [server.host(), other.host()] {
-            ask_gently(&host, Manners { retries: 2, ..Manners::default() });
-        }
-        std::thread::scope(|scope| {
-            for fault in FAULTS {
-                let (server, other) = (&server, &other);
-                scope.spawn(move || {
-                    let at = |server: &LyingServer| Location::parse(&server.address(fault, name)).unwrap();
-                    let in_turn = fingerprint(&at(other)).and_then(|state| {
-                        let head = Reader::open_as(&at(other), &state)?.head(65_536)?;
-                        Ok((state, head))
-                    });
-                    let begun = Reader::begin(&at(server), 65_536).map(|(_, state, head)| (state, head));
-                    if let Ok((state, head)) = &begun {
-                        assert_eq!(head, &content(usize::try_from(state.size_bytes).unwrap())[..head.len()], "{fault}");
-                    }
-                    match (in_turn, begun) {
-                        (Ok(in_turn), Ok(begun)) => assert_eq!(in_turn, begun, "{fault} {name}"),
-                        (Ok(_), Err(begun)) => panic!("{fault} {name}: {begun}"),
-                        // Who never heard another size cannot say that it changed.
-                        (Err(in_turn), Err(begun)) if fault != &"other-total" => {
-                            assert_eq!(in_turn.code(), begun.code(), "{fault} {name}");
-                        }
-                        (Err(_), _) => {}
-                    }
-                });
-            }
-        });
+    let (server, other) = (server(), server());
+    for host in [server.host(), other.host()] {
+        ask_gently(&host, Manners { retries: 2, per_host: 24, ..Manners::default() });
     }
+    let cases =
+        ["large.nc", "medium.nc", "small.nc"].iter().flat_map(|name| FAULTS.iter().map(move |fault| (name, fault)));
+    std::thread::scope(|scope| {
+        for (name, fault) in cases {
+            let (server, other) = (&server, &other);
+            scope.spawn(move || {
+                let at = |server: &LyingServer| Location::parse(&server.address(fault, name)).unwrap();
+                let in_turn = fingerprint(&at(other)).and_then(|state| {
+                    let head = Reader::open_as(&at(other), &state)?.head(65_536)?;
+                    Ok((state, head))
+                });
+                let begun = Reader::begin(&at(server), 65_536).map(|(_, state, head)| (state, head));
+                if let Ok((state, head)) = &begun {
+                    assert_eq!(head, &content(usize::try_from(state.size_bytes).unwrap())[..head.len()], "{fault}");
+                }
+                match (in_turn, begun) {
+                    (Ok(in_turn), Ok(begun)) => assert_eq!(in_turn, begun, "{fault} {name}"),
+                    (Ok(_), Err(begun)) => panic!("{fault} {name}: {begun}"),
+                    // Who never heard another size cannot say that it changed.
+                    (Err(in_turn), Err(begun)) if fault != &"other-total" => {
+                        assert_eq!(in_turn.code(), begun.code(), "{fault} {name}");
+                    }
+                    (Err(_), _) => {}
+                }
+            });
+        }
+    });
 }
 
 /// The same range at once and piece by piece: the same bytes, or the same refusal.
