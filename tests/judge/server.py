@@ -117,15 +117,15 @@ class Server(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving(folder, fault="", delay_seconds=0.0):
+def serving(folder, fault="", delay_seconds=0.0, port=0):
     """The server while it runs: `.address`, `.requests` and `.sent` (bytes) by path, `.sent_bytes`; it sends on what is in `.moved`, and takes
     `delay_seconds` for each answer about a file."""
-    server = Server(("127.0.0.1", 0), Handler)
+    server = Server(("127.0.0.1", port), Handler)
     server.moved, server.delay_seconds, server.tags = {}, delay_seconds, {}
     server.folder, server.fault, server.lock = pathlib.Path(folder), fault, threading.Lock()
     server.requests, server.sent, server.sent_bytes = collections.Counter(), collections.Counter(), 0
     server.closing = threading.Event()
-    server.address = f"http://127.0.0.1:{server.server_address[1]}"
+    server.address = "http://127.0.0.1" if port == 80 else f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:

@@ -25,6 +25,9 @@ const MOST_EDGES: usize = 100_000;
 /// Workers that wait for web servers, on top of those that compute. Each server has a limit of its own.
 const WAITING_FOR_THE_WEB: usize = 8;
 
+/// The same while files are scanned: they hold little then, and wait for most of the time.
+const SCANNING_THE_WEB: usize = 24;
+
 /// At most this part of the memory is for units on their way to a server, if few of them fit in it.
 const MOST_FOR_WAITING: u64 = 8;
 
@@ -61,11 +64,17 @@ pub(crate) struct Planned {
 }
 
 /// How many workers wait while the others compute: one for the disk, and as many as a web server allows.
-pub(crate) fn n_waiting<'a>(mut locations: impl Iterator<Item = &'a Location>) -> usize {
-    match locations.any(|location| !matches!(location, Location::File(_))) {
-        true => WAITING_FOR_THE_WEB,
-        false => 1,
-    }
+pub(crate) fn n_waiting<'a>(locations: impl Iterator<Item = &'a Location>) -> usize {
+    if is_far(locations) { WAITING_FOR_THE_WEB } else { 1 }
+}
+
+/// The same while files are scanned.
+pub(crate) fn n_waiting_scanners<'a>(locations: impl Iterator<Item = &'a Location>) -> usize {
+    if is_far(locations) { SCANNING_THE_WEB } else { 1 }
+}
+
+fn is_far<'a>(mut locations: impl Iterator<Item = &'a Location>) -> bool {
+    locations.any(|location| !matches!(location, Location::File(_)))
 }
 
 /// Every chunk of a source is looked at, written or not; a file of a few bytes can claim more than a life is long.

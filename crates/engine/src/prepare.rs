@@ -23,7 +23,7 @@ use crate::{
     grow::Edge,
     identity::digest,
     index::{IndexUse, scan_all},
-    planning::{Summary, n_waiting, plan, summary},
+    planning::{Summary, n_waiting_scanners, plan, summary},
     run::Pace,
     scan::Load,
     sinks::zarr::n_on_their_way,
@@ -247,7 +247,7 @@ fn check_pieces(combined: &Combined, sources: &[Source]) -> Result<(), EngineErr
 
 /// All files of a request, scanned.
 pub(crate) fn scanned(request: &Request) -> Result<Vec<Source>, EngineError> {
-    let n_threads = request.limits.n_threads + n_waiting(request.sources.iter().map(|(location, _)| location));
+    let n_threads = request.limits.n_threads + n_waiting_scanners(request.sources.iter().map(|(location, _)| location));
     let found = scan_all(&request.sources, Load::SmallValues, n_threads, request.limits.memory_bytes, request.index);
     found.into_iter().collect()
 }

@@ -76,6 +76,7 @@ fn numpy_name(dtype: &DataType) -> String {
         DataType::String => "vlenstr".into(),
         DataType::Raw { name, .. } => name.clone(),
         DataType::Unsupported { kind, .. } => kind.clone(),
+        DataType::Record(_) => "compound".into(),
     }
 }
 

@@ -108,6 +108,19 @@ pub enum TextEnd {
     Spaces,
 }
 
+impl TextEnd {
+    /// Fills `cell` with NUL from the end of its text on.
+    pub fn clean(self, cell: &mut [u8]) {
+        let length = match self {
+            Self::FirstNul => cell.iter().position(|byte| *byte == 0).unwrap_or(cell.len()),
+            Self::Spaces => cell.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1),
+        };
+        if let Some(rest) = cell.get_mut(length..) {
+            rest.fill(0);
+        }
+    }
+}
+
 /// The steps in encoding order, after the elements were laid out in `byte_order`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 pub struct CodecChain {

@@ -7,6 +7,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::record::Record;
+
 /// The type of one element.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum DataType {
@@ -41,13 +43,15 @@ pub enum DataType {
         /// Bytes of an element.
         size_bytes: u32,
     },
-    /// Compounds, nested arrays, vlens, references: listed, not read.
+    /// Nested arrays, vlens, references, and compounds that hold such: listed, not read.
     Unsupported {
         /// `compound`, `vlen`, `reference`, `array`…
         kind: String,
         /// Bytes of an element as stored.
         size_bytes: u32,
     },
+    /// Named fields side by side (HDF5: a compound). Their byte order is theirs, also in memory.
+    Record(Record),
 }
 
 /// Width and sign of an integer.
@@ -137,6 +141,7 @@ impl DataType {
             Self::Complex(float) => 2 * float.size_bytes(),
             Self::Bool | Self::Char => 1,
             Self::FixedString { size_bytes } | Self::Raw { size_bytes, .. } => *size_bytes,
+            Self::Record(record) => record.size_bytes,
             Self::String | Self::Unsupported { .. } => return None,
         })
     }
@@ -184,6 +189,13 @@ impl fmt::Display for DataType {
             Self::Enum { base, .. } => write!(f, "enum({base})"),
             Self::Raw { name, .. } => f.write_str(name),
             Self::Unsupported { kind, .. } => f.write_str(kind),
+            Self::Record(record) => {
+                f.write_str("{")?;
+                for (number, field) in record.fields.iter().enumerate() {
+                    write!(f, "{}{}: {}", if number == 0 { "" } else { ", " }, field.name, field.dtype)?;
+                }
+                f.write_str("}")
+            }
         }
     }
 }

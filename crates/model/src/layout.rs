@@ -195,7 +195,10 @@ fn lay_out_one(
         return Err(LayoutError::ChunkTooLarge { variable, chunk_bytes, limit_bytes });
     }
     let shard_shape = match &request.shards {
-        Some(lengths) if !in_one => Some(shards(variable, &chunk_shape, lengths)?),
+        // zarr-python (3.1) opens no records in shards.
+        Some(lengths) if !in_one && !matches!(variable.dtype, DataType::Record(_)) => {
+            Some(shards(variable, &chunk_shape, lengths)?)
+        }
         _ => None,
     };
     let codecs =

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod problem;
 pub mod range;
 pub mod recipe;
+pub mod record;
 pub mod references;
 pub mod region;
 pub mod report;

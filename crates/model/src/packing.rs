@@ -12,6 +12,7 @@ use crate::{
     attribute::{Attributes, Numbers},
     dtype::{DataType, FloatType, IntType},
     recipe::each::MaskRule,
+    record::Record,
 };
 
 /// The attributes that say how stored counts become values.
@@ -221,6 +222,8 @@ pub enum ValueRule {
         /// What is written for them, little-endian.
         missing: Vec<u8>,
     },
+    /// The fields of a record one behind the other, numbers little-endian.
+    Gather(Record),
     /// One rule after another.
     Chain(Vec<Self>),
     /// Counts of one packing as counts of another: `count * numerator / denominator + addend`.

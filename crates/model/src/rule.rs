@@ -33,6 +33,7 @@ pub fn target_bytes(rule: &ValueRule, source_bytes: usize) -> usize {
         ValueRule::Verbatim => source_bytes,
         ValueRule::Widen { to, .. } | ValueRule::Cast { to, .. } => to.size_bytes().unwrap_or(0) as usize,
         ValueRule::Mask { .. } => source_bytes,
+        ValueRule::Gather(record) => record.tight().size_bytes as usize,
         ValueRule::Chain(rules) => rules.iter().fold(source_bytes, |bytes, rule| target_bytes(rule, bytes)),
         ValueRule::Decode { to, .. } => to.size_bytes() as usize,
         ValueRule::Repack { to, .. } | ValueRule::Scale { to, .. } => to.size_bytes() as usize,
@@ -53,6 +54,10 @@ pub fn apply(rule: &ValueRule, stored: &[u8], out: &mut Vec<u8>) -> Result<(), R
         ValueRule::Cast { from, to } => cast(from, to, stored, out),
         ValueRule::Mask { dtype, packing, masked, missing } => {
             mask(dtype, packing, masked, missing, stored, out);
+            Ok(())
+        }
+        ValueRule::Gather(record) => {
+            record.gather(stored, out);
             Ok(())
         }
         ValueRule::Chain(rules) => chain(rules, stored, out),
@@ -104,11 +109,13 @@ fn chain(rules: &[ValueRule], stored: &[u8], out: &mut Vec<u8>) -> Result<(), Ru
         out.extend_from_slice(stored);
         return Ok(());
     };
-    if before.is_empty() {
-        return apply(last, stored, out);
-    }
-    // Elements of a whole number of bytes of every type there is.
-    for part in stored.chunks(CHAIN_BYTES) {
+    let Some(first) = before.first() else { return apply(last, stored, out) };
+    // Every number is a whole part of it; records have sizes of their own.
+    let part_bytes = match first {
+        ValueRule::Gather(record) => CHAIN_BYTES.next_multiple_of((record.size_bytes as usize).max(1)),
+        _ => CHAIN_BYTES,
+    };
+    for part in stored.chunks(part_bytes) {
         let mut between = part.to_vec();
         for rule in before {
             let mut next = Vec::with_capacity(between.len());

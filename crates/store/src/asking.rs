@@ -16,7 +16,7 @@ use crate::{
     bucket,
     error::StoreError,
     login::Login,
-    manners::{Manners, Turn, count_received, count_retry, hold, manners_of, turn},
+    manners::{Manners, Turn, count_received, count_retry, hold, manners_of, note_fault, turn},
     open::{Answer, Ask, NoAnswer, send},
     region,
     sign::Sign,
@@ -119,6 +119,7 @@ pub(crate) fn with_retries<T>(
             return Err(StoreError::Fetch { location: location.clone(), reason, is_temporary: true });
         }
         count_retry();
+        note_fault(way.address.authority());
         if after.is_some() {
             // A server that asks for patience means everybody who asks it.
             hold(way.address.authority(), pause);

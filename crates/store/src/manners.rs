@@ -1,7 +1,8 @@
 //! How gently each server is asked: requests at a time, time between them, tries; and what was asked of all.
 //!
 //! It promises that no server gets more requests at a time than its limit, whatever the number of threads. The limits
-//! belong to the process: two sets of files on one server share them.
+//! belong to the process: two sets of files on one server share them. Where nobody said how many, a server is asked
+//! for more at a time while it answers, and for half as many after each fault.
 
 use std::{
     collections::HashMap,
@@ -12,10 +13,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Most requests at a time that a server comes to by answering.
+const MOST_BY_ANSWERING: f32 = 24.0;
+
+/// What an answer adds to the requests at a time, before the first fault.
+const GROWTH: f32 = 0.5;
+
 /// How gently a server is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Manners {
-    /// Requests to the host at a time.
+    /// Requests to the host at a time; of a host about which nobody said anything, the first ones.
     pub per_host: u32,
     /// Least time between the starts of two requests to the host.
     pub min_interval: Duration,
@@ -97,10 +104,21 @@ pub(crate) fn count_retry() {
     N_RETRIES.fetch_add(1, Ordering::Relaxed);
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Running {
     n_now: u32,
     next_start: Option<Instant>,
+    /// Requests at a time that the host's answers and faults have come to.
+    by_answering: f32,
+    has_failed: bool,
+}
+
+impl Default for Running {
+    fn default() -> Self {
+        #[allow(clippy::cast_precision_loss)] // a handful
+        let by_answering = Manners::default().per_host as f32;
+        Self { n_now: 0, next_start: None, by_answering, has_failed: false }
+    }
 }
 
 /// The door to one host.
@@ -139,15 +157,15 @@ pub(crate) fn expect_many(host: &str, per_host: u32) {
     known.get_or_insert(Manners { per_host, ..Manners::default() });
 }
 
-fn door_of(host: &str) -> (Manners, Arc<Door>) {
+fn door_of(host: &str) -> (Option<Manners>, Arc<Door>) {
     let mut hosts = held(&HOSTS);
     let host = hosts.entry(host.to_owned()).or_default();
-    (host.manners.unwrap_or_default(), Arc::clone(&host.door))
+    (host.manners, Arc::clone(&host.door))
 }
 
 /// How `host` is asked.
 pub(crate) fn manners_of(host: &str) -> Manners {
-    door_of(host).0
+    door_of(host).0.unwrap_or_default()
 }
 
 /// Notes that `host` gave a part of a file where a part was asked for.
@@ -172,15 +190,25 @@ pub(crate) fn hold(host: &str, pause: Duration) {
     running.next_start = running.next_start.max(until);
 }
 
+/// Notes that `host` failed in a way that may pass: it is asked for half as many things at a time.
+pub(crate) fn note_fault(host: &str) {
+    let (_, door) = door_of(host);
+    let mut running = held(&door.running);
+    running.by_answering = (running.by_answering / 2.0).max(1.0);
+    running.has_failed = true;
+}
+
 /// The right to have one request running at a host; dropped, another may start.
 #[derive(Debug)]
 pub(crate) struct Turn(Arc<Door>);
 
 /// Waits for a turn at `host`. Every turn ends, since every request has a time in which it must end.
 pub(crate) fn turn(host: &str) -> Turn {
-    let (manners, door) = door_of(host);
+    let (said, door) = door_of(host);
+    let manners = said.unwrap_or_default();
     let mut running = held(&door.running);
-    while running.n_now >= manners.per_host.max(1) {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 1 to 24
+    while running.n_now >= said.map_or(running.by_answering as u32, |said| said.per_host).max(1) {
         running = door.left.wait(running).unwrap_or_else(PoisonError::into_inner);
     }
     running.n_now += 1;
@@ -198,7 +226,11 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let mut running = held(&self.0.running);
         running.n_now = running.n_now.saturating_sub(1);
-        self.0.left.notify_one();
+        let growth = if running.has_failed { GROWTH / running.by_answering } else { GROWTH };
+        running.by_answering = (running.by_answering + growth).min(MOST_BY_ANSWERING);
+        drop(running);
+        // The limit may have grown by more than the place that became free.
+        self.0.left.notify_all();
     }
 }
 
@@ -223,6 +255,33 @@ mod tests {
             }
         });
         assert_eq!(most.into_inner(), 3);
+    }
+
+    #[test]
+    fn a_host_that_answers_is_asked_for_more_and_one_that_fails_for_less() {
+        let most_at_a_time = |host: &str| {
+            let turns: Vec<Turn> = (0..40)
+                .map_while(|_| {
+                    let (_, door) = door_of(host);
+                    let running = held(&door.running);
+                    let is_free = (running.n_now as f32) < running.by_answering.floor();
+                    drop(running);
+                    is_free.then(|| turn(host))
+                })
+                .collect();
+            turns.len()
+        };
+        assert_eq!(most_at_a_time("growth.test"), 6);
+        for _ in 0..40 {
+            drop(turn("growth.test"));
+        }
+        assert_eq!(most_at_a_time("growth.test"), 24);
+        note_fault("growth.test");
+        assert_eq!(most_at_a_time("growth.test"), 12);
+        for _ in 0..10 {
+            note_fault("growth.test");
+        }
+        assert_eq!(most_at_a_time("growth.test"), 1);
     }
 
     #[test]

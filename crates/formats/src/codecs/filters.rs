@@ -29,7 +29,7 @@ const FILTERS: [(u32, &str, Reads); 28] = [
     (32015, "zstd", Reads::Yes),
     (32016, "b3d", Reads::No),
     (32017, "sz", Reads::No),
-    (32018, "fcidecomp", Reads::No),
+    (32018, "fcidecomp", Reads::Yes),
     (32019, "jpeg", Reads::No),
     (32022, "bitgroom", Reads::Yes),
     (32023, "granular bitround", Reads::Yes),

@@ -3,7 +3,7 @@
 use crate::error::FormatError;
 
 use super::{
-    Expected, Scratch, bad, bit_planes::unshuffle_bits, blosc, blosc2, lz, nbit, room, scale_offset, szip, zfp,
+    Expected, Scratch, bad, bit_planes::unshuffle_bits, blosc, blosc2, jpeg_ls, lz, nbit, room, scale_offset, szip, zfp,
 };
 
 /// Elements of a bitshuffle block come in multiples of this.
@@ -29,6 +29,7 @@ pub(crate) fn decode(
         32004 => lz4_blocks(input, room(to, limit)),
         32013 => zfp::decode(values, input, expected, to),
         32026 => blosc2::decode(inside, input, expected, to),
+        32018 => jpeg_ls::decode(input, expected, to),
         32008 => bitshuffle(inside, values, input, expected, to),
         _ => {
             let name = super::name_of_hdf5_filter(id);

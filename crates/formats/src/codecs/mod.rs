@@ -12,6 +12,7 @@ mod checksum;
 mod engines;
 mod filters;
 mod hdf5_filters;
+mod jpeg_ls;
 mod lz;
 mod nbit;
 mod scale_offset;

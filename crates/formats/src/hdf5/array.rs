@@ -262,6 +262,23 @@ pub(crate) fn chunks(session: &mut Session<'_>, array: &Array) -> Result<ChunkTa
     })
 }
 
+/// Takes away the filters that every chunk left out: what nothing went through need not be known, and the chunks are plain.
+pub(crate) fn drop_unused_steps(array: &mut Array, table: &mut ChunkTable) {
+    let ChunkTable::Ranges(ranges) = table else { return };
+    let unused = ranges.skipped_steps.iter().copied().reduce(|all, skipped| all & skipped).unwrap_or(0);
+    // From the last, so that the numbers of the others stay.
+    for number in (0..array.codecs.steps.len().min(32)).rev().filter(|number| unused >> number & 1 == 1) {
+        array.codecs.steps.remove(number);
+        let below = (1_u32 << number) - 1;
+        for skipped in &mut ranges.skipped_steps {
+            *skipped = (*skipped & below) | (*skipped >> 1 & !below);
+        }
+    }
+    if ranges.skipped_steps.iter().all(|skipped| *skipped == 0) {
+        ranges.skipped_steps.clear();
+    }
+}
+
 /// Filters in the file; a step of our own comes before them.
 fn n_filters(array: &Array) -> usize {
     array.codecs.steps.len() - usize::from(array.element.first_step.is_some())

@@ -234,9 +234,13 @@ fn run_part(session: &mut Session<'_>, object: &mut Object, task: Task) -> Resul
             Ok(next)
         }
         Part::Chunks => {
-            if let Some(Ok(array)) = &object.array {
+            if let Some(Ok(array)) = &mut object.array {
                 let chunks = allowed.map_err(Stop::Bad).and_then(|()| array::chunks(session, array));
-                object.chunks = Some(settle(chunks)?);
+                let mut chunks = settle(chunks)?;
+                if let Ok(chunks) = &mut chunks {
+                    array::drop_unused_steps(array, chunks);
+                }
+                object.chunks = Some(chunks);
             }
             Ok(Vec::new())
         }

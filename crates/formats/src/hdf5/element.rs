@@ -7,6 +7,7 @@ use frazil_model::{
     attribute::{AttributeValue, Numbers},
     codec::{ByteOrder, Codec, FloatParts, TextEnd},
     dtype::{DataType, FloatType, IntType},
+    record::{Field, Record},
 };
 
 use crate::{
@@ -63,7 +64,9 @@ pub(crate) fn element(datatype: &Datatype) -> Element {
         Class::Bitfield { is_big: true } if size_bytes > 1 => unsupported("big-endian bitfield"),
         Class::Bitfield { .. } => plain(DataType::Raw { name: format!("bitfield {size_bytes}"), size_bytes }),
         Class::Opaque => plain(DataType::Raw { name: format!("|V{size_bytes}"), size_bytes }),
-        Class::Compound(members) => complex(members, size_bytes).unwrap_or_else(|| unsupported("compound")),
+        Class::Compound(members) => complex(members, size_bytes)
+            .or_else(|| record(members, size_bytes).map(|record| plain(DataType::Record(record))))
+            .unwrap_or_else(|| unsupported("compound")),
         Class::Reference { kind: 0 | 2 } => unsupported("object reference"),
         Class::Reference { kind: 1 | 3 } => unsupported("region reference"),
         Class::Reference { .. } => unsupported("reference"),
@@ -159,12 +162,38 @@ fn complex(members: &[Member], size_bytes: u32) -> Option<Element> {
         && imaginary.offset == real.datatype.size_bytes
         && size_bytes.checked_div(2) == Some(imaginary.offset)
         && size_bytes.is_multiple_of(2);
+    // Looked at first: compounds inside compounds would be looked at over and over.
+    if !is_pair || !matches!(real.datatype.class, Class::Float(_)) {
+        return None;
+    }
     match element(&real.datatype) {
-        Element { dtype: DataType::Float(float), byte_order, first_step: None } if is_pair => {
+        Element { dtype: DataType::Float(float), byte_order, first_step: None } => {
             Some(Element { dtype: DataType::Complex(float), byte_order, first_step: None })
         }
         _ => None,
     }
+}
+
+/// A compound of fields that Zarr's structured type can hold: numbers, text in cells, and such compounds.
+fn record(members: &[Member], size_bytes: u32) -> Option<Record> {
+    let field = |member: &Member| {
+        let Element { dtype, byte_order, first_step } = element(&member.datatype);
+        let text_end = match first_step {
+            None => None,
+            Some(Codec::TextCells { end, .. }) => Some(end),
+            Some(_) => return None,
+        };
+        let has_place = !matches!(dtype, DataType::Unsupported { .. } | DataType::Raw { .. } | DataType::String);
+        (has_place && !member.name.is_empty()).then(|| Field {
+            name: member.name.clone(),
+            offset: member.offset,
+            dtype,
+            byte_order,
+            text_end,
+        })
+    };
+    let fields: Vec<Field> = members.iter().map(field).collect::<Option<_>>()?;
+    (!fields.is_empty()).then_some(Record { fields, size_bytes })
 }
 
 fn enumeration(base: &Datatype, members: &[(String, Vec<u8>)]) -> Option<Element> {

@@ -7,13 +7,7 @@ use frazil_model::codec::TextEnd;
 /// Fills each cell of `size_bytes` with NUL from the end of its text on.
 pub fn clean(bytes: &mut [u8], size_bytes: u32, end: TextEnd) {
     for cell in bytes.chunks_exact_mut((size_bytes as usize).max(1)) {
-        let length = match end {
-            TextEnd::FirstNul => cell.iter().position(|byte| *byte == 0).unwrap_or(cell.len()),
-            TextEnd::Spaces => cell.iter().rposition(|byte| *byte != b' ').map_or(0, |last| last + 1),
-        };
-        if let Some(rest) = cell.get_mut(length..) {
-            rest.fill(0);
-        }
+        end.clean(cell);
     }
 }
 

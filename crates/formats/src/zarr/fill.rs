@@ -24,6 +24,7 @@ pub(super) fn to_json(path: &str, dtype: &DataType, bytes: &[u8]) -> Result<Valu
             json!(base64(bytes.get(..end).unwrap_or_default()))
         }
         DataType::String => json!(std::str::from_utf8(bytes).map_err(|_| wrong())?.trim_end_matches('\0')),
+        DataType::Record(_) => json!(base64(bytes)),
         DataType::Raw { .. } | DataType::Unsupported { .. } => return Err(wrong()),
     })
 }
@@ -65,6 +66,13 @@ pub(super) fn from_json(path: &str, dtype: &DataType, value: &Value) -> Result<V
         DataType::String => match value {
             Value::String(text) => text.as_bytes().to_vec(),
             Value::Number(number) if number.as_u64() == Some(0) => Vec::new(),
+            _ => return Err(wrong()),
+        },
+        DataType::Record(record) => match value {
+            Value::String(text) => {
+                from_base64(text).filter(|bytes| bytes.len() == record.size_bytes as usize).ok_or_else(wrong)?
+            }
+            Value::Number(number) if number.as_u64() == Some(0) => vec![0; record.size_bytes as usize],
             _ => return Err(wrong()),
         },
         DataType::Raw { .. } | DataType::Unsupported { .. } => return Err(wrong()),

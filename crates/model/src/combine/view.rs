@@ -154,12 +154,21 @@ impl ViewVariable {
     #[must_use]
     pub fn of(source: usize, variable: &Variable, values: Option<Arc<Values>>) -> Self {
         let axes = (0..variable.shape.len()).map(|axis| ViewAxis::Source { axis, start: 0, step: 1 }).collect();
+        let (dtype, rule) = shown_as(&variable.dtype);
+        let values = match (&rule, values.as_deref()) {
+            (ValueRule::Gather(record), Some(Values::Fixed(stored))) => {
+                let mut gathered = Vec::new();
+                record.gather(stored, &mut gathered);
+                Some(Arc::new(Values::Fixed(gathered.into())))
+            }
+            _ => values,
+        };
         Self {
             source,
             path: variable.path.clone(),
             dimensions: variable.dimensions.clone(),
             shape: variable.shape.clone(),
-            dtype: variable.dtype.clone(),
+            dtype,
             attributes: variable.attributes.clone(),
             fill: variable.fill.clone(),
             axes,
@@ -167,7 +176,7 @@ impl ViewVariable {
             chunk_shape: variable.chunk_shape.clone(),
             is_chunked: variable.is_chunked,
             codecs: variable.codecs.clone(),
-            rule: ValueRule::Verbatim,
+            rule,
             values,
         }
     }
@@ -206,6 +215,16 @@ impl ViewVariable {
         turned.chunk_shape = order.iter().map(|axis| self.chunk_shape[*axis]).collect();
         turned.values = self.values.as_ref().map(|values| Arc::new(values.transposed(&self.shape, order)));
         turned
+    }
+}
+
+/// The type under which readers of the store see elements of `dtype`, and the rule that makes them.
+fn shown_as(dtype: &DataType) -> (DataType, ValueRule) {
+    match dtype {
+        DataType::Record(record) if record.tight() != *record => {
+            (DataType::Record(record.tight()), ValueRule::Gather(record.clone()))
+        }
+        other => (other.clone(), ValueRule::Verbatim),
     }
 }
 
