@@ -182,6 +182,7 @@ pub(crate) fn config(doors: &BTreeMap<String, Way>) -> String {
 fn store(prefix: &str, way: &Way) -> String {
     match way {
         Way::Folder => format!("!local_file_system {}", json!(prefix.strip_prefix("file://").unwrap_or(prefix))),
+        Way::Web if prefix.starts_with("http://") => "!http\n      allow_http: 'true'".into(),
         Way::Web => "!http {}".into(),
         Way::Google => "!gcs {}".into(),
         Way::S3 { endpoint, region, style, is_anonymous } => {

@@ -102,7 +102,9 @@ pub(crate) fn decode(input: &[u8], expected: Expected, to: &mut Scratch) -> Resu
                 n_scans += 1;
             }
             END_OF_IMAGE => break,
-            note if NOTES.iter().any(|notes| notes.contains(&note)) => drop(segments.body()?),
+            note if NOTES.iter().any(|notes| notes.contains(&note)) => {
+                segments.body()?;
+            }
             other => return Err(odd(format!("frazil does not read its part {other:#04x}"))),
         }
     }
