@@ -338,3 +338,19 @@ def read_with_keys(place, env):
     containers = icechunk.Repository.fetch_config(at).virtual_chunk_containers
     opened = icechunk.Repository.open(at, authorize_virtual_chunk_access=icechunk.containers_credentials({prefix: keys for prefix in containers}))
     return xarray.open_dataset(opened.readonly_session("main").store, engine="zarr", consolidated=False).load().sizes
+
+
+def test_larger_files_on_this_machine_may_be_touched_too(tmp_path):
+    """A few megabytes are read once when they are referenced; then a touch is told from a rewritten value."""
+    values, lat, lon = np.random.default_rng(3).random((10, 200, 300)), np.linspace(-80, 80, 200), np.arange(300.0)
+    paths = [make(tmp_path / f"in-{i}.nc", days(f"{2000 + i}-01-01", 10), stored=values + i, lat=lat, lon=lon, chunksizes=(1, 200, 300)) for i in range(3)]
+    assert all(path.stat().st_size > 1 << 20 for path in paths)
+    dest = place_in(tmp_path, "icechunk")
+    assert convert(paths, dest, "icechunk").code == 0
+    for path in paths:
+        os.utime(path)
+    answer = frazil("verify", dest)
+    assert answer.code == 0, str(answer)
+    flip(paths[1], chunk_of(paths[1], 4)[0] + 1000)
+    answer = frazil("verify", dest)
+    assert answer.code == 1 and "in-1.nc" in answer.text and "in-0.nc" not in answer.text, str(answer)

@@ -17,6 +17,9 @@ use crate::{error::EngineError, source::Source};
 /// Files up to this size cost little to read whole where they lie on this machine.
 const FREE_BYTES: u64 = 256 << 10;
 
+/// So do all of them, where they have no more bytes than this together.
+const FREE_TOGETHER_BYTES: u64 = 64 << 20;
+
 /// Bytes of a file that are held while its digest is taken.
 const PIECE_BYTES: u64 = 4 << 20;
 
@@ -97,8 +100,12 @@ impl Files {
 /// # Errors
 /// If a file cannot be read, or is not what it was when it was scanned.
 pub(crate) fn pins(sources: &[Source], pinning: Pinning, n_threads: usize) -> Result<Vec<SourcePin>, EngineError> {
+    let is_here = |source: &&Source| matches!(source.location, Location::File(_));
+    let here_bytes =
+        sources.iter().filter(is_here).fold(0_u64, |sum, one| sum.saturating_add(one.fingerprint.size_bytes));
+    let most_bytes = if here_bytes <= FREE_TOGETHER_BYTES { FREE_TOGETHER_BYTES } else { FREE_BYTES };
     let is_digested = |source: &Source| {
-        let is_small = source.fingerprint.size_bytes <= FREE_BYTES && matches!(source.location, Location::File(_));
+        let is_small = source.fingerprint.size_bytes <= most_bytes && is_here(&source);
         // Of a file whose server tells no states apart nothing else would show a change.
         pinning == Pinning::Content || is_small || !source.fingerprint.tells_changes()
     };
