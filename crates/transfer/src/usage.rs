@@ -133,7 +133,11 @@ pub fn usage(text: &str, by: By, mounts: Mounts) -> Result<Usage, TransferError>
 fn of_bucket(bucket: &Bucket, key: &str, written: &Written, by: By) -> Result<Usage, TransferError> {
     let prefix = if key.is_empty() { String::new() } else { format!("{key}/") };
     // Before the listing: whatever is written meanwhile is then no older than it seems.
-    let now_seconds = bucket.server_seconds(&prefix)?;
+    let now_seconds = match by {
+        By::Age => bucket.server_seconds(&prefix)?,
+        // Whoever may list but not read is not told the time, and needs it for nothing but the heading.
+        _ => bucket.server_seconds(&prefix).ok().flatten(),
+    };
     let mut count = Count::of(by, now_seconds);
     for page in bucket.pages(&prefix, Depth::All) {
         for listed in page?.objects {
@@ -235,7 +239,7 @@ impl Stores {
         let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
         let root = DOCUMENTS
             .iter()
-            .find_map(|document| name.strip_suffix(document).filter(|above| above.is_empty() || above.ends_with('/')));
+            .find_map(|document| name.strip_suffix(*document).filter(|above| above.is_empty() || above.ends_with('/')));
         if let Some(root) = root.map(|root| root.strip_suffix('/').unwrap_or(root))
             && !self.marked.contains(root)
         {
@@ -285,12 +289,12 @@ fn folders(name: &str, depth: usize) -> &str {
 fn age(now_seconds: Option<u64>, written_seconds: Option<u64>) -> &'static str {
     let (Some(now), Some(written)) = (now_seconds, written_seconds) else { return NO_AGE };
     let days = now.saturating_sub(written) / DAY_SECONDS;
-    AGES.iter().find(|(below, _)| days < *below).map_or(OLDER, |(_, name)| name)
+    AGES.iter().find(|(below, _)| days < *below).map_or(OLDER, |(_, name)| *name)
 }
 
 fn order_of_age(name: &str) -> usize {
-    let order = AGES.iter().map(|(_, name)| *name).chain([OLDER]);
-    order.clone().position(|known| known == name).unwrap_or(AGES.len() + 1)
+    let mut order = AGES.iter().map(|(_, name)| *name).chain([OLDER]);
+    order.position(|known| known == name).unwrap_or(AGES.len() + 1)
 }
 
 fn shown(path: &Path) -> Location {

@@ -36,7 +36,7 @@ pub struct Du {
     #[arg(long, value_name = "FILE")]
     pub save: Option<PathBuf>,
     /// Write a table of Markdown
-    #[arg(long, conflicts_with = "json")]
+    #[arg(long)]
     pub markdown: bool,
     /// How much there may be: say how much of that is used
     #[arg(long, value_name = "SIZE", value_parser = read::<ByteSize>)]
