@@ -204,9 +204,10 @@ impl Count {
             By::Age => age(self.now_seconds, amount.newest_seconds),
             By::Store => return self.stores.add(name, amount),
         };
+        let n_groups = self.groups.len();
         match self.groups.get_mut(group) {
             Some(sum) => sum.add(amount),
-            None if self.groups.len() >= MOST_GROUPS => return Err(too_many()),
+            None if n_groups >= MOST_GROUPS => return Err(too_many()),
             None => {
                 self.groups.insert(group.to_owned(), amount);
             }
@@ -245,9 +246,10 @@ impl Stores {
         {
             self.marked.insert(root.to_owned());
         }
+        let n_folders = self.folders.len();
         match self.folders.get_mut(folder) {
             Some(sum) => sum.add(amount),
-            None if self.folders.len() >= MOST_GROUPS => return Err(too_many()),
+            None if n_folders >= MOST_GROUPS => return Err(too_many()),
             None => {
                 self.folders.insert(folder.to_owned(), amount);
             }
