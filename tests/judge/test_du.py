@@ -2,6 +2,8 @@
 
 import concurrent.futures
 import contextlib
+import datetime
+import email.utils
 import http.server
 import json
 import os
@@ -44,7 +46,7 @@ def by(sizes, name_of):
 
 
 def items(report):
-    return {item["name"]: (item["n_objects"], item["n_bytes"]) for item in report["items"]}
+    return {item["name"]: (item["n_objects"], item["size_bytes"]) for item in report["items"]}
 
 
 def store_of(key):
@@ -99,6 +101,9 @@ def test_growth_is_the_difference_of_two_reports(mover, gateway, bucket, tmp_pat
     client.delete_object(Bucket=bucket, Key="c/x")
     report = mover("du", f"s3://{bucket}", "--since", tmp_path / "before.json", "--json", code=0).report
     assert {item["name"]: item["grown_bytes"] for item in report["items"]} == {"a": 50, "b": -180, "c": -300, "d": 7}
+    assert report["totals"]["grown_bytes"] == 50 - 180 - 300 + 7 and report["since"]
+    text = mover("du", f"s3://{bucket}", "--since", tmp_path / "before.json", "--markdown", code=0).out
+    assert "gone: c, -300 B" in text and "· -423 B since " in text, text
     refused = mover("du", f"s3://{bucket}", "--by", "age", "--since", tmp_path / "before.json")
     assert refused.code == 1 and "counted by the same" in refused.err, refused
 
@@ -108,7 +113,7 @@ def test_the_message_is_a_table_of_markdown_whatever_names_say(mover, gateway, b
     text = mover("du", f"s3://{bucket}", "--markdown", "--limit-of", "1GB", code=0).out
     rows = [line for line in text.splitlines() if line.startswith("|")]
     assert len(rows) == 2 + 5, text
-    assert {row.replace("\\|", "").count("|") for row in rows} == {5}, text
+    assert {row.replace("\\|", "").count("|") for row in rows} == {6}, text
     assert "pipe\\|name\\*" in text and "0% of 1.0 GB used" in text
 
 
@@ -117,7 +122,10 @@ def test_a_listing_that_is_not_whole_is_no_smaller_number(gateway, bucket, tmp_p
     sizes = filled(gateway, bucket, seed)
     (tmp_path / "home").mkdir()
     with lying.lying(gateway, fault, seed, page_keys=10) as liar:
-        answer = moves.Mover(tmp_path / "home", liar.address)("du", f"s3://{bucket}", "--json")
+        # A bucket that seems empty may be so; a folder of which nothing is listed is not there.
+        answer = moves.Mover(tmp_path / "home", liar.address)("du", f"s3://{bucket}/jdoe/", "--json")
+    assert liar.n_lies, liar
+    sizes = {key: size for key, size in sizes.items() if key.startswith("jdoe/")}
     assert answer.report["ok"] is False or answer.report["totals"]["n_bytes"] == sum(sizes.values()), answer
 
 
@@ -138,6 +146,8 @@ def test_a_folder_takes_what_du_says(tmp_path):
         assert report["totals"][key] == int(said.split()[0]), key
     answer = frazil("du", place, "--limit-of", "100kB")
     assert answer.code == 0 and "of 100 kB used" in answer.out, answer
+    answer = frazil("du", place, "--by", "owner", "--limit-of", "100kB", "--json")
+    assert answer.report["totals"]["n_over_limit"] == 1, "a has more than that, and b has not"
 
 
 @pytest.mark.skipif(os.geteuid() != 0 and not os.access("/proc/1/fd", os.R_OK), reason="needs a mount")
@@ -159,6 +169,9 @@ class Many(http.server.BaseHTTPRequestHandler):
     def log_message(self, *_):
         pass
 
+    def date_time_string(self, timestamp=None):
+        return email.utils.format_datetime(self.server.now, usegmt=True) if self.server.now else super().date_time_string(timestamp)
+
     def do_HEAD(self):
         self.send_response(404)
         self.send_header("content-length", "0")
@@ -170,14 +183,14 @@ class Many(http.server.BaseHTTPRequestHandler):
         if "uploads" in query:
             text = "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>"
         else:
-            after = query.get("continuation-token") or query.get("start-after", "")
-            first = int(after.rpartition("/")[2]) + 1 if after else 0
+            after = query.get("continuation-token", "")
+            first = int(after) + 1 if after else number(query["start-after"]) + 1 if "start-after" in query else 0
             last = min(first + 1000, n_keys)
             rows = "".join(
-                f"<Contents><Key>{key(n)}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>&quot;{n:032x}&quot;</ETag><Size>{n}</Size></Contents>" for n in range(first, last)
+                f"<Contents><Key>{self.server.key(n)}</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified><ETag>&quot;{n:032x}&quot;</ETag><Size>{n}</Size></Contents>" for n in range(first, last)
             )
             more = last < n_keys
-            token = f"<NextContinuationToken>{key(last - 1)}</NextContinuationToken>" if more else ""
+            token = f"<NextContinuationToken>{last - 1}</NextContinuationToken>" if more else ""
             text = f"<ListBucketResult><IsTruncated>{str(more).lower()}</IsTruncated><EncodingType>url</EncodingType>{token}{rows}</ListBucketResult>"
         self.send_response(200)
         self.send_header("content-length", str(len(text.encode())))
@@ -189,10 +202,21 @@ def key(n):
     return f"owner-{n // 2000:06d}/sst.zarr/c/{n:09d}"
 
 
+def deep_key(n):
+    """Each chunk in a folder of its own; the document that makes it a store comes last."""
+    return f"owner-{n // 2000:06d}/sst.zarr/zarr.json" if n % 2000 == 1999 else f"owner-{n // 2000:06d}/sst.zarr/c/{n:09d}/0"
+
+
+def number(key):
+    owner, _, name = key.removeprefix("owner-").partition("/sst.zarr/")
+    return int(owner) * 2000 + 1999 if name == "zarr.json" else int(name.split("/")[1])
+
+
 @contextlib.contextmanager
-def many(n_keys):
+def many(n_keys, now=None, deep=False):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Many)
-    server.daemon_threads, server.n_keys = True, n_keys
+    server.daemon_threads, server.n_keys, server.now = True, n_keys, now
+    server.key = deep_key if deep else key
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
@@ -203,11 +227,36 @@ def many(n_keys):
         thread.join()
 
 
+def test_whoever_may_not_list_uploads_is_told_the_sums(gateway, bucket, tmp_path):
+    gateway.client().put_object(Bucket=bucket, Key="a/x", Body=b"12345")
+    upload = gateway.client().create_multipart_upload(Bucket=bucket, Key="a/open")["UploadId"]
+    may = {"Effect": "Allow", "Action": ["s3:ListBucket", "s3:GetObject"], "Resource": [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]}
+    keys = gateway.assumed(f"lists-{bucket}", may)
+    (tmp_path / "home").mkdir()
+    lister = moves.Mover(tmp_path / "home", gateway, keys["AccessKeyId"], keys["SecretAccessKey"], {"AWS_SESSION_TOKEN": keys["SessionToken"]})
+    report = lister("du", f"s3://{bucket}", "--json", code=0).report
+    assert report["totals"]["n_bytes"] == 5 and "n_open_uploads" not in report["totals"], report
+    assert [warning["code"] for warning in report["warnings"]] == ["du.passed-over"], report
+    gateway.client().abort_multipart_upload(Bucket=bucket, Key="a/open", UploadId=upload)
+
+
+@pytest.mark.parametrize("shift_days", [0, 20, 60, 3650, -3650])
+def test_ages_are_told_by_the_clock_of_the_server(tmp_path, shift_days):
+    """The double says a moment of its own; the machine's clock says another one."""
+    (tmp_path / "home").mkdir()
+    # The keys of the double are of 2026-01-01.
+    now = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc) + datetime.timedelta(days=max(shift_days, 0), hours=1)
+    with many(10, now) as address:
+        items = moves.Mover(tmp_path / "home", address)("du", "s3://many", "--by", "age", "--json", code=0).report["items"]
+    expected = {0: "< 7 days", 20: "< 30 days", 60: "< 90 days", 3650: "older", -3650: "< 7 days"}[shift_days]
+    assert [item["name"] for item in items] == [expected]
+
+
 @pytest.mark.parametrize("how", ["owner", "store"])
 def test_a_million_keys_need_no_room(tmp_path, soak, how):
     n_keys = 1_000_000 if soak else 100_000
     (tmp_path / "home").mkdir()
-    with many(n_keys) as address:
+    with many(n_keys, deep=how == "store") as address:
         started = time.monotonic()
         answer = moves.Mover(tmp_path / "home", address)("du", "s3://many", "--by", how, "--json", code=0, timeout=600)
     print(f"{n_keys} keys by {how}: {answer.rss_bytes / 1e6:.0f} MB, {time.monotonic() - started:.1f} s")

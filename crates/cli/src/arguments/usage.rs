@@ -18,7 +18,8 @@ use super::values::read;
   frazil du osn:my-bucket --by owner --markdown        to be posted
   frazil du osn:my-bucket --by age
   frazil du osn:my-bucket --save this-week.json --since last-week.json
-  frazil du ~ --limit-of 50GB")]
+  frazil du ~ --limit-of 50GB
+  frazil du /home --by owner --limit-of 50GB    who has more than that")]
 pub struct Du {
     /// A path, s3://bucket/key, or NAME:bucket/key
     #[arg(value_name = "PLACE", default_value = ".")]
@@ -38,7 +39,7 @@ pub struct Du {
     /// Write a table of Markdown
     #[arg(long)]
     pub markdown: bool,
-    /// How much there may be: say how much of that is used
+    /// How much there may be, with --by owner for each: say how much of that is used
     #[arg(long, value_name = "SIZE", value_parser = read::<ByteSize>)]
     pub limit_of: Option<ByteSize>,
     /// Also count other file systems that are mounted below
