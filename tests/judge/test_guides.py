@@ -84,6 +84,16 @@ def test_the_guide_from_a_node_does_what_it_says(newcomer, gateway, bucket):
     assert moves.digests(newcomer.work / "data/run7") == wanted
 
 
+def test_the_guide_of_usage_does_what_it_says(newcomer, gateway, bucket):
+    for key in ("jdoe/a.nc", "kim/b.nc"):
+        gateway.client().put_object(Bucket=bucket, Key=key, Body=b"12345")
+    typed = [shlex.split(line.removeprefix("$ ")) for line in re.findall(r"^\$ frazil .*$", (ROOT / "docs/usage.md").read_text(), re.MULTILINE)]
+    assert len(typed) == 4, typed
+    for words in typed:
+        answer = newcomer(*(word.replace("my-bucket", bucket) for word in words[1:]))
+        assert answer.code == 0 and "10 B" in answer.out, answer
+
+
 def test_no_command_writes_outside_the_places_that_the_configuration_names(newcomer, gateway, bucket):
     config = newcomer.work.parent / "home/.config/frazil/config.toml"
     config.parent.mkdir()

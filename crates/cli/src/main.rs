@@ -9,6 +9,7 @@ mod config;
 mod confirm;
 mod convert;
 mod copy;
+mod du;
 mod inspect;
 mod lint;
 mod ls;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         Verb::Rm(words) => talk.answer("rm", &stop, |talk| remove::run_verb(words, talk, &stop)),
         Verb::Push(words) => talk.answer("push", &stop, |talk| push::run(words, talk, &stop)),
         Verb::Accept(words) => talk.answer("accept", &stop, |talk| accept::run(words, talk, &stop)),
+        Verb::Du(words) => talk.answer("du", &stop, |_| du::run(words)),
         Verb::Inspect(words) => talk.answer("inspect", &stop, |talk| inspect::run(words, talk, &stop)),
         Verb::Convert(words) => talk.answer("convert", &stop, |talk| convert::run(words, talk, &stop)),
         Verb::Build(words) => talk.answer("build", &stop, |talk| build::run(words, talk, &stop)),

@@ -20,6 +20,10 @@ pub enum TransferError {
     Nameless { place: String },
     #[error("`{place}` cannot be listed: it is a web server, and no bucket")]
     NoListing { place: String },
+    #[error("not all of it could be counted: {reason}")]
+    Uncountable { reason: String },
+    #[error("nothing can be compared with `{file}`: {reason}")]
+    Uncomparable { file: String, reason: String },
     #[error("`{place}` cannot be written to: {reason}")]
     NotWritable { place: String, reason: &'static str },
     #[error("`{place}` is held back: other files of its store could not be moved, so that it is not shown")]
@@ -77,6 +81,8 @@ impl Problem for TransferError {
             Self::Nothing { .. } => "transfer.nothing",
             Self::Nameless { .. } => "transfer.nameless",
             Self::NoListing { .. } => "transfer.no-listing",
+            Self::Uncountable { .. } => "transfer.uncountable",
+            Self::Uncomparable { .. } => "transfer.uncomparable",
             Self::NotWritable { .. } => "transfer.not-writable",
             Self::HeldBack { .. } => "transfer.held-back",
             Self::ManyToOne { .. } => "transfer.many-to-one",
@@ -112,6 +118,8 @@ impl Problem for TransferError {
             Self::Nothing { .. } => "`frazil ls` on the folder above shows what is there".into(),
             Self::Nameless { .. } => "name its objects one by one, or the bucket with one slash".into(),
             Self::NoListing { .. } => "name its files, each by its address".into(),
+            Self::Uncomparable { .. } => "keep a Report with the same words and `--save FILE`, and name that".into(),
+            Self::Uncountable { .. } => "count the folders in it one by one, or with less depth".into(),
             Self::NotWritable { .. } => "name a folder on this machine or a bucket".into(),
             Self::HeldBack { .. } => "type the same command again once the others can be moved".into(),
             Self::ManyToOne { dest } => format!("write a slash at the end: `{dest}/`"),

@@ -17,6 +17,7 @@ pub mod remove;
 pub mod run;
 pub mod same;
 mod together;
+pub mod usage;
 pub mod walk;
 mod window;
 
