@@ -11,6 +11,7 @@ import pathlib
 import re
 import threading
 import time
+import urllib.parse
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -32,7 +33,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         with server.lock:
             server.requests[path] += 1
             number = server.requests[path]
-        place = server.folder / path
+        place = server.folder / urllib.parse.unquote(path)
         fault = server.fault
         if place.is_dir():
             links = "".join(f'<a href="{p.name}">{p.name}</a>\n' for p in sorted(place.iterdir()))

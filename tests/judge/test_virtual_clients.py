@@ -1,11 +1,12 @@
 """Virtual datasets as their readers meet them: the snippet that was printed, in a fresh Python; sources on a disk, on the
 web and in a bucket; and how much of a source is asked for to reference it."""
 
-import contextlib
 import json
 import os
+import shutil
 import statistics
 import sys
+import urllib.parse
 
 import netCDF4
 import numpy as np
@@ -82,34 +83,51 @@ def test_the_snippet_opens_odd_names(sources, tmp_path, form, name):
     assert shown_by(sys.executable, snippet, without_keys(), tmp_path) == expected_shown(copies)
 
 
+@pytest.mark.parametrize("folder", ["", "data/", "a%20b/"])
 @pytest.mark.parametrize("form", FORMATS)
-def test_the_snippet_opens_files_on_the_web(sources, tmp_path, form):
-    # Readers of Icechunk 1.1 know no port but the usual one.
-    with serving_on(80 if form == "icechunk" else 0, sources[0].parent) as server:
-        snippet = printed([f"{server.address}/{path.name}" for path in sources], place_in(tmp_path, form), form)
+def test_the_snippet_opens_files_on_the_web(sources, tmp_path, form, folder):
+    """At the top of a server with a port of its own, in a folder there, and in one whose name is no bucket's."""
+    place = tmp_path / "web" / urllib.parse.unquote(folder)
+    shutil.copytree(sources[0].parent, place)
+    with serving(tmp_path / "web") as server:
+        snippet = printed([f"{server.address}/{folder}{path.name}" for path in sources], place_in(tmp_path, form), form)
         assert shown_by(sys.executable, snippet, without_keys(), tmp_path) == expected_shown(sources)
-        assert server.requests[sources[0].name] > 1
+        assert sum(server.requests.values()) > 2 * len(sources)
 
 
-@contextlib.contextmanager
-def serving_on(port, folder):
+def test_the_snippet_opens_files_at_the_usual_port(sources, tmp_path):
+    """Icechunk's readers have another way there."""
     try:
-        server = serving(folder, port=port)
-        running = server.__enter__()
-    except OSError as error:
-        pytest.skip(f"port {port} of this machine cannot be had: {error.strerror}")
-    try:
-        yield running
-    finally:
-        server.__exit__(None, None, None)
+        running = serving(sources[0].parent, port=80)
+        with running as server:
+            snippet = printed([f"{server.address}/{path.name}" for path in sources], place_in(tmp_path, "icechunk"), "icechunk")
+            assert shown_by(sys.executable, snippet, without_keys(), tmp_path) == expected_shown(sources)
+    except PermissionError:
+        pytest.skip("port 80 of this machine belongs to others")
 
 
-def test_an_address_with_a_port_is_refused_for_icechunk(sources, tmp_path):
-    """icechunk-python 1.1 loses the port of an address, and would find nothing behind the references."""
+def test_two_servers_with_ports_are_told_apart_or_refused_for_icechunk(sources, tmp_path):
+    (tmp_path / "other").mkdir()
+    shutil.copy(sources[1], tmp_path / "other" / sources[1].name)
+    with serving(sources[0].parent) as one, serving(tmp_path) as two:
+        # Both at their tops: one address would stand for both.
+        answer = convert([f"{one.address}/{sources[0].name}", f"{two.address}/other/{sources[1].name}"], place_in(tmp_path, "icechunk"), "icechunk")
+        assert answer.code == 0, str(answer)
+        (tmp_path / "again").mkdir()
+        shutil.copy(sources[1], tmp_path / sources[1].name)
+        answer = convert([f"{one.address}/{sources[0].name}", f"{two.address}/{sources[1].name}"], tmp_path / "again" / "x.icechunk", "icechunk")
+        assert answer.code == 1 and "another server" in answer.report["error"]["message"], str(answer)
+
+
+def test_a_repository_of_files_at_a_port_is_read_and_verified(sources, tmp_path):
     dest = place_in(tmp_path, "icechunk")
     with serving(sources[0].parent) as server:
-        answer = convert([f"{server.address}/{path.name}" for path in sources], dest, "icechunk")
-    assert answer.code == 1 and "port" in answer.report["error"]["message"] and not is_there(dest), str(answer)
+        assert convert([f"{server.address}/{path.name}" for path in sources], dest, "icechunk").code == 0
+        for words in (("verify", dest), ("verify", dest, "--sources"), ("convert", dest, tmp_path / "copy.zarr", "--to", "zarr", "--follow", f"{server.address}/")):
+            answer = frazil(*words)
+            assert answer.code == 0, str(answer)
+        answer = frazil("verify", tmp_path / "copy.zarr", "--sources", "--follow", f"{server.address}/")
+        assert answer.code == 0, str(answer)
 
 
 @pytest.mark.parametrize("where", ["disk", "bucket"])

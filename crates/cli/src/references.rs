@@ -3,7 +3,7 @@
 //! They hold no secret: whoever opens them signs with the variables of the environment.
 
 use frazil_model::{
-    location::{Door, Location, Object},
+    location::{self, Location, Object},
     recipe::virtually::VirtualFormat,
     report::Report,
 };
@@ -15,10 +15,22 @@ use serde_json::Value;
 
 use crate::output::bytes;
 
-/// What references lead to: buckets, servers, a folder.
-pub fn leads_to(report: &Report) -> Vec<String> {
-    let all = report.more.get("leads_to").and_then(Value::as_array);
-    all.into_iter().flatten().filter_map(|prefix| prefix.as_str().map(str::to_owned)).collect()
+/// What references lead to: a bucket, a server, a folder.
+pub struct Door {
+    /// What their addresses begin with.
+    prefix: String,
+    /// Whether a reader must say who it is.
+    is_signed: bool,
+}
+
+/// What the references of a dataset lead to.
+pub fn doors(report: &Report) -> Vec<Door> {
+    let said = |name: &str| {
+        let all = report.more.get(name).and_then(Value::as_array);
+        all.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let unsigned = said("asks_unsigned");
+    said("leads_to").into_iter().map(|prefix| Door { is_signed: !unsigned.contains(&prefix), prefix }).collect()
 }
 
 /// The plan in one line, and a line for each array that is not referenced as it is.
@@ -59,11 +71,11 @@ pub fn plan(report: &Report, format: VirtualFormat) -> String {
 }
 
 /// The lines that open references.
-pub fn snippet(format: VirtualFormat, store: &str, leads_to: &[String]) -> String {
+pub fn snippet(format: VirtualFormat, store: &str, doors: &[Door]) -> String {
     let Ok(location) = located(store) else { return String::new() };
     let body = match format {
-        VirtualFormat::Icechunk => icechunk(&location, leads_to),
-        VirtualFormat::KerchunkJson | VirtualFormat::KerchunkParquet => kerchunk(&location, leads_to),
+        VirtualFormat::Icechunk => icechunk(&location, doors),
+        VirtualFormat::KerchunkJson | VirtualFormat::KerchunkParquet => kerchunk(&location, doors),
     };
     body.map_or_else(String::new, |lines| {
         lines.iter().fold("open it:\n".to_owned(), |text, line| format!("{text}    {line}\n"))
@@ -74,21 +86,21 @@ fn absolute(path: &str) -> String {
     std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| path.display().to_string())
 }
 
-fn icechunk(location: &Location, leads_to: &[String]) -> Option<Vec<String>> {
+fn icechunk(location: &Location, doors: &[Door]) -> Option<Vec<String>> {
     let storage = match location {
         Location::File(path) => format!("icechunk.local_filesystem_storage({:?})", absolute(path)),
         Location::Object(object) => storage_of(object)?,
         Location::Http(_) => return None,
     };
-    let signs = |prefix: &String| {
-        let with = match prefix.split_once("://") {
+    let signs = |door: &Door| {
+        let with = match door.prefix.split_once("://").filter(|_| door.is_signed) {
             Some(("s3", _)) => "icechunk.s3_credentials(from_env=True)",
             Some(("gs", _)) => "icechunk.gcs_credentials(from_env=True)",
             _ => "None",
         };
-        format!("{prefix:?}: {with}")
+        format!("{:?}: {with}", door.prefix)
     };
-    let doors = leads_to.iter().map(signs).collect::<Vec<_>>().join(", ");
+    let doors = doors.iter().map(signs).collect::<Vec<_>>().join(", ");
     Some(vec![
         "import icechunk, xarray as xr".to_owned(),
         format!("storage = {storage}"),
@@ -102,7 +114,7 @@ fn icechunk(location: &Location, leads_to: &[String]) -> Option<Vec<String>> {
 fn bucket_and_key(object: &Object, profile: &Profile) -> (String, String) {
     let key = object.key.trim_end_matches('/');
     match (&object.door, &profile.below) {
-        (Door::Named(_), Some(below)) => {
+        (location::Door::Named(_), Some(below)) => {
             let whole = format!("{}/{key}", below.trim_end_matches('/'));
             let (bucket, key) = whole.split_once('/').unwrap_or((&whole, ""));
             (bucket.to_owned(), key.to_owned())
@@ -133,7 +145,7 @@ fn storage_of(object: &Object) -> Option<String> {
     }
 }
 
-fn kerchunk(location: &Location, leads_to: &[String]) -> Option<Vec<String>> {
+fn kerchunk(location: &Location, doors: &[Door]) -> Option<Vec<String>> {
     let place = match location {
         Location::File(path) => absolute(path),
         Location::Object(object) => {
@@ -148,7 +160,7 @@ fn kerchunk(location: &Location, leads_to: &[String]) -> Option<Vec<String>> {
         }
         Location::Http(url) => url.clone(),
     };
-    let remote = leads_to.first().and_then(|prefix| prefix.split_once("://")).map_or("file", |(scheme, _)| scheme);
+    let remote = doors.first().and_then(|door| door.prefix.split_once("://")).map_or("file", |(scheme, _)| scheme);
     Some(vec![
         "import xarray as xr  # this needs the package kerchunk".to_owned(),
         format!(

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod doors;
 mod fits;
 mod form;
 

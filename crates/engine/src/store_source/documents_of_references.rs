@@ -4,10 +4,14 @@ use frazil_formats::references::{
     Described, MOST_TABLE_BYTES, ParquetReferences,
     icechunk::{RepositoryReferences, read_snapshot},
 };
-use frazil_model::location::Location;
+use frazil_model::{location::Location, references::doors::web_doors};
 use frazil_store::{StoreError, folder::Shelf};
 
-use crate::{error::EngineError, store::documents, virtually::BRANCH};
+use crate::{
+    error::EngineError,
+    store::documents,
+    virtually::{BRANCH, REPOSITORY_SETTINGS},
+};
 
 /// References that lie in tables (Kerchunk as Parquet), and the bytes of the document that leads to them; `None` if
 /// this is a store that has its chunks itself.
@@ -36,7 +40,9 @@ pub(super) fn repository(root: &Shelf, name: &str) -> Result<Option<(Described, 
     };
     let bytes = held(format!("snapshots/{snapshot}"))?;
     let state = read_snapshot(&bytes).map_err(failed)?;
-    let mut references = RepositoryReferences::of(&state, &names_below(root)?).map_err(failed)?;
+    let settings = documents::document(root, REPOSITORY_SETTINGS)?.unwrap_or_default();
+    let doors = web_doors(&settings);
+    let mut references = RepositoryReferences::of(&state, &names_below(root)?, doors).map_err(failed)?;
     for (array, id) in references.manifests().to_vec() {
         references.put(array, &held(format!("manifests/{}", id.name()))?).map_err(failed)?;
     }

@@ -38,6 +38,17 @@ pub(crate) enum Way {
     },
 }
 
+impl Way {
+    /// Whether a reader must say who it is.
+    pub const fn is_signed(&self) -> bool {
+        match self {
+            Self::Folder | Self::Web => false,
+            Self::Google => true,
+            Self::S3 { is_anonymous, .. } => !*is_anonymous,
+        }
+    }
+}
+
 /// A file as readers call it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address {
@@ -68,7 +79,7 @@ pub(crate) fn address(location: &Location, format: VirtualFormat) -> Result<Addr
         }
         Location::Http(url) => {
             if format == VirtualFormat::Icechunk && has_port(url) {
-                return Err(no_way("Icechunk's readers lose the port of a web server's address; Kerchunk's do not"));
+                return as_in_a_bucket(url).map_err(no_way);
             }
             let host_end = url.find("://").and_then(|at| url[at + 3..].find('/').map(|end| at + 3 + end));
             let prefix = format!("{}/", &url[..host_end.unwrap_or(url.len())]);
@@ -82,6 +93,50 @@ pub(crate) fn address(location: &Location, format: VirtualFormat) -> Result<Addr
 fn has_port(url: &str) -> bool {
     let host = url.split("://").nth(1).and_then(|rest| rest.split('/').next()).unwrap_or_default();
     host.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+}
+
+/// A file at a web server's own port, as if it lay in an open bucket. Icechunk's readers (1.1) lose the port of an address,
+/// but not that of a server that speaks S3, and without a signature they ask either for the same thing.
+fn as_in_a_bucket(url: &str) -> Result<Address, &'static str> {
+    let no_bucket = "Icechunk's readers lose the port of such an address; Kerchunk's do not";
+    let (scheme, rest) = url.split_once("://").ok_or(no_bucket)?;
+    let (host, path) = rest.split_once('/').ok_or(no_bucket)?;
+    let path = Some(path).filter(|path| !path.contains(['?', '#'])).and_then(decoded).ok_or(no_bucket)?;
+    if !is_plain_key(&path) {
+        return Err("its address has parts that Icechunk's readers change");
+    }
+    let is_name = |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    // A file at the top of the server lies in no folder but the top itself.
+    let (bucket, key) = path.split_once('/').filter(|(name, _)| is_name(name)).unwrap_or((".", &path));
+    let prefix = format!("s3://{bucket}/");
+    let way = Way::S3 {
+        endpoint: Some(format!("{scheme}://{host}")),
+        region: "us-east-1".to_owned(),
+        style: Style::Path,
+        is_anonymous: true,
+    };
+    Ok(Address { url: format!("{prefix}{}", text_for(VirtualFormat::Icechunk, key)), prefix, way })
+}
+
+/// The text behind percent signs; `None` if it is not UTF-8.
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut left = text.bytes();
+    while let Some(byte) = left.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let digits = [left.next()?, left.next()?];
+                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
+            }
+            other => other,
+        });
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Whether no reader takes this key for another.
+fn is_plain_key(key: &str) -> bool {
+    key.split('/').all(|part| !part.is_empty() && part != "." && part != "..")
 }
 
 fn of_object(
@@ -111,8 +166,7 @@ fn of_object(
         }
         _ => (object.bucket.clone(), object.key.clone()),
     };
-    let key_is_plain = key.split('/').all(|part| !part.is_empty() && part != "." && part != "..");
-    if format == VirtualFormat::Icechunk && !key_is_plain {
+    if format == VirtualFormat::Icechunk && !is_plain_key(&key) {
         return Err(no_way("its key has parts that Icechunk's readers change"));
     }
     let prefix = format!("{scheme}://{bucket}/");
@@ -146,6 +200,22 @@ pub(crate) fn doors<'a>(addresses: impl Iterator<Item = &'a Address>) -> BTreeMa
     }
     doors.extend(folder.map(|folder| (plain_part(&folder).to_owned(), Way::Folder)));
     doors
+}
+
+/// Refuses files that readers would look for at one another's servers: addresses that begin alike and lead elsewhere.
+///
+/// # Errors
+/// If there are such.
+pub(crate) fn check_doors<'a>(addresses: impl Iterator<Item = &'a Address>) -> Result<(), EngineError> {
+    let mut known: BTreeMap<&str, &Address> = BTreeMap::new();
+    for address in addresses.filter(|address| address.way != Way::Folder) {
+        let first = known.entry(&address.prefix).or_insert(address);
+        if first.way != address.way {
+            let why = format!("its address begins like that of `{}`, which is at another server", first.url);
+            return Err(EngineError::NoWay { file: address.url.clone(), why });
+        }
+    }
+    Ok(())
 }
 
 /// A folder as far up as its address needs no percent signs: Icechunk's readers find no file behind a door with some.
@@ -203,6 +273,20 @@ fn store(prefix: &str, way: &Way) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_web_server_with_a_port_is_asked_as_one_that_speaks_s3() {
+        let address = |url: &str| address(&Location::Http(url.into()), VirtualFormat::Icechunk);
+        let url = |text: &str| address(text).map(|address| address.url).unwrap_or_default();
+        assert_eq!(url("http://h:8080/a/b%20c/x.nc"), "s3://a/b%20c/x.nc");
+        assert_eq!(url("http://h:8080/x.nc"), "s3://./x.nc");
+        assert_eq!(url("http://h:8080/a%20b/x.nc"), "s3://./a%20b/x.nc");
+        assert_eq!(url("http://h/a/x.nc"), "http://h/a/x.nc");
+        assert!(address("http://h:8080/a/x.nc?token=1").is_err());
+        assert!(address("http://h:8080/a//x.nc").is_err());
+        let two = ["http://h:8080/a/x.nc", "http://h:8081/a/x.nc"].map(|text| address(text).unwrap());
+        assert!(check_doors(two.iter()).is_err() && check_doors(two[..1].iter()).is_ok());
+    }
 
     #[test]
     fn folders_share_one_door() {

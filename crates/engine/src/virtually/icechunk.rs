@@ -37,7 +37,7 @@ use crate::{error::EngineError, identity::Digested, source::Source};
 pub(crate) const BRANCH: &str = "refs/branch.main/ref.json";
 
 /// Key of the repository's settings.
-const CONFIG: &str = "config.yaml";
+pub(crate) const SETTINGS: &str = "config.yaml";
 
 /// References in one manifest: what a reader loads for a single chunk.
 const MOST_REFERENCES: u64 = 200_000;
@@ -197,8 +197,8 @@ fn begin(folder: &Folder, written_at: u64) -> Result<(), EngineError> {
 /// Settings name the doors that references lead through.
 fn configure(commit: &Commit<'_>) -> Result<(), EngineError> {
     let text = config(&doors(commit.parts.iter().flat_map(|part| &part.files.addresses)));
-    if commit.folder.get(CONFIG)?.as_deref() != Some(text.as_bytes()) {
-        commit.folder.put(CONFIG, text.as_bytes())?;
+    if commit.folder.get(SETTINGS)?.as_deref() != Some(text.as_bytes()) {
+        commit.folder.put(SETTINGS, text.as_bytes())?;
     }
     Ok(())
 }

@@ -18,6 +18,7 @@ use frazil_store::{
 use serde_json::json;
 
 use super::{
+    address::check_doors,
     beside::{self, workshop},
     checks::{check_native, check_ranges},
     icechunk::{self, Commit},
@@ -392,6 +393,7 @@ fn locked(
 
 /// Of what the dataset is made, with the digest of everything that decides a byte of it.
 fn record(wanted: &VirtualRequest, parts: &[Part]) -> Result<Record, EngineError> {
+    check_doors(parts.iter().flat_map(|part| &part.files.addresses))?;
     let mut text =
         format!("{:?}", (VERSION, &wanted.write.format, wanted.write.inline_below, wanted.write.inline_coords));
     let mut sources = Vec::new();

@@ -19,7 +19,7 @@ mod tables;
 mod there;
 mod verify;
 
-pub(crate) use icechunk::BRANCH;
+pub(crate) use icechunk::{BRANCH, SETTINGS as REPOSITORY_SETTINGS};
 pub(crate) use make::parts;
 pub use make::{VirtualRequest, make_virtual};
 pub(crate) use said::{Amounts, made_arrays};

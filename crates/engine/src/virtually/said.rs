@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    address::doors,
+    address::{Way, doors},
     make::{Part, VirtualRequest},
     pinned::Record,
 };
@@ -89,7 +89,11 @@ pub(super) fn tell(report: &mut Report, wanted: &VirtualRequest, parts: &[Part],
     report.total("peak_memory_bytes", amounts.peak_memory_bytes);
     report.more.insert("plan".into(), json!(record.plan));
     let doors = doors(parts.iter().flat_map(|part| &part.files.addresses));
-    report.more.insert("leads_to".into(), json!(doors.keys().collect::<Vec<_>>()));
+    let prefixes = |is_wanted: &dyn Fn(&Way) -> bool| {
+        json!(doors.iter().filter(|(_, way)| is_wanted(way)).map(|(prefix, _)| prefix).collect::<Vec<_>>())
+    };
+    report.more.insert("leads_to".into(), prefixes(&|_| true));
+    report.more.insert("asks_unsigned".into(), prefixes(&|way| !way.is_signed()));
     for part in parts {
         report.items.extend((0..part.laid.targets.len()).map(|number| item(part, number)));
         notes(report, part);

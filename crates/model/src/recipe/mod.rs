@@ -25,7 +25,7 @@ pub mod suggest;
 pub mod template;
 pub mod virtually;
 pub mod write;
-mod yaml;
+pub(crate) mod yaml;
 
 use serde::Serialize;
 

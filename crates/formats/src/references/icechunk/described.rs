@@ -1,5 +1,7 @@
 //! A state of a repository as a source: its arrays, and where their chunks lie.
 
+use frazil_model::references::doors::WebDoor;
+
 use super::{
     super::table::{Described, Tables, Target},
     Found, NodeId, ObjectId, Payload, Snapshot, read_manifest,
@@ -14,14 +16,16 @@ pub struct RepositoryReferences {
     manifests: Vec<(usize, ObjectId)>,
     /// What comes before the names of its own chunks.
     folder: String,
+    doors: Vec<WebDoor>,
 }
 
 impl RepositoryReferences {
-    /// Of the state that `snapshot` holds. Its own chunks are named below `folder`, which ends with a slash or is empty.
+    /// Of the state that `snapshot` holds. Its own chunks are named below `folder`, which ends with a slash or is empty; some
+    /// of its references mean what lies behind `doors`.
     ///
     /// # Errors
     /// If a document of it is no JSON.
-    pub fn of(snapshot: &Snapshot, folder: &str) -> Result<Self, FormatError> {
+    pub fn of(snapshot: &Snapshot, folder: &str, doors: Vec<WebDoor>) -> Result<Self, FormatError> {
         let documents: Vec<(String, String)> =
             snapshot.nodes.iter().map(|node| (node.path.clone(), node.document.clone())).collect();
         let tables = Tables::of(zarr::read_v3_documents(&documents)?);
@@ -32,7 +36,7 @@ impl RepositoryReferences {
             let parts = node.and_then(|node| node.array.as_ref()).map(|array| array.manifests.as_slice());
             manifests.extend(parts.unwrap_or_default().iter().map(|part| (number, part.id)));
         }
-        Ok(Self { tables, arrays, manifests, folder: folder.to_owned() })
+        Ok(Self { tables, arrays, manifests, folder: folder.to_owned(), doors })
     }
 
     /// The manifests that hold its references: the number of an array, and a name.
@@ -47,7 +51,7 @@ impl RepositoryReferences {
     /// If the manifest is damaged, or holds more than the bounds allow.
     pub fn put(&mut self, array: usize, bytes: &[u8]) -> Result<(), FormatError> {
         let Some((node, grid)) = self.arrays.get(array).cloned() else { return Ok(()) };
-        let Self { tables, folder, .. } = self;
+        let Self { tables, folder, doors, .. } = self;
         read_manifest(bytes, node, &mut |cell, found| {
             if cell.len() != grid.len() || cell.iter().zip(&grid).any(|(at, length)| u64::from(*at) >= *length) {
                 return Ok(());
@@ -59,7 +63,11 @@ impl RepositoryReferences {
                     Target::File(format!("{folder}chunks/{}", id.name()).into(), *offset, Some(*length))
                 }
                 Found::Here(Payload::Virtual { .. }) => return Ok(()),
-                Found::There { url, offset, length, .. } => Target::File(plain(url).into(), *offset, Some(*length)),
+                Found::There { url, offset, length, .. } => {
+                    let door = doors.iter().find_map(|door| Some((door, url.strip_prefix(door.prefix.as_str())?)));
+                    let url = door.map_or_else(|| plain(url), |(door, rest)| format!("{}{rest}", door.root));
+                    Target::File(url.into(), *offset, Some(*length))
+                }
             };
             tables.put_chunk(array, chunk, &target)
         })
