@@ -18,7 +18,7 @@ def needs_virtual():
     clients.needs_target("virtual")
 
 
-def counts_file(path, day: int, scale, offset=None, dtype="i2", fill=-999, **storage):
+def counts_file(path, day: int, scale, offset=None, dtype="i2", fill=-999, unsigned=None, **storage):
     """One file of every count there is, and of `fill`."""
     with netCDF4.Dataset(path, "w") as file:
         file.createDimension("time", None)
@@ -32,6 +32,9 @@ def counts_file(path, day: int, scale, offset=None, dtype="i2", fill=-999, **sto
         variable.scale_factor = np.float32(scale)
         if offset is not None:
             variable.add_offset = np.float32(offset)
+        if unsigned is not None:
+            variable.setncattr("_Unsigned", unsigned)
+            variable.valid_range = np.array([0, 6], dtype)
         info = np.iinfo(dtype)
         variable[:] = np.resize(np.arange(info.min, info.max + 1).astype(dtype), (1, 256, 256))
     return path
@@ -44,6 +47,10 @@ CASES = {
     "0.1, big-endian": dict(scale=0.1, offset=25, zlib=True, endian="big"),
     "bytes": dict(scale=0.05, dtype="i1", fill=-128, zlib=True),
     "unsigned bytes": dict(scale=0.5, offset=-10, dtype="u1", fill=255),
+    "GOES": dict(scale=0.8121, offset=-25.93, fill=-1, unsigned="true", zlib=True, chunksizes=(1, 128, 256)),
+    "_Unsigned bytes": dict(scale=0.25, dtype="i1", fill=-1, unsigned="true"),
+    "_Unsigned without a mark": dict(scale=0.02, fill=False, unsigned="true", zlib=True, endian="big"),
+    "_Unsigned, but signed": dict(scale=0.02, dtype="u2", fill=65000, unsigned="false", zlib=True),
     "without a mark": dict(scale=0.02, fill=False, zlib=True),
 }
 
@@ -65,6 +72,17 @@ def same(found, wanted):
     assert found.dtype == wanted.dtype == np.float32
     bits = lambda array: np.where(np.isnan(array.values), np.float32(0), array.values).view("u4")
     return np.array_equal(np.isnan(found.values), np.isnan(wanted.values)) and np.array_equal(bits(found), bits(wanted))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("case", ["0.01 + 273.15", "GOES"])
+def test_one_file_is_not_copied_either(tmp_path, case, form):
+    file = counts_file(tmp_path / "in.nc", 0, **CASES[case])
+    dest = place_in(tmp_path, form)
+    answer = frazil("convert", file, dest, "--to", "virtual", "--format", form, "--json")
+    assert answer.code == 0 and json.loads(answer.out)["totals"]["native_bytes"] == 0, str(answer)
+    assert same(opened(dest, form)["sst"], truth([file])["sst"])
+    assert frazil("verify", dest, "--sources").code == 0
 
 
 @pytest.mark.parametrize("form", FORMATS)

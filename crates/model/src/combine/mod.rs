@@ -133,20 +133,21 @@ pub struct MustEqual {
 pub fn combine(files: &[FileView], policies: &Policies) -> Result<Combined, CombineError> {
     match files {
         [] => Err(CombineError::NoFiles),
-        [one] => single(one),
+        [one] => single(one, policies.keeps_counts),
         many => join::join(many, policies),
     }
 }
 
 /// One file as a dataset.
-fn single(file: &FileView) -> Result<Combined, CombineError> {
+fn single(file: &FileView, keeps_counts: bool) -> Result<Combined, CombineError> {
     let mut notes = Vec::new();
+    let policies = Policies { keeps_counts, ..Policies::default() };
     let variables = file
         .variables
         .iter()
         .map(|variable| {
             let in_file = values::InFile { file: &file.name, variable };
-            let plan = values::plan(&[in_file], &Policies::default())?;
+            let plan = values::plan(&[in_file], &policies)?;
             if let Some(note) = plan.note {
                 notes.push((variable.path.clone(), note));
             }

@@ -122,13 +122,11 @@ fn uniform(all: &[InFile<'_>], first: &InFile<'_>, packing: &Packing, policies: 
             note: None,
         };
     }
-    if policies.keeps_counts && Calibration::of(&first.variable.dtype, packing).is_some() {
-        return ValuePlan {
-            dtype: first.variable.dtype.clone(),
-            packing: None,
-            rules: vec![ValueRule::Verbatim; all.len()],
-            note: Some(AS_COUNTS.to_owned()),
-        };
+    if policies.keeps_counts
+        && let Some((dtype, packing)) = as_counts(first.variable)
+    {
+        let (rules, note) = (vec![ValueRule::Verbatim; all.len()], Some(AS_COUNTS.to_owned()));
+        return ValuePlan { dtype, packing, rules, note };
     }
     decoded(all, "its packing attributes are float32, and JSON would make them float64: readers would get other values")
 }
@@ -138,6 +136,28 @@ const AS_INTEGERS: &str = "stored as the integers that readers compute: the inte
 
 const AS_COUNTS: &str = "its counts stay as they are, and numcodecs' `fixedscaleoffset` makes float32 values of them: JSON \
                          would make its packing attributes float64";
+
+/// The type of counts that a codec makes values of, and their packing where it is not that of the file: with `_Unsigned` the
+/// bits stay, and are said to be what they are read as.
+fn as_counts(variable: &ViewVariable) -> Option<(DataType, Option<Vec<(String, AttributeValue)>>)> {
+    let packing = variable.packing();
+    if packing.unsigned.is_none() {
+        return Calibration::of(&variable.dtype, &packing).map(|_| (variable.dtype.clone(), None));
+    }
+    let dtype = meant_type(&variable.dtype, packing.unsigned);
+    let factors = ["scale_factor", "add_offset"]
+        .iter()
+        .filter_map(|name| Some(((*name).to_owned(), variable.attributes.get(name)?.clone())));
+    let fills = meant_counts(variable)
+        .into_iter()
+        .filter(|(name, _)| PACKING_ATTRIBUTES.contains(&name.as_str()))
+        .map(|(name, values)| Some((name, attribute_of(&dtype, &values)?)))
+        .collect::<Option<Vec<_>>>()?;
+    let said: Vec<_> = factors.chain(fills).collect();
+    let mut attributes = Attributes::default();
+    said.iter().for_each(|(name, value)| attributes.set(name, value.clone()));
+    Calibration::of(&dtype, &Packing::of(&attributes)).map(|_| (dtype, Some(said)))
+}
 
 /// The integer type that xarray decodes to where an integer is multiplied with an integer, and JSON cannot say it.
 fn scaled_type(one: &InFile<'_>) -> Option<DataType> {

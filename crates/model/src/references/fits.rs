@@ -2,7 +2,7 @@
 
 use super::{
     Equivalence, How, Origin, Why,
-    form::{alike, plain_offset, sayable},
+    form::{alike, plain_offset, same_bits, sayable},
     is_expressible, without_checksum,
 };
 use crate::{
@@ -22,7 +22,7 @@ pub(super) fn how(
     equivalence: Equivalence,
 ) -> Result<How, Why> {
     let variable = origin.variable;
-    if piece.rule != ValueRule::Verbatim || variable.dtype != target.dtype {
+    if piece.rule != ValueRule::Verbatim || !same_bits(&variable.dtype, &target.dtype) {
         return Err(Why::Values);
     }
     let Some(ChunkTable::Ranges(_)) = origin.table else { return Err(Why::Elsewhere) };

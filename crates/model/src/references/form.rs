@@ -22,7 +22,7 @@ pub fn form(variable: &CombinedVariable, origins: Origins<'_>, equivalence: Equi
     let mut plain: Vec<&Piece> = Vec::new();
     for piece in pieces {
         let origin = origins(piece);
-        if piece.rule != ValueRule::Verbatim || origin.variable.dtype != variable.dtype {
+        if piece.rule != ValueRule::Verbatim || !same_bits(&origin.variable.dtype, &variable.dtype) {
             continue;
         }
         if plain_offset(origin).is_some() {
@@ -53,6 +53,15 @@ pub fn form(variable: &CombinedVariable, origins: Origins<'_>, equivalence: Equi
     match best {
         Some((form, n)) if n >= plain_elements => Some(form),
         _ => plain_form(variable, &plain, origins),
+    }
+}
+
+/// Whether elements that nothing is done to are of the one type and of the other: the sign of a count is in the eye of its
+/// reader.
+pub(super) fn same_bits(stored: &DataType, read: &DataType) -> bool {
+    match (stored, read) {
+        (DataType::Int(stored), DataType::Int(read)) => stored.size_bytes() == read.size_bytes(),
+        _ => stored == read,
     }
 }
 
