@@ -61,8 +61,8 @@ impl Job {
         let ChunkTable::Ranges(ranges) = &source.decoded.manifest.tables[number] else { panic!("no chunks") };
         assert_eq!(ranges.len(), 1, "one chunk a day");
         let Location::File(path) = &source.location else { panic!("no file") };
-        stored.resize(ranges.length[0] as usize, 0);
-        File::open(path).unwrap().read_exact_at(stored, ranges.offset[0]).unwrap();
+        stored.resize(ranges.length.get(0).unwrap() as usize, 0);
+        File::open(path).unwrap().read_exact_at(stored, ranges.offset.get(0).unwrap()).unwrap();
         &variables[number]
     }
 

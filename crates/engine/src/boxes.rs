@@ -116,15 +116,15 @@ impl FileBoxes {
         match table {
             ChunkTable::Ranges(ranges) => {
                 let (first, last) = chunk_span(variable, region);
-                let from = ranges.index.partition_point(|index| *index < first);
-                let to = ranges.index.partition_point(|index| *index <= last);
+                let from = ranges.index.partition_point(|index| index < first);
+                let to = ranges.index.partition_point(|index| index <= last);
                 for row in from..to {
                     let (Some(index), Some(place)) = (ranges.index.get(row), ranges.row(row)) else { continue };
-                    let Some(copy) = ChunkCopy::of(variable, *index, region) else { continue };
-                    let form = cut_form(self.form(number, variable, element_bytes)?, variable, *index);
+                    let Some(copy) = ChunkCopy::of(variable, index, region) else { continue };
+                    let form = cut_form(self.form(number, variable, element_bytes)?, variable, index);
                     let stored = self.chunks.stored(&self.source, place)?;
                     let elements = self.codecs.decode(&form, stored, place.skipped_steps);
-                    let elements = elements.map_err(|error| self.source.bad_chunk(number, *index, error))?;
+                    let elements = elements.map_err(|error| self.source.bad_chunk(number, index, error))?;
                     copy.run(elements, into, element_bytes);
                 }
                 Ok(())

@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Begins every index. Its number changes with whatever an entry holds.
-const MAGIC: &Magic = b"frazil index 05\n";
+const MAGIC: &Magic = b"frazil index 06\n";
 
 /// Bytes of one index; what does not fit is scanned again.
 const MAX_INDEX_BYTES: u64 = 512 << 20;

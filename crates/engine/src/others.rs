@@ -302,7 +302,7 @@ pub(crate) fn reading_bytes(source: &Source, number: usize, piece_bytes: u64) ->
             let chunk = count(&variable.chunk_shape).saturating_mul(variable.dtype.size_bytes().unwrap_or(16).into());
             decoded = decoded.max(held.saturating_add(chunk));
             if let ChunkTable::Ranges(ranges) = table {
-                stored = ranges.length.iter().copied().max().unwrap_or(0).max(stored);
+                stored = ranges.length.iter().max().unwrap_or(0).max(stored);
             }
         }
     }

@@ -301,7 +301,7 @@ fn sizes_of(source: &Source, number: usize) -> SourceSizes {
         ..SourceSizes::default()
     };
     if let Some(ChunkTable::Ranges(ranges)) = source.decoded.manifest.tables.get(number) {
-        size.stored_bytes = ranges.length.iter().copied().max().unwrap_or(0);
+        size.stored_bytes = ranges.length.iter().max().unwrap_or(0);
     }
     if let (Some(store), None) = (&source.store, source.derived(number)) {
         // Where nothing says how long objects are: as long as a chunk that did not become smaller.

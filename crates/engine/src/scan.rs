@@ -305,13 +305,13 @@ fn fetch_ahead(decoded: &Decoded, wanted: &[usize], chunks: &mut ChunkReader) ->
     let (mut ranges, mut n_bytes, mut n_variables) = (Vec::new(), 0_u64, 0);
     for number in wanted {
         if let Some(ChunkTable::Ranges(table)) = decoded.manifest.tables.get(*number) {
-            let of_variable = table.length.iter().fold(0, |sum: u64, length| sum.saturating_add(*length));
+            let of_variable = table.length.iter().fold(0, |sum: u64, length| sum.saturating_add(length));
             if n_bytes.saturating_add(of_variable) > MOST_AHEAD_BYTES {
                 break;
             }
             n_bytes += of_variable;
-            let places = table.offset.iter().zip(&table.length);
-            let places = places.filter_map(|(offset, length)| ByteRange::new(*offset, *length));
+            let places = table.offset.iter().zip(table.length.iter());
+            let places = places.filter_map(|(offset, length)| ByteRange::new(offset, length));
             // What lies beyond the end is damage, which is named when it is read.
             ranges.extend(places.filter(|range| range.end() <= size_bytes));
         }
@@ -407,7 +407,7 @@ pub fn whole(source: &Source, number: usize, chunks: &mut ChunkReader) -> Result
 /// The chunks of a variable that were written.
 fn written_chunks(source: &Source, number: usize) -> Vec<u64> {
     match source.decoded.manifest.tables.get(number) {
-        Some(ChunkTable::Ranges(ranges)) => ranges.index.clone(),
+        Some(ChunkTable::Ranges(ranges)) => ranges.index.iter().collect(),
         Some(ChunkTable::External(_) | ChunkTable::Virtual(_)) => (0..count(&source.variable(number).grid())).collect(),
         _ => vec![0],
     }

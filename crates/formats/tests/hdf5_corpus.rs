@@ -105,7 +105,7 @@ fn values(variable: &Variable, table: &ChunkTable, file: &SparseBytes) -> Result
             for row in 0..ranges.len() {
                 let found = ranges.row(row).unwrap();
                 let stored = file.get("chunk", found.offset, found.length).map_err(|stop| format!("{stop:?}"))?;
-                place(ranges.index[row], stored, found.skipped_steps)?;
+                place(ranges.index.get(row).unwrap(), stored, found.skipped_steps)?;
             }
         }
         ChunkTable::External(_) => return Err("external".into()),

@@ -65,7 +65,7 @@ fn places_count_from_the_start_of_the_file_not_of_its_user_block() {
     let file = decode_whole(bytes.clone()).unwrap();
     let at = file.dataset.variables.iter().position(|variable| variable.path == "/a/b/c").unwrap();
     let ChunkTable::Ranges(ranges) = &file.manifest.tables[at] else { panic!("it is one range") };
-    let stored = &bytes[ranges.offset[0] as usize..][..ranges.length[0] as usize];
+    let stored = &bytes[ranges.offset.get(0).unwrap() as usize..][..ranges.length.get(0).unwrap() as usize];
     let counted: Vec<u8> = (0..12_i16).flat_map(i16::to_be_bytes).collect();
     assert_eq!(stored, counted);
 }
@@ -76,7 +76,10 @@ fn texts_of_any_length_are_read_through_their_heap() {
     let file = decode_whole(bytes.clone()).unwrap();
     let at = file.dataset.variables.iter().position(|variable| variable.path == "/texts").unwrap();
     let ChunkTable::Ranges(ranges) = &file.manifest.tables[at] else { panic!("it is one range") };
-    let raw = bytes.slice(ranges.offset[0] as usize..(ranges.offset[0] + ranges.length[0]) as usize);
+    let raw = bytes.slice(
+        ranges.offset.get(0).unwrap() as usize
+            ..(ranges.offset.get(0).unwrap() + ranges.length.get(0).unwrap()) as usize,
+    );
     let texts = strings(&raw, &file.manifest.hdf5.unwrap(), &SparseBytes::whole(bytes)).unwrap();
     let texts: Vec<String> = texts.into_iter().map(Option::unwrap_or_default).collect();
     assert_eq!(texts, ["é", "bc", ""]);

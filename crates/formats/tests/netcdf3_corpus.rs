@@ -44,8 +44,8 @@ fn rows() -> Vec<(String, Vec<u8>, Value)> {
 /// The stored values in C order, little-endian.
 fn values(file: &[u8], variable: &Variable, ranges: &ChunkRanges) -> Vec<u8> {
     let mut values = Vec::new();
-    for (offset, length) in ranges.offset.iter().zip(&ranges.length) {
-        let (from, length) = (usize::try_from(*offset).unwrap(), usize::try_from(*length).unwrap());
+    for (offset, length) in ranges.offset.iter().zip(ranges.length.iter()) {
+        let (from, length) = (usize::try_from(offset).unwrap(), usize::try_from(length).unwrap());
         values.extend_from_slice(&file[from..from + length]);
     }
     for value in values.chunks_mut(variable.dtype.swap_bytes() as usize) {

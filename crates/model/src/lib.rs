@@ -5,6 +5,7 @@
 
 pub mod attribute;
 pub mod codec;
+pub mod column;
 pub mod combine;
 pub mod counts;
 pub mod dataset;

@@ -3,6 +3,8 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::column::Column;
+
 /// For each variable of a `Dataset`, in the same order, where its chunks are.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct ChunkManifest {
@@ -126,11 +128,11 @@ impl ChunkReferences {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ChunkRanges {
     /// C-order number of each chunk.
-    pub index: Vec<u64>,
+    pub index: Column,
     /// First byte in the file.
-    pub offset: Vec<u64>,
+    pub offset: Column,
     /// Stored bytes.
-    pub length: Vec<u64>,
+    pub length: Column,
     /// Bit `i` set: step `i` of the chain was skipped for this chunk. Empty: no chunk skips any.
     pub skipped_steps: Vec<u32>,
 }
@@ -204,7 +206,18 @@ impl ChunkRanges {
     /// A table of one chunk.
     #[must_use]
     pub fn single(offset: u64, length: u64) -> Self {
-        Self { index: vec![0], offset: vec![offset], length: vec![length], skipped_steps: Vec::new() }
+        Self::of_runs(std::iter::once((0, offset, length)))
+    }
+
+    /// A table of whole chunks `(index, offset, length)`, by rising index.
+    #[must_use]
+    pub fn of_runs(rows: impl Iterator<Item = (u64, u64, u64)> + Clone) -> Self {
+        Self {
+            index: rows.clone().map(|(index, ..)| index).collect(),
+            offset: rows.clone().map(|(_, offset, _)| offset).collect(),
+            length: rows.map(|(.., length)| length).collect(),
+            skipped_steps: Vec::new(),
+        }
     }
 
     /// How many chunks were written.
@@ -222,16 +235,15 @@ impl ChunkRanges {
     /// Where chunk `index` is; `None` if it was never written.
     #[must_use]
     pub fn find(&self, index: u64) -> Option<ChunkPlace> {
-        let row = self.index.binary_search(&index).ok()?;
-        self.row(row)
+        self.row(self.index.find(index)?)
     }
 
     /// The chunk of row `row`.
     #[must_use]
     pub fn row(&self, row: usize) -> Option<ChunkPlace> {
         Some(ChunkPlace {
-            offset: *self.offset.get(row)?,
-            length: *self.length.get(row)?,
+            offset: self.offset.get(row)?,
+            length: self.length.get(row)?,
             skipped_steps: self.skipped_steps.get(row).copied().unwrap_or(0),
         })
     }

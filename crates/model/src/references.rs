@@ -17,7 +17,7 @@ use crate::{
     combine::{CombinedVariable, Content, Piece, fill_after},
     dataset::Variable,
     layout::TargetArray,
-    manifest::{ChunkRanges, ChunkTable},
+    manifest::ChunkTable,
     region::{Region, count, grid_of},
 };
 
@@ -303,7 +303,7 @@ impl ArrayReferences {
                     let own = axis.map_or(0, |axis| i64::try_from(cell[axis]).unwrap_or(i64::MAX));
                     number = number * length + u64::try_from(own + shift).unwrap_or(u64::MAX);
                 }
-                let Some(place) = find(ranges, number) else { return self.missing(piece.has_the_fill) };
+                let Some(place) = ranges.find(number) else { return self.missing(piece.has_the_fill) };
                 if place.skipped_steps != 0 {
                     return Located::Native(Why::SkippedStep);
                 }
@@ -316,15 +316,6 @@ impl ArrayReferences {
                 }
             }
         }
-    }
-}
-
-/// The place of a chunk: at once where all were written.
-fn find(ranges: &ChunkRanges, number: u64) -> Option<crate::manifest::ChunkPlace> {
-    let row = usize::try_from(number).ok()?;
-    match ranges.index.get(row) {
-        Some(index) if *index == number => ranges.row(row),
-        _ => ranges.find(number),
     }
 }
 

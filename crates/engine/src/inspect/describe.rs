@@ -147,7 +147,7 @@ fn growing(dataset: &Dataset) -> HashMap<String, u64> {
 fn weight(table: Option<&ChunkTable>) -> (u64, u64) {
     match table {
         Some(ChunkTable::Ranges(ranges)) => {
-            (ranges.length.iter().fold(0, |sum, n_bytes| sum.saturating_add(*n_bytes)), ranges.len() as u64)
+            (ranges.length.iter().fold(0, |sum, n_bytes| sum.saturating_add(n_bytes)), ranges.len() as u64)
         }
         Some(ChunkTable::Inline(bytes)) => (bytes.len() as u64, 1),
         Some(ChunkTable::External(parts)) => (parts.iter().fold(0, |sum, part| sum.saturating_add(part.length)), 1),

@@ -293,7 +293,7 @@ fn with_skips(array: &Array, edges: EdgeChunks, ranges: ChunkRanges) -> ChunkRan
     let all = (0..n_filters(array)).fold(0_u32, |mask, i| mask | 1_u32.checked_shl(i as u32).unwrap_or(0));
     let shift = u32::from(array.element.first_step.is_some());
     let rows = (0..ranges.len()).filter_map(|row| {
-        let index = *ranges.index.get(row)?;
+        let index = ranges.index.get(row)?;
         let place = ranges.row(row)?;
         let skipped = if leaves_edges && is_edge(array, index) { all } else { place.skipped_steps & all };
         Some((index, ChunkPlace { skipped_steps: skipped << shift, ..place }))

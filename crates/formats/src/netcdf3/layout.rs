@@ -166,13 +166,8 @@ impl Places {
                 size_bytes: self.size_bytes,
             });
         }
-        let mut ranges = ChunkRanges::default();
-        for index in 0..n_chunks {
-            ranges.index.push(index);
-            ranges.offset.push(variable.begin + index * self.record_bytes);
-            ranges.length.push(n_bytes);
-        }
-        Ok(ranges)
+        let (begin, record_bytes) = (variable.begin, self.record_bytes);
+        Ok(ChunkRanges::of_runs((0..n_chunks).map(|index| (index, begin + index * record_bytes, n_bytes))))
     }
 }
 

@@ -51,9 +51,9 @@ fn described(file: Vec<u8>) -> String {
     let mut lines = Vec::new();
     for (variable, table) in decoded.dataset.variables.iter().zip(&decoded.manifest.tables) {
         let ChunkTable::Ranges(ranges) = table else { panic!("netCDF-3 has ranges only") };
-        let first = ranges.offset.first().copied().unwrap_or(0);
+        let first = ranges.offset.get(0).unwrap_or(0);
         let places: Vec<u64> = ranges.offset.iter().map(|offset| offset - first).collect();
-        let n_bytes = ranges.length.first().copied().unwrap_or(0);
+        let n_bytes = ranges.length.get(0).unwrap_or(0);
         lines.push(format!(
             "{} {:?} in {:?}, {n_bytes} bytes at {places:?}",
             variable.name(),

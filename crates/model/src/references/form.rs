@@ -96,13 +96,13 @@ pub(super) fn plain_offset(origin: Origin<'_>) -> Option<u64> {
         return None;
     }
     let total = count(&variable.shape).checked_mul(variable.dtype.size_bytes()?.into())?;
-    let begin = *ranges.offset.first()?;
+    let begin = ranges.offset.get(0)?;
     let mut end = begin;
-    for (offset, length) in ranges.offset.iter().zip(&ranges.length) {
-        if *offset != end {
+    for (offset, length) in ranges.offset.iter().zip(ranges.length.iter()) {
+        if offset != end {
             return None;
         }
-        end = end.checked_add(*length)?;
+        end = end.checked_add(length)?;
     }
     (end - begin == total).then_some(begin)
 }
