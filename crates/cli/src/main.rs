@@ -20,6 +20,7 @@ mod progress;
 mod push;
 mod references;
 mod remove;
+mod session;
 mod subsets;
 mod verify;
 
@@ -72,6 +73,11 @@ fn main() -> ExitCode {
             talk.answer("profile-list", &stop, |_| Ok::<_, frazil_engine::EngineError>(profile::list()))
         }
         Verb::Profile(Profile::Import(words)) => talk.answer("profile-import", &stop, |_| profile::import(words)),
+        Verb::Profile(Profile::Export(words)) => {
+            talk.answer("profile-export", &stop, |talk| session::export(words, talk))
+        }
+        Verb::Profile(Profile::Token(words)) => talk.answer("profile-token", &stop, |talk| session::token(words, talk)),
+        Verb::Profile(Profile::Erase(words)) => talk.answer("profile-erase", &stop, |talk| session::erase(words, talk)),
         Verb::Profile(Profile::Check(words)) => talk.answer("profile-check", &stop, |talk| profile::check(words, talk)),
         Verb::Profile(Profile::Explain(words)) => talk.answer("profile-explain", &stop, |_| profile::explain(words)),
     }
