@@ -5,6 +5,7 @@
 mod accept;
 mod arguments;
 mod build;
+mod check;
 mod config;
 mod confirm;
 mod convert;
@@ -67,6 +68,10 @@ fn main() -> ExitCode {
         Verb::Inspect(words) => talk.answer("inspect", &stop, |talk| inspect::run(words, talk, &stop)),
         Verb::Convert(words) => talk.answer("convert", &stop, |talk| convert::run(words, talk, &stop)),
         Verb::Build(words) => talk.answer("build", &stop, |talk| build::run(words, talk, &stop)),
+        Verb::Check(words) => talk.answer("check", &stop, |talk| check::run(words, talk, &stop)),
+        Verb::Verify(words) if words.manifest.is_some() => {
+            talk.answer("verify", &stop, |talk| check::manifest(words, talk, &stop))
+        }
         Verb::Verify(words) => talk.answer("verify", &stop, |talk| verify::run(words, talk, &stop)),
         Verb::Feedstock(Feedstock::Lint(words)) => talk.answer("feedstock-lint", &stop, |talk| lint::run(words, talk)),
         Verb::Profile(Profile::List) => {

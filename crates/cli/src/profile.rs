@@ -170,7 +170,7 @@ fn explain_login(mut report: Report, location: &Location, address: &str) -> Resu
 }
 
 /// What a profile may do.
-pub fn check(words: &arguments::Check, talk: &Talk) -> Result<Answer, EngineError> {
+pub fn check(words: &arguments::CheckProfile, talk: &Talk) -> Result<Answer, EngineError> {
     let surroundings = Surroundings::of_process();
     let is_alias = of_s3(&surroundings, Some(&words.name)).is_ok_and(|profile| profile.below.is_some());
     let object = place_for(&words.name, words.place.as_deref(), is_alias);

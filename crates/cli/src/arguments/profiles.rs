@@ -12,7 +12,7 @@ pub enum Profile {
     /// List AWS profiles, rclone remotes and logins, each with its file, what shadows it and why it cannot sign
     List,
     Explain(Explain),
-    Check(Check),
+    Check(CheckProfile),
     Import(Import),
     Export(Export),
     Token(Token),
@@ -53,7 +53,7 @@ pub struct Import {
 #[command(after_help = "Examples:
   frazil profile check osn
   frazil profile check osn bucket/folder/")]
-pub struct Check {
+pub struct CheckProfile {
     /// The name of a profile
     #[arg(value_name = "NAME")]
     pub name: String,
