@@ -112,7 +112,7 @@ class Gateway(str):
             iam.create_role(RoleName=role, AssumeRolePolicyDocument=compact(anyone))
         except iam.exceptions.ClientError as error:
             # boto3 does not find the code of an error where Ceph 16 puts it.
-            if "EntityAlreadyExists" not in (error.response.get("Code"), error.response["Error"].get("Code")):
+            if "EntityAlreadyExists" not in (error.response.get("Code"), error.response.get("Error", {}).get("Code")):
                 raise
         iam.put_role_policy(RoleName=role, PolicyName="may", PolicyDocument=compact({"Version": "2012-10-17", "Statement": list(statements)}))
         answer = self.client("sts").assume_role(RoleArn=f"arn:aws:iam:::role/{role}", RoleSessionName="judge", DurationSeconds=seconds)

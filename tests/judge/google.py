@@ -166,6 +166,8 @@ class Google:
             return signed
         if path.rstrip("/").endswith("/batch/storage/v1") and method == "POST":
             return self.batch(headers, body)
+        if self.sign_in.is_outside(headers, method, path, query, body):
+            raise Refused(403, "forbidden", "the credential access boundary of the token does not permit this")
         with self.lock:
             if (parts := self.parts.answer(self, method, path, query, headers, body)) is not None:
                 return parts

@@ -6,8 +6,10 @@ say. It knows nothing of objects.
 """
 
 import base64
+import dataclasses
 import json
 import pathlib
+import re
 import subprocess
 import tempfile
 import time
@@ -24,6 +26,58 @@ MAX_ASSERTION_SECONDS = 3600
 SCOPES = ("https://www.googleapis.com/auth/devstorage.", "https://www.googleapis.com/auth/cloud-platform")
 
 
+ROLES = {"objectViewer": {"get", "list"}, "objectCreator": {"create"}, "objectAdmin": {"get", "list", "create", "delete"}}
+
+
+@dataclasses.dataclass
+class Rule:
+    """One rule of a credential access boundary, as Google documents its form."""
+
+    bucket: str
+    may: set[str]
+    prefix: str
+    lists: str | None
+
+    @classmethod
+    def of(cls, rule):
+        bucket = re.fullmatch(r"//storage\.googleapis\.com/projects/_/buckets/([^/]+)", rule["availableResource"])[1]
+        may = set().union(*(ROLES[re.fullmatch(r"inRole:roles/storage\.(\w+)", name)[1]] for name in rule["availablePermissions"]))
+        expression = rule.get("availabilityCondition", {}).get("expression")
+        if expression is None:
+            return cls(bucket, may, "", "")
+        objects = re.match(rf"resource\.name\.startsWith\('projects/_/buckets/{re.escape(bucket)}/objects/([^']*)'\)", expression)
+        rest = expression[objects.end():]
+        lists = re.fullmatch(r" \|\| api\.getAttribute\('storage\.googleapis\.com/objectListPrefix', ''\)\.startsWith\('([^']*)'\)", rest)
+        if rest and lists is None:
+            raise ValueError(f"condition {rest}")
+        return cls(bucket, may, objects[1], lists and lists[1])
+
+    def allows(self, what, bucket, name) -> bool:
+        start = self.lists if what == "list" else self.prefix
+        return what in self.may and bucket == self.bucket and start is not None and name.startswith(start)
+
+
+def wanted_by(method, path, query, body) -> list[tuple[str, str, str]]:
+    """What a request needs: permission, bucket, name. What is not known here is never permitted."""
+    unquoted = urllib.parse.unquote
+    if found := re.fullmatch(r"(?:/resumable)?/upload/storage/v1/b/([^/]+)/o", path):
+        name = query.get("name")
+        if name is None:
+            start = body.find(b'"name"')
+            name = json.JSONDecoder().raw_decode(body[start + 6:].decode("latin-1").lstrip(" :"))[0] if start >= 0 else ""
+        return [] if "upload_id" in query else [("create", unquoted(found[1]), name)]
+    if found := re.fullmatch(r"(?:/download)?/storage/v1/b/([^/]+)/o/?", path):
+        return [("list", unquoted(found[1]), query.get("prefix", ""))]
+    if found := re.fullmatch(r"/storage/v1/b/([^/]+)/o/([^/]+)/rewriteTo/b/([^/]+)/o/([^/]+)", path):
+        return [("get", unquoted(found[1]), unquoted(found[2])), ("create", unquoted(found[3]), unquoted(found[4]))]
+    if found := re.fullmatch(r"(?:/download)?/storage/v1/b/([^/]+)/o/([^/]+)", path):
+        return [({"GET": "get", "HEAD": "get", "DELETE": "delete"}.get(method, "set"), unquoted(found[1]), unquoted(found[2]))]
+    if found := re.fullmatch(r"/([^/]+)/(.+)", path):
+        may = {"POST": "create", "PUT": "create", "DELETE": "create"}.get(method, "get")
+        return [(may, unquoted(found[1]), unquoted(found[2]))]
+    return [("administer", "", "")]
+
+
 class SignIn:
     """Tokens and who holds them. `seconds` is how long a new one lives; `grants` what each may do, all without an entry."""
 
@@ -32,6 +86,8 @@ class SignIn:
         self.tokens: dict[str, tuple[str, float]] = {}
         # Who: (the buckets, or None for all; whether writing is allowed).
         self.grants: dict[str, tuple[set[str] | None, bool]] = {}
+        # What a token was narrowed to.
+        self.bounds: dict[str, list[Rule]] = {}
         self.n_given = 0
         self.refused: list[str] = []
         self.public_key: bytes | None = None
@@ -66,6 +122,8 @@ class SignIn:
             return self.given(form(body), {"urn:ietf:params:oauth:grant-type:jwt-bearer": self.of_account, "refresh_token": self.of_user}, address)
         if path == "/v1/token":
             asked = json.loads(body) if "json" in headers.get("Content-Type", "") else form(body)
+            if asked.get("subject_token_type", "").endswith(":access_token"):
+                return self.of_boundary(asked)
             return self.given(asked, {"urn:ietf:params:oauth:grant-type:token-exchange": self.of_external}, address)
         if path.endswith(":generateAccessToken"):
             return self.impersonate(path, headers, json.loads(body))
@@ -122,6 +180,32 @@ class SignIn:
         if (asked.get("client_id"), asked.get("client_secret")) != ("judge", CLIENT_SECRET):
             return None, "The OAuth client was not found."
         return (USER, None) if asked.get("refresh_token") == REFRESH_TOKEN else (None, "Token has been expired or revoked.")
+
+    def of_boundary(self, asked):
+        """A narrower token for a token: what the boundary in `options` leaves of it."""
+        kind = "urn:ietf:params:oauth:token-type:access_token"
+        who, until = self.tokens.get(asked.get("subject_token", ""), (None, 0.0))
+        if asked.get("requested_token_type") != kind or who is None or time.time() >= until:
+            return self.refuse("invalid_request", "the subject token is none that is good")
+        if asked["subject_token"] in self.bounds:
+            return self.refuse("invalid_request", "a token that was narrowed is not narrowed again")
+        try:
+            # google-auth spells it twice over, the documentation's example once.
+            rules = json.loads(urllib.parse.unquote(asked["options"]))["accessBoundary"]["accessBoundaryRules"]
+            rules = [Rule.of(rule) for rule in rules]
+        except (KeyError, ValueError, TypeError, AttributeError) as error:
+            return self.refuse("invalid_request", f"the boundary makes no sense: {error!r}")
+        token = self.token(who, until - time.time())
+        self.bounds[token] = rules
+        # How long it is good is not said for every kind of account; it ends with the one that it was made of.
+        return 200, {"access_token": token, "issued_token_type": kind, "token_type": "Bearer", "expires_in": int(until - time.time())}, {}
+
+    def is_outside(self, headers, method, path, query, body) -> bool:
+        """Whether a request asks for more than its token was narrowed to."""
+        rules = self.bounds.get((headers.get("Authorization") or "").removeprefix("Bearer ").strip())
+        if rules is None or path.startswith("/batch/"):
+            return False
+        return not all(any(rule.allows(*wanted) for rule in rules) for wanted in wanted_by(method, path, query, body))
 
     def of_external(self, asked, _):
         said = {key: asked.get(key) for key in ("audience", "subject_token_type", "requested_token_type", "scope")}

@@ -13,10 +13,8 @@ use frazil_model::{
 use frazil_store::pace;
 use frazil_transfer::{
     TransferError,
-    delivery::{
-        Checked, Delivery, Difference, Manifest, Others, Standing, Taking, check, clear, deliveries, look, record,
-        take_plan,
-    },
+    check::{Extra, manifest::Checked},
+    delivery::{Delivery, Difference, Manifest, Standing, Taking, check, clear, deliveries, look, record, take_plan},
     place::{Place, Written},
     progress::Progress,
     run::{self, Outcome, Watch},
@@ -94,7 +92,7 @@ fn one(
     let Some(manifest) = &delivery.manifest else { return Err(TransferError::Unfinished { place: shown }) };
     tell(&mut report, delivery, manifest, to);
     let reading = Progress::default();
-    let checked = moving(talk, &reading, || check(&delivery.place, manifest, Others::AreWrong, &reading, stop))?;
+    let checked = moving(talk, &reading, || check(&delivery.place, manifest, Extra::Counts, &reading, stop))?;
     if !checked.differences.is_empty() {
         return Ok(refused(report, &shown, &checked.differences));
     }
@@ -117,7 +115,7 @@ fn one(
         return Ok(Answer { report, text: String::new() });
     }
     let reading = Progress::default();
-    let there: Checked = moving(talk, &reading, || check(to, manifest, Others::AreNotMeant, &reading, stop))?;
+    let there: Checked = moving(talk, &reading, || check(to, manifest, Extra::IsFine, &reading, stop))?;
     if !there.differences.is_empty() {
         return Ok(refused(report, &to.shown(), &there.differences));
     }
@@ -223,8 +221,7 @@ fn state(
         item["note"] = json!(manifest.note);
         if words.check && delivery.standing() == Standing::Whole {
             let progress = Progress::default();
-            let checked =
-                moving(talk, &progress, || check(&delivery.place, manifest, Others::AreWrong, &progress, stop))?;
+            let checked = moving(talk, &progress, || check(&delivery.place, manifest, Extra::Counts, &progress, stop))?;
             if !checked.differences.is_empty() {
                 state = "damaged";
                 let names = checked.differences.iter().map(|one| json!({"name": one.name, "what": one.what}));

@@ -26,8 +26,8 @@ mod storage;
 mod usage;
 mod values;
 
-pub use moving::{Accept, Push};
-pub use profiles::{Check, Explain, Import, Profile};
+pub use moving::{Accept, Check, Push};
+pub use profiles::{CheckProfile, Erase, Explain, Export, Import, Profile, Token};
 pub use storage::{Confirmed, Cp, Filters, Ls, Rm, Sync};
 pub use usage::{Du, UsedBy};
 
@@ -106,6 +106,7 @@ pub enum Verb {
     Push(Push),
     Accept(Accept),
     Du(Du),
+    Check(Check),
     Inspect(Inspect),
     Convert(Convert),
     Build(Build),
@@ -357,16 +358,18 @@ impl FromStr for Part {
     }
 }
 
-/// Check a store: every chunk that was written is there and unaltered
+/// Check a store: every chunk that was written is there and unaltered; or a folder, by a manifest
 ///
-/// With --sources every value is compared with the files that it came from.
+/// With --sources every value is compared with the files that it came from. With --manifest every file of any folder is read
+/// and compared with its sum.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frazil verify sst.zarr
   frazil verify sst.zarr --subset 5%
-  frazil verify sst.zarr --sources 'daily/*.nc'")]
+  frazil verify sst.zarr --sources 'daily/*.nc'
+  frazil verify osn:bucket/run7 --manifest SHA256SUMS")]
 pub struct Verify {
-    /// The store
+    /// The store, or with --manifest any folder
     pub store: String,
     /// Files, patterns in quotes or folders that the store was made of; without a place: those that the receipt names,
     /// beside the store or in the present folder
@@ -376,6 +379,12 @@ pub struct Verify {
     /// and every value is compared
     #[arg(long, value_name = "FEEDSTOCK", conflicts_with = "sources")]
     pub feedstock: Option<String>,
+    /// What the place has to hold: the manifest of a delivery, or what `sha256sum` or `md5sum` printed; every file is read
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sources", "feedstock", "subset"])]
+    pub manifest: Option<String>,
+    /// With --manifest: files that it does not name are no difference
+    #[arg(long, requires = "manifest")]
+    pub one_way: bool,
     /// Read only so many of the objects: 5%. All are looked for, and their lengths compared
     #[arg(long, value_name = "PERCENT")]
     pub subset: Option<Percent>,

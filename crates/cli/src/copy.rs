@@ -246,8 +246,10 @@ fn judge(report: &mut Report, plan: &Plan, outcome: Option<&Outcome>) {
         .or_else(|| outcome?.kept.first().map(|(name, reason)| format!("`{name}`: {reason}")))
         .unwrap_or_default();
     let n_done = outcome.map_or(plan.tasks.len() as u64, |outcome| outcome.n_files) + plan.same.0;
-    let alike =
-        failed.first().map(|(_, error)| error.exit()).filter(|exit| failed.iter().all(|(_, e)| e.exit() == *exit));
+    // What is held back waits for others, which say why.
+    let mut causes = failed.iter().filter(|(_, error)| !matches!(error, TransferError::HeldBack { .. }));
+    let first_exit = causes.next().map(|(_, error)| error.exit());
+    let alike = first_exit.filter(|exit| causes.all(|(_, error)| error.exit() == *exit));
     let exit = match (n_done, alike) {
         (_, Some(exit @ (Exit::SignIn | Exit::Later))) => exit,
         (0, _) => Exit::No,

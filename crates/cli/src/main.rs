@@ -5,6 +5,7 @@
 mod accept;
 mod arguments;
 mod build;
+mod check;
 mod config;
 mod confirm;
 mod convert;
@@ -21,6 +22,7 @@ mod progress;
 mod push;
 mod references;
 mod remove;
+mod session;
 mod subsets;
 mod verify;
 
@@ -68,12 +70,21 @@ fn main() -> ExitCode {
         Verb::Inspect(words) => talk.answer("inspect", &stop, |talk| inspect::run(words, talk, &stop)),
         Verb::Convert(words) => talk.answer("convert", &stop, |talk| convert::run(words, talk, &stop)),
         Verb::Build(words) => talk.answer("build", &stop, |talk| build::run(words, talk, &stop)),
+        Verb::Check(words) => talk.answer("check", &stop, |talk| check::run(words, talk, &stop)),
+        Verb::Verify(words) if words.manifest.is_some() => {
+            talk.answer("verify", &stop, |talk| check::manifest(words, talk, &stop))
+        }
         Verb::Verify(words) => talk.answer("verify", &stop, |talk| verify::run(words, talk, &stop)),
         Verb::Feedstock(Feedstock::Lint(words)) => talk.answer("feedstock-lint", &stop, |talk| lint::run(words, talk)),
         Verb::Profile(Profile::List) => {
             talk.answer("profile-list", &stop, |_| Ok::<_, frazil_engine::EngineError>(profile::list()))
         }
         Verb::Profile(Profile::Import(words)) => talk.answer("profile-import", &stop, |_| profile::import(words)),
+        Verb::Profile(Profile::Export(words)) => {
+            talk.answer("profile-export", &stop, |talk| session::export(words, talk))
+        }
+        Verb::Profile(Profile::Token(words)) => talk.answer("profile-token", &stop, |talk| session::token(words, talk)),
+        Verb::Profile(Profile::Erase(words)) => talk.answer("profile-erase", &stop, |talk| session::erase(words, talk)),
         Verb::Profile(Profile::Check(words)) => talk.answer("profile-check", &stop, |talk| profile::check(words, talk)),
         Verb::Profile(Profile::Explain(words)) => talk.answer("profile-explain", &stop, |_| profile::explain(words)),
     }

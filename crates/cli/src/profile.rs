@@ -2,7 +2,7 @@
 //!
 //! It promises to show no secret: of a key its public part, of a login its name.
 
-use std::{io::Read, path::Path};
+use std::{io::Read, path::Path, time::SystemTime};
 
 use frazil_engine::EngineError;
 use frazil_model::{
@@ -24,6 +24,7 @@ use frazil_store::{
     },
     rfc3339,
     secret::{shown_key_id, shown_name},
+    session::{Kind, note},
 };
 use serde_json::{Value, json};
 
@@ -34,6 +35,9 @@ use crate::{
 
 /// A clock that differs by more is a reason for refusals.
 const CLOCK_MATTERS_SECONDS: i64 = 60;
+
+/// Keys that end within this time are a reason to get others first.
+const SOON_SECONDS: i64 = 15 * 60;
 
 /// What somebody was given is no longer.
 const MAX_GIVEN_BYTES: u64 = 2 << 20;
@@ -166,7 +170,7 @@ fn explain_login(mut report: Report, location: &Location, address: &str) -> Resu
 }
 
 /// What a profile may do.
-pub fn check(words: &arguments::Check, talk: &Talk) -> Result<Answer, EngineError> {
+pub fn check(words: &arguments::CheckProfile, talk: &Talk) -> Result<Answer, EngineError> {
     let surroundings = Surroundings::of_process();
     let is_alias = of_s3(&surroundings, Some(&words.name)).is_ok_and(|profile| profile.below.is_some());
     let object = place_for(&words.name, words.place.as_deref(), is_alias);
@@ -179,6 +183,12 @@ pub fn check(words: &arguments::Check, talk: &Talk) -> Result<Answer, EngineErro
     report.more.insert("profile".into(), item(&check.profile));
     report.more.insert("who".into(), json!(check.who));
     report.more.insert("ends".into(), json!(check.ends_seconds.map(rfc3339)));
+    let left = left_seconds(&check);
+    report.more.insert("left_seconds".into(), json!(left));
+    if left.is_some_and(|left| left < SOON_SECONDS) {
+        let message = format!("its keys end soon: {}", left.map(time_left).unwrap_or_default());
+        report.warn("profile.ends", message);
+    }
     report.more.insert("clock_ahead_seconds".into(), json!(check.clock_ahead_seconds));
     report.more.insert("buckets".into(), json!(check.buckets));
     for step in &check.steps {
@@ -206,8 +216,14 @@ pub fn check(words: &arguments::Check, talk: &Talk) -> Result<Answer, EngineErro
 pub fn import(words: &arguments::Import) -> Result<Answer, EngineError> {
     let mut report = Report::of("profile-import");
     let with = With { address: words.server.clone(), region: words.region.clone(), expires: words.expires.clone() };
-    let taken = given(words.file.as_deref())
-        .and_then(|text| import::import(&Surroundings::of_process(), &words.name, &text, &with));
+    let surroundings = Surroundings::of_process();
+    let taken = given(words.file.as_deref()).and_then(|text| import::import(&surroundings, &words.name, &text, &with));
+    if let (Ok(_), Some(path)) = (&taken, &words.file)
+        && let Err(error) = note(&surroundings, path, Kind::Imported)
+    {
+        let message = format!("{} is not noted, and `profile erase` will not find it: {error}", path.display());
+        report.warn("profile.unnoted", message);
+    }
     let text = match taken {
         Ok(taken) => {
             let path = taken.path.display().to_string();
@@ -239,12 +255,31 @@ fn given(file: Option<&Path>) -> Result<String, String> {
     Ok(text)
 }
 
+/// How long the keys are still good, by the clock of their server where that is known.
+fn left_seconds(check: &Check) -> Option<i64> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs();
+    let now = i64::try_from(now).ok()?.checked_add(check.clock_ahead_seconds.unwrap_or(0))?;
+    i64::try_from(check.ends_seconds?).ok()?.checked_sub(now)
+}
+
+/// The same in words.
+fn time_left(seconds: i64) -> String {
+    match (seconds / 3600, seconds / 60 % 60) {
+        _ if seconds <= 0 => "over".into(),
+        (0, 0) => format!("{seconds} s left"),
+        (0, minutes) => format!("{minutes} min left"),
+        (hours, minutes) if hours < 100 => format!("{hours} h {minutes} min left"),
+        (hours, _) => format!("{} days left", hours / 24),
+    }
+}
+
 fn check_text(check: &Check) -> String {
     let mut rows =
         vec![vec!["signs".into(), keys(&check.profile)], vec!["read in".into(), check.profile.origin.to_string()]];
     rows.push(vec!["server".into(), check.profile.server.shown()]);
     rows.extend(check.who.clone().map(|who| vec!["as".into(), who]));
-    rows.extend(check.ends_seconds.map(|ends| vec!["until".into(), rfc3339(ends)]));
+    let left = left_seconds(check).map(|left| format!(" ({})", time_left(left))).unwrap_or_default();
+    rows.extend(check.ends_seconds.map(|ends| vec!["until".into(), format!("{}{left}", rfc3339(ends))]));
     rows.extend(check.clock_ahead_seconds.map(|ahead| vec!["clock".into(), format!("{ahead:+} s")]));
     if !check.buckets.is_empty() {
         let mut names = check.buckets.iter().take(MOST_BUCKETS).cloned().collect::<Vec<_>>().join(" ");
@@ -269,8 +304,11 @@ fn check_text(check: &Check) -> String {
 /// The keys of a profile in words. The public part of a key tells which one it is; the rest shows nowhere.
 fn keys(profile: &Profile) -> String {
     match &profile.keys {
-        Keys::Fixed { access_key_id, token: None, .. } => format!("key {}", shown_key_id(access_key_id)),
-        Keys::Fixed { access_key_id, token: Some(_), .. } => format!("temporary key {}", shown_key_id(access_key_id)),
+        Keys::Fixed { access_key_id, token, ends_seconds, .. } => {
+            let what = if token.is_some() { "temporary key" } else { "key" };
+            let until = ends_seconds.map(|ends| format!(" until {}", rfc3339(ends))).unwrap_or_default();
+            format!("{what} {}{until}", shown_key_id(access_key_id))
+        }
         Keys::Token(grant) => grant.shown(),
         Keys::AccountKey(_) => "account key".into(),
         Keys::SharedAccess(_) => "shared access signature".into(),

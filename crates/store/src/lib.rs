@@ -25,6 +25,7 @@ pub mod profile;
 pub mod read;
 mod region;
 pub mod secret;
+pub mod session;
 mod settled;
 mod shared_key;
 mod sign;

@@ -129,6 +129,20 @@ pub(crate) enum NoAnswer {
     Untrusted(Distrust, String),
 }
 
+impl NoAnswer {
+    /// Why there was none.
+    pub fn words(self) -> String {
+        match self {
+            Self::NoHost => "there is no such host".into(),
+            Self::Passing(why)
+            | Self::Unsigned(why)
+            | Self::NotSignedNow(why)
+            | Self::Lasting(why)
+            | Self::Untrusted(_, why) => why,
+        }
+    }
+}
+
 static AGENT: LazyLock<Agent> = LazyLock::new(|| {
     let config = Agent::config_builder()
         .http_status_as_error(false)

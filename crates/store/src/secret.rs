@@ -3,7 +3,10 @@
 //! It promises that a key or token shows nowhere: not in a message, a log, a report, a debugger's view of a value or a
 //! dump of memory.
 
-use std::fmt;
+use std::{
+    fmt,
+    io::{self, Write},
+};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 
@@ -33,6 +36,15 @@ impl Secret {
     /// The key itself, for whoever signs with it.
     pub(crate) fn reveal(&self) -> &str {
         &self.0
+    }
+
+    /// Writes it to whoever it is meant for: a program that reads the output of this one.
+    ///
+    /// # Errors
+    /// If that reads no more.
+    pub fn hand_on(&self, to: &mut dyn Write) -> io::Result<()> {
+        to.write_all(self.0.as_bytes())?;
+        to.flush()
     }
 }
 

@@ -62,6 +62,8 @@ pub enum TransferError {
     BadManifest { place: String, reason: String },
     #[error("`{place}` is not what its manifest says: {n} of its files are not as they were sent; the first: {first}")]
     NotAsSent { place: String, n: usize, first: String },
+    #[error("`{place}` is no manifest that frazil reads: {reason}")]
+    BadSums { place: String, reason: String },
     #[error("`{place}` cannot take the delivery: {n} other files are in the way; the first: {first}")]
     InTheWay { place: String, n: usize, first: String },
     #[error("interrupted{}", open.as_deref().map(left_open).unwrap_or_default())]
@@ -102,6 +104,7 @@ impl Problem for TransferError {
             Self::Unfinished { .. } => "delivery.unfinished",
             Self::BadManifest { .. } => "delivery.manifest",
             Self::NotAsSent { .. } => "delivery.not-as-sent",
+            Self::BadSums { .. } => "check.manifest",
             Self::InTheWay { .. } => "delivery.in-the-way",
             Self::Interrupted { .. } => "interrupted",
         }
@@ -146,6 +149,9 @@ impl Problem for TransferError {
             Self::BadManifest { .. } => "it is left as it is; ask for it to be pushed again under another name".into(),
             Self::NotAsSent { .. } => {
                 "nothing of it was taken on; ask for it to be pushed again under another name".into()
+            }
+            Self::BadSums { .. } => {
+                "it reads frazil-delivery.json, frazil-accepted.json and what `sha256sum` and `md5sum` print".into()
             }
             Self::InTheWay { .. } => "nothing was copied; name another place with `--to`".into(),
             Self::Interrupted { resume: Some(command), .. } => format!("go on with: {command}"),

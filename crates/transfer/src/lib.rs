@@ -5,6 +5,7 @@
 //! says plainly where it cannot know. It does not know what the bytes mean, nor the terminal.
 
 pub mod atoms;
+pub mod check;
 pub mod copy;
 pub mod delivery;
 pub mod error;
@@ -16,6 +17,7 @@ pub mod progress;
 pub mod remove;
 pub mod run;
 pub mod same;
+pub mod sums;
 mod together;
 pub mod usage;
 pub mod walk;

@@ -60,34 +60,55 @@ pub fn file_and_object(
     if file.size_bytes != object.size_bytes {
         return Ok(Same::No);
     }
-    match object.state.digest {
-        Some(expected) => {
-            let digests = match &file.mark {
-                Some(mark) => known.digests(&file.name, mark),
-                None => Vec::new(),
-            };
-            // A digest of the same kind settles it either way.
-            if let Some(digest) = digests.iter().find(|digest| is_alike(digest, &expected)) {
-                return Ok(if *digest == expected { Same::Yes } else { Same::No });
-            }
-            match made(path, &expected, file, known)? {
-                Made::Equal => Ok(Same::Yes),
-                Made::Other => Ok(Same::No),
-                Made::UnknownParts => Ok(by_time()),
-            }
-        }
-        None => Ok(by_time()),
+    Ok(match file_by_digest(path, file, object, known)? {
+        Some(true) => Same::Yes,
+        Some(false) => Same::No,
+        None => by_time(),
+    })
+}
+
+/// Whether an object holds the bytes of a file of the same size, by the digest that its server keeps; nothing if that cannot be
+/// compared.
+///
+/// # Errors
+/// If the file must be read and cannot be.
+pub fn file_by_digest(path: &Path, file: &Found, object: &Found, known: &Known) -> Result<Option<bool>, StoreError> {
+    let Some(expected) = object.state.digest else { return Ok(None) };
+    let digests = match &file.mark {
+        Some(mark) => known.digests(&file.name, mark),
+        None => Vec::new(),
+    };
+    // A digest of the same kind settles it either way.
+    if let Some(digest) = digests.iter().find(|digest| is_alike(digest, &expected)) {
+        return Ok(Some(*digest == expected));
     }
+    Ok(match made(path, &expected, file, known)? {
+        Made::Equal => Some(true),
+        Made::Other => Some(false),
+        Made::UnknownParts => None,
+    })
 }
 
 /// Whether two objects hold the same bytes.
 #[must_use]
 pub fn objects(from: &Found, to: &Found) -> Same {
-    match (from.state.digest, to.state.digest) {
-        _ if from.size_bytes != to.size_bytes => Same::No,
-        (Some(a), Some(b)) if a == b => Same::Yes,
-        (Some(a @ Digest::Md5(_)), Some(b @ Digest::Md5(_))) if a != b => Same::No,
-        _ => by_time(from, to),
+    match by_digests(from, to) {
+        Some(true) => Same::Yes,
+        Some(false) => Same::No,
+        None => by_time(from, to),
+    }
+}
+
+/// The same by the digests that servers keep; nothing if they cannot be compared.
+#[must_use]
+pub fn by_digests(a: &Found, b: &Found) -> Option<bool> {
+    match (a.state.digest, b.state.digest) {
+        _ if a.size_bytes != b.size_bytes => Some(false),
+        (Some(a), Some(b)) if a == b => Some(true),
+        (Some(Digest::Md5(_)), Some(Digest::Md5(_))) | (Some(Digest::Crc32c(_)), Some(Digest::Crc32c(_))) => {
+            Some(false)
+        }
+        _ => None,
     }
 }
 

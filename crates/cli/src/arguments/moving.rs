@@ -94,3 +94,37 @@ fn every(text: &str) -> Result<std::time::Duration, String> {
         _ => Err(wrong()),
     }
 }
+
+/// Say whether two places hold the same files, by name: missing, extra, differing
+///
+/// Sizes tell first, then the digests that servers keep, where both sides have one that can be compared; else both sides are read.
+/// Size and time are never taken for a proof. A Zarr store is told of as one thing. Nothing is written.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  frazil check results osn:bucket/results
+  frazil check osn:bucket/data gs://other/data      buckets of different clouds: what has no digest in common is read
+  frazil check osn:bucket/a.zarr osn:bucket/b.zarr --read
+To compare with a manifest: frazil verify PLACE --manifest FILE")]
+pub struct Check {
+    /// One place
+    #[arg(value_name = "A")]
+    pub a: String,
+    /// The other; of a file, with a slash at its end, the file of that name inside
+    #[arg(value_name = "B")]
+    pub b: String,
+    /// Read both sides, whatever digests their servers keep
+    #[arg(long)]
+    pub read: bool,
+    /// What B has besides is no difference
+    #[arg(long)]
+    pub one_way: bool,
+    /// Only names like this, such as '*.nc' or 'daily/2001/**'; may be given more than once
+    #[arg(long, value_name = "PATTERN")]
+    pub include: Vec<String>,
+    /// No names like this; may be given more than once
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// Most bytes a second, all connections together: 50MB
+    #[arg(long, value_name = "SIZE", value_parser = read::<ByteSize>)]
+    pub limit: Option<ByteSize>,
+}

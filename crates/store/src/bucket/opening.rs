@@ -4,11 +4,11 @@
 
 use std::sync::Arc;
 
-use frazil_model::location::{Door, Location};
+use frazil_model::location::{Door, Location, Object};
 
 use super::{
     azure::Azure,
-    dialect::{Dialect, Naming},
+    dialect::{Asked, Depth, Dialect, Naming},
     google::Google,
     s3::{Quotes, S3, sent_in_path},
 };
@@ -16,10 +16,11 @@ use crate::{
     address::Address,
     bearer::Bearer,
     error::StoreError,
-    keys::{Again, Provider},
+    keys::{Again, Key, Provider},
     manners,
-    open::{HeaderName, HeaderValue},
-    profile::{AzureServer, GoogleServer, Keys, Profile, S3Server, Server, Style, Surroundings},
+    open::{HeaderName, HeaderValue, NoAnswer},
+    profile::{AzureServer, GoogleServer, Grant, Keys, Profile, S3Server, Server, Style, Surroundings},
+    secret::Secret,
     shared_key::{SharedAccess, SharedKey, VERSION},
     sign::{Sign, Signer},
     token::Tokens,
@@ -29,7 +30,7 @@ use crate::{
 const REQUESTS_AT_A_TIME: u32 = 64;
 
 /// What a token of Google is asked to open.
-const GOOGLE_SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
+pub(crate) const GOOGLE_SCOPE: &str = "https://www.googleapis.com/auth/devstorage.read_write";
 
 /// What a token of Microsoft is asked to open.
 const AZURE_SCOPE: &str = "https://storage.azure.com/.default";
@@ -44,11 +45,46 @@ pub(super) fn dialect(naming: &Naming, bucket: String, profile: &Profile) -> Res
 }
 
 /// The tokens of a profile that has such.
-pub(super) fn tokens(profile: &Profile) -> Option<Arc<Tokens>> {
+pub(crate) fn tokens(profile: &Profile) -> Option<Arc<Tokens>> {
     let scope = if matches!(profile.server, Server::Google(_)) { GOOGLE_SCOPE } else { AZURE_SCOPE };
     match &profile.keys {
         Keys::Token(grant) => Some(Tokens::of(grant, scope)),
         _ => None,
+    }
+}
+
+/// A token of a grant, and when it ends.
+///
+/// # Errors
+/// Why there is none.
+pub(crate) fn tokens_for(grant: &Grant, scope: &str) -> Result<(Secret, Option<u64>), String> {
+    let tokens = Tokens::of(grant, scope);
+    let token = tokens.token().map_err(NoAnswer::words)?;
+    Ok((token, tokens.ends_seconds()))
+}
+
+/// Whether a key may not list a whole bucket: then the server took notice of the policy that it was given with.
+///
+/// # Errors
+/// If the server does not say.
+pub(crate) fn narrow(object: &Object, profile: &Profile, bucket: &str, key: &Key) -> Result<bool, StoreError> {
+    let Server::S3(server) = &profile.server else { return Ok(false) };
+    let naming = Naming { object: object.with_key(String::new()), below: String::new() };
+    let keys = Keys::Fixed {
+        access_key_id: key.access_key_id.clone(),
+        secret: key.secret.clone(),
+        token: key.token.clone(),
+        ends_seconds: key.ends_seconds,
+    };
+    let mut asked = open_s3(&naming, bucket.to_owned(), profile, server)?;
+    // Nobody looks for another key when this one is refused.
+    let provider = Arc::new(Provider::new("token", &keys, None));
+    asked.signer = Some(Arc::new(Signer::new(provider, &server.region)));
+    asked.signed_as = key.access_key_id.clone();
+    match asked.page(&Asked { prefix: "", depth: Depth::One, next: None }) {
+        Ok(_) => Ok(false),
+        Err(StoreError::Denied { .. }) => Ok(true),
+        Err(error) => Err(error),
     }
 }
 
@@ -164,7 +200,7 @@ pub(super) fn server_address(server: &S3Server) -> Option<Address> {
 }
 
 /// How a profile is found anew.
-pub(super) fn again(door: &Door, profile: &Profile) -> Again {
+pub(crate) fn again(door: &Door, profile: &Profile) -> Again {
     let chosen = match door {
         Door::Named(name) => Some(name.clone()),
         _ => super::CHOSEN.get().and_then(|chosen| chosen.profile.clone()),

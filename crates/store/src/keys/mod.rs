@@ -28,6 +28,7 @@ use crate::{
     secret::Secret,
     settled::seconds_of_rfc3339,
 };
+pub(crate) use role::assume;
 pub(crate) use watch::Again;
 
 /// Temporary keys are renewed at least this long before their end, if they last that long.
@@ -71,9 +72,9 @@ pub(crate) struct Key {
 impl Key {
     /// The key that a profile holds in itself.
     fn of(keys: &Keys) -> Option<Self> {
-        let Keys::Fixed { access_key_id, secret, token } = keys else { return None };
+        let Keys::Fixed { access_key_id, secret, token, ends_seconds } = keys else { return None };
         let (access_key_id, secret, token) = (access_key_id.clone(), secret.clone(), token.clone());
-        Some(Self { access_key_id, secret, token, ends_seconds: None })
+        Some(Self { access_key_id, secret, token, ends_seconds: *ends_seconds })
     }
 }
 
@@ -250,7 +251,7 @@ impl Held {
 }
 
 /// Gets a key.
-fn got(keys: &Keys) -> Result<Key, String> {
+pub(crate) fn got(keys: &Keys) -> Result<Key, String> {
     let source = match keys {
         Keys::Fixed { .. } => return Key::of(keys).ok_or_else(|| "it has no keys".to_owned()),
         Keys::Missing { why } => return Err(why.clone()),
@@ -264,7 +265,7 @@ fn got(keys: &Keys) -> Result<Key, String> {
         Source::Process { command } => process::run(command)?,
         Source::SignOn(on) => sign_on::ask(on)?,
         // How deep roles lead to roles was bounded when the files were read.
-        Source::Role(role) => role::assume(role, &got(&role.from)?)?,
+        Source::Role(role) => role::assume(role, &got(&role.from)?, None)?,
         Source::WebIdentity(role) => role::assume_with_token(role)?,
         Source::Container(container) => container::ask(container)?,
     };

@@ -60,8 +60,8 @@ fn post(service: &TokenService, form: &Secret, key: Option<&Key>) -> Result<Told
     service::told(&address, &sending, signer.as_ref().map(|signer| signer as &dyn crate::sign::Sign))
 }
 
-/// Takes on a role with a key.
-pub(super) fn assume(role: &Role, key: &Key) -> Result<Key, String> {
+/// Takes on a role with a key; a `policy` narrows what it may do for this time.
+pub(crate) fn assume(role: &Role, key: &Key, policy: Option<&str>) -> Result<Key, String> {
     let duration = role.duration_seconds.map(|seconds| seconds.to_string());
     let mut fields = vec![
         ("Action", "AssumeRole"),
@@ -70,6 +70,7 @@ pub(super) fn assume(role: &Role, key: &Key) -> Result<Key, String> {
         ("RoleSessionName", role.session_name.as_deref().unwrap_or(SESSION)),
     ];
     fields.extend(duration.as_deref().map(|seconds| ("DurationSeconds", seconds)));
+    fields.extend(policy.map(|policy| ("Policy", policy)));
     fields.extend(role.external_id.as_ref().map(|id| ("ExternalId", id.reveal())));
     read(&post(&role.service, &form(&fields), Some(key))?, &role.arn)
 }

@@ -13,7 +13,7 @@ use super::{
     ini::{Section, sections_of},
     ways,
 };
-use crate::secret::Secret;
+use crate::{keys::seconds_of, secret::Secret};
 
 /// The region that is signed for when none is named; servers other than Amazon's take it.
 pub(super) const USUAL_REGION: &str = "us-east-1";
@@ -186,6 +186,8 @@ pub(super) fn keys_of_environment(surroundings: &Surroundings) -> Option<Keys> {
             access_key_id: id.to_owned(),
             secret: Secret::new(secret.to_owned()),
             token: surroundings.variable("AWS_SESSION_TOKEN").map(|token| Secret::new(token.to_owned())),
+            // As the AWS tools and frazil itself export it.
+            ends_seconds: surroundings.variable("AWS_CREDENTIAL_EXPIRATION").and_then(seconds_of),
         }),
         // A half of a key is a mistake, not a wish for the next in line.
         (Some(_), None) => {

@@ -6,15 +6,14 @@
 
 use std::{
     fs,
-    io::Write,
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
 use serde_json::Value;
 
 use super::Surroundings;
-use crate::{keys::seconds_of, secret::Secret};
+use crate::{keys::seconds_of, secret::Secret, session::replace};
 
 /// What was given is no longer.
 const MAX_GIVEN_BYTES: usize = 1 << 20;
@@ -42,7 +41,7 @@ pub struct Imported {
 }
 
 /// Where frazil's own profiles lie.
-pub(super) fn file(surroundings: &Surroundings) -> Option<PathBuf> {
+pub(crate) fn file(surroundings: &Surroundings) -> Option<PathBuf> {
     let of_home = surroundings.home.as_ref().map(|home| home.join(".config"));
     let config = surroundings.variable("XDG_CONFIG_HOME").map(PathBuf::from).or(of_home)?;
     Some(config.join("frazil/profiles.conf"))
@@ -80,12 +79,14 @@ pub fn import(surroundings: &Surroundings, name: &str, text: &str, with: &With) 
     };
     is_private(&path)?;
     let text = Secret::new(format!("{}{}", without(&old, name), section.reveal()));
-    write(&path, &text).map_err(|error| format!("{} could not be written: {error}", path.display()))?;
+    make_folder(&path)
+        .and_then(|()| replace(&path, &text))
+        .map_err(|error| format!("{} could not be written: {error}", path.display()))?;
     Ok(Imported { path, expires, what })
 }
 
 /// The text of the other sections.
-fn without(text: &str, name: &str) -> String {
+pub(crate) fn without(text: &str, name: &str) -> String {
     let header = format!("[{name}]");
     let mut is_kept = true;
     let mut kept = String::new();
@@ -101,20 +102,16 @@ fn without(text: &str, name: &str) -> String {
     kept
 }
 
-fn write(path: &Path, text: &Secret) -> std::io::Result<()> {
-    if let Some(folder) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+fn make_folder(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(folder) => fs::DirBuilder::new().recursive(true).mode(0o700).create(folder),
+        None => Ok(()),
     }
-    let fresh = path.with_extension(format!("{}.new", std::process::id()));
-    let written = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&fresh).and_then(|mut file| {
-        file.write_all(text.reveal().as_bytes())?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)
-    });
-    if written.is_err() {
-        let _ = fs::remove_file(&fresh);
-    }
-    written
+}
+
+/// Whether a text that could be imported is for a while only.
+pub(crate) fn is_temporary(text: &str) -> bool {
+    Given::read(text).is_ok_and(|given| given.token.is_some() || given.expires.is_some())
 }
 
 /// What somebody gave.

@@ -12,7 +12,7 @@ const MAX_FILE_BYTES: u64 = 4 << 20;
 
 /// One section.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Section {
+pub(crate) struct Section {
     /// Its name, as it stands between the brackets, if it looks like one.
     pub name: String,
     /// Its line, from 1.
@@ -66,7 +66,8 @@ pub(super) fn sections_of(path: &Path) -> Result<Vec<Section>, String> {
     Ok(sections(&text))
 }
 
-fn sections(text: &str) -> Vec<Section> {
+/// The sections of a text.
+pub(crate) fn sections(text: &str) -> Vec<Section> {
     let mut found: Vec<Section> = Vec::new();
     let mut parent = String::new();
     for (number, line) in text.lines().enumerate() {

@@ -10,7 +10,7 @@ mod azure;
 mod google;
 pub(crate) mod grant;
 pub mod import;
-mod ini;
+pub(crate) mod ini;
 mod rclone;
 pub mod source;
 mod ways;
@@ -228,6 +228,8 @@ pub enum Keys {
         secret: Secret,
         /// The token that goes with a temporary key.
         token: Option<Secret>,
+        /// When it ends, in seconds since 1970, if that was said beside it.
+        ends_seconds: Option<u64>,
     },
     /// Keys for a while, which somebody gives when they are asked.
     Got(Box<Source>),

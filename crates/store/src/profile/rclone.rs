@@ -196,7 +196,9 @@ fn of_s3(section: &Section, surroundings: &Surroundings, files: &Files, known: &
     let elsewhere = elsewhere(section, surroundings, files, known);
     let keys = match (section.text("access_key_id"), section.secret("secret_access_key"), &elsewhere) {
         (Some(id), Some(secret), _) => {
-            Keys::Fixed { access_key_id: id.to_owned(), secret, token: section.secret("session_token") }
+            let ends_seconds = section.text("expires").and_then(seconds_of);
+            let token = section.secret("session_token");
+            Keys::Fixed { access_key_id: id.to_owned(), secret, token, ends_seconds }
         }
         (None, None, Some(Ok(profile))) => profile.keys.clone(),
         (None, None, Some(Err(why))) => Keys::Missing { why: why.clone() },

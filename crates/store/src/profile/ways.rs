@@ -56,7 +56,8 @@ pub(super) fn keys(files: &Files, name: &str, surroundings: &Surroundings, n_rol
 fn fixed(section: &Section) -> Option<Keys> {
     match (section.text("aws_access_key_id"), section.secret("aws_secret_access_key")) {
         (Some(id), Some(secret)) => {
-            Some(Keys::Fixed { access_key_id: id.to_owned(), secret, token: section.secret("aws_session_token") })
+            let token = section.secret("aws_session_token");
+            Some(Keys::Fixed { access_key_id: id.to_owned(), secret, token, ends_seconds: None })
         }
         (None, None) => None,
         _ => Some(missing("it has only one of `aws_access_key_id` and `aws_secret_access_key`")),

@@ -19,8 +19,11 @@ use crate::{
     settled::{now_seconds, seconds_of_any_rfc3339},
 };
 
-/// What whoever may be another account must be allowed.
-const MAY_BE_ANOTHER: &str = "https://www.googleapis.com/auth/cloud-platform";
+/// What whoever may be another account, or makes narrower tokens, must be allowed.
+pub(crate) const EVERYTHING: &str = "https://www.googleapis.com/auth/cloud-platform";
+
+/// Where Google exchanges tokens.
+const GOOGLE_EXCHANGE: &str = "https://sts.googleapis.com/v1/token";
 
 /// Gets the token of a grant that a server gives.
 pub(super) fn get(grant: &Grant, scope: &str) -> Result<Got, NoToken> {
@@ -54,7 +57,7 @@ pub(super) fn get(grant: &Grant, scope: &str) -> Result<Got, NoToken> {
             of_form(url, &form)
         }
         Grant::Impersonated { url, delegates, source } => {
-            let source = super::get(source, MAY_BE_ANOTHER)?;
+            let source = super::get(source, EVERYTHING)?;
             let body = json!({"scope": [scope], "delegates": delegates, "lifetime": "3600s"}).to_string();
             let sending = Sending::new(Method::POST, body.as_bytes())
                 .with("content-type", "application/json")
@@ -85,6 +88,31 @@ pub(super) fn get(grant: &Grant, scope: &str) -> Result<Got, NoToken> {
         // These need no server.
         Grant::Given { .. } | Grant::File { .. } => super::get(grant, scope),
     }
+}
+
+/// A narrower token for one that is good for everything. It ends when that one does.
+pub(super) fn narrowed(grant: &Grant, wide: &Secret, boundary: &Value) -> Result<Got, NoToken> {
+    let access_token = "urn:ietf:params:oauth:token-type:access_token";
+    let options = boundary.to_string();
+    let form = [
+        ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+        ("requested_token_type", access_token),
+        ("subject_token_type", access_token),
+        ("subject_token", wide.reveal()),
+        ("options", &options),
+    ];
+    of_form(&exchange_of(grant), &form)
+}
+
+/// Where tokens of a grant are exchanged: where Google does so, else where the grant itself is from.
+fn exchange_of(grant: &Grant) -> String {
+    let own = match grant {
+        Grant::Refresh { url, .. } | Grant::ServiceAccount { url, .. } | Grant::Exchange { url, .. } => Some(url),
+        Grant::Impersonated { url, .. } => Some(url),
+        _ => None,
+    };
+    let own = own.and_then(|url| Address::parse(url)).filter(|own| !own.host().ends_with("googleapis.com"));
+    own.map_or_else(|| GOOGLE_EXCHANGE.to_owned(), |own| own.with_sent_path("/v1/token".into(), None).without_query())
 }
 
 fn in_file(path: &std::path::Path, why: impl std::fmt::Display) -> NoToken {

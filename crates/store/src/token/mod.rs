@@ -6,6 +6,8 @@
 mod asked;
 mod signed;
 
+pub(crate) use asked::EVERYTHING;
+
 use std::{
     fmt,
     sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError, TryLockError},
@@ -164,6 +166,20 @@ impl Tokens {
             old => self.get().is_ok_and(|token| old.is_none_or(|old| old.token != token)),
         }
     }
+}
+
+/// A token that somebody made of another one.
+pub(crate) struct Narrowed {
+    pub token: Secret,
+    /// When it ends, in seconds since 1970, if that was said.
+    pub ends_seconds: Option<u64>,
+}
+
+/// Makes a narrower token of one that is good for everything.
+pub(crate) fn narrowed(grant: &Grant, wide: &Secret, boundary: &serde_json::Value) -> Result<Narrowed, String> {
+    let got = asked::narrowed(grant, wide, boundary).map_err(|none| NoAnswer::from(none).words())?;
+    let ends_seconds = got.lifetime.map(|lifetime| now_seconds() + lifetime.as_secs());
+    Ok(Narrowed { token: got.token, ends_seconds })
 }
 
 /// Gets a token.

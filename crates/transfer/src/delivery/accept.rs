@@ -13,18 +13,17 @@ use frazil_store::{
     bucket::{Bucket, Depth},
 };
 
-use super::{
-    Entry, MANIFEST, Manifest, Put, RECORD, Record, VERSION,
-    digests::{FILES_AT_A_TIME, for_each, sha256},
-    put_text, text,
-};
+use super::{MANIFEST, Manifest, Put, RECORD, Record, VERSION, put_text, text};
 use crate::{
-    copy::{Filter, Mode, Plan, Proof, Request, Scope, claims::is_lock, plan},
+    check::{
+        Extra,
+        manifest::{Checked, Expectation, verify},
+    },
+    copy::{Filter, Mode, Plan, Proof, Request, Scope, plan},
     error::TransferError,
     guard,
     place::{Place, Written},
     progress::Progress,
-    walk::{Found, tree},
 };
 
 /// A folder of deliveries, or one that is none yet.
@@ -75,19 +74,10 @@ impl Delivery {
 pub struct Difference {
     /// The file.
     pub name: String,
-    /// `missing`, `extra`, `size` or `sha256`.
+    /// `missing`, `extra`, `size`, `sha256` or `md5`.
     pub what: &'static str,
     /// In words.
     pub words: String,
-}
-
-/// What a check found.
-#[derive(Debug, Default)]
-pub struct Checked {
-    /// Files that are as they were sent.
-    pub found: Vec<Found>,
-    /// What is not.
-    pub differences: Vec<Difference>,
 }
 
 /// What lies in the folder of a delivery.
@@ -149,28 +139,6 @@ fn written(place: &Place) -> Written {
     Written { text: place.shown(), place: place.clone(), ends_with_slash: true }
 }
 
-/// What the files of a folder are, without those that a delivery says of itself.
-fn listed(place: &Place) -> Result<Vec<Found>, TransferError> {
-    let tree = match tree(&written(place)) {
-        Err(TransferError::Nothing { .. }) => return Ok(Vec::new()),
-        tree => tree?,
-    };
-    let passed_over = tree.passed_over.into_iter().map(|(name, _)| Found::named(&name, u64::MAX));
-    let mut found: Vec<Found> = tree.found.into_iter().chain(passed_over).collect();
-    found.retain(|found| ![MANIFEST, RECORD].contains(&&*found.name) && !is_lock(&found.name));
-    found.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(found)
-}
-
-/// Whether files count that the manifest does not name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Others {
-    /// In the folder of the delivery.
-    AreWrong,
-    /// Where it was copied to: others may have files of their own there.
-    AreNotMeant,
-}
-
 /// Compares a folder with a manifest: every name, every length, every byte.
 ///
 /// # Errors
@@ -178,52 +146,11 @@ pub enum Others {
 pub fn check(
     place: &Place,
     manifest: &Manifest,
-    others: Others,
+    others: Extra,
     progress: &Progress,
     stop: &AtomicBool,
 ) -> Result<Checked, TransferError> {
-    let found = listed(place)?;
-    let mut checked = Checked::default();
-    let mut differ = |name: &str, what, words: String| {
-        checked.differences.push(Difference { name: name.to_owned(), what, words });
-    };
-    let mut read: Vec<(&Entry, &Found)> = Vec::new();
-    for file in &manifest.files {
-        match found.binary_search_by(|found| (*found.name).cmp(&file.name)).ok().and_then(|at| found.get(at)) {
-            None => differ(&file.name, "missing", "it is missing".into()),
-            Some(found) if found.size_bytes != file.size_bytes => {
-                differ(
-                    &file.name,
-                    "size",
-                    format!("{} bytes were sent, {} are there", file.size_bytes, found.size_bytes),
-                );
-            }
-            Some(found) => read.push((file, found)),
-        }
-    }
-    for one in found.iter().filter(|_| others == Others::AreWrong) {
-        if manifest.files.binary_search_by(|file| file.name.as_str().cmp(&one.name)).is_err() {
-            differ(&one.name, "extra", "the manifest does not name it".into());
-        }
-    }
-    progress.expect(read.len() as u64, read.iter().map(|(_, found)| found.size_bytes).sum());
-    let sums = for_each(&read, FILES_AT_A_TIME, stop, |(_, found)| sha256(place.below(&found.name), found, progress));
-    for ((file, found), sum) in read.into_iter().zip(sums) {
-        let sum = sum.ok_or(TransferError::Interrupted { resume: None, open: None })?;
-        match sum {
-            Ok(sum) if sum == file.sha256 => checked.found.push(found.clone()),
-            Ok(sum) => differ_in(&mut checked, file, &sum),
-            Err(error) => return Err(error.into()),
-        }
-    }
-    checked.differences.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(checked)
-}
-
-fn differ_in(checked: &mut Checked, file: &Entry, sum: &str) {
-    let short = |sum: &str| sum.get(..12).unwrap_or_default().to_owned();
-    let words = format!("its SHA-256 begins {} and was {} when it was sent", short(sum), short(&file.sha256));
-    checked.differences.push(Difference { name: file.name.clone(), what: "sha256", words });
+    verify(place, &Expectation::from(manifest), others, None, progress, stop)
 }
 
 /// What is taken on, and where it goes.

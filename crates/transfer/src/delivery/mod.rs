@@ -5,7 +5,6 @@
 //! told from one that was written. It does not know who may send.
 
 mod accept;
-mod digests;
 mod journal;
 mod push;
 
@@ -21,9 +20,7 @@ use frazil_store::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use accept::{
-    Checked, Delivery, Difference, Others, Standing, Taking, check, clear, deliveries, look, record, take_plan,
-};
+pub use accept::{Delivery, Difference, Standing, Taking, check, clear, deliveries, look, record, take_plan};
 pub use push::{Pushing, Sent, Wanted, prepare};
 
 use crate::{error::TransferError, place::Place};
@@ -111,14 +108,14 @@ impl Manifest {
     }
 
     /// Reads one, with all that may be wrong with it.
-    fn parse(text: &str, place: &Place) -> Result<Self, TransferError> {
+    pub(crate) fn parse(text: &str, place: &Place) -> Result<Self, TransferError> {
         let wrong = |reason: String| TransferError::BadManifest { place: place.shown(), reason };
         let manifest: Self = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
         manifest.checked(place)
     }
 
     /// The manifest, if it is one that frazil writes and names nothing outside its folder.
-    fn checked(self, place: &Place) -> Result<Self, TransferError> {
+    pub(crate) fn checked(self, place: &Place) -> Result<Self, TransferError> {
         let wrong = |reason: String| TransferError::BadManifest { place: place.shown(), reason };
         if self.frazil_delivery != VERSION {
             return Err(wrong(format!("its form is version {}", self.frazil_delivery)));

@@ -14,12 +14,7 @@ use std::{
 
 use frazil_store::{StoreError, bucket::Listed, read::fingerprint_of, rfc3339};
 
-use super::{
-    Entry, MANIFEST, Manifest, Put, RECORD, Record, VERSION,
-    digests::{FILES_AT_A_TIME, for_each, sha256},
-    journal::Journal,
-    put_text, reserved, text,
-};
+use super::{Entry, MANIFEST, Manifest, Put, RECORD, Record, VERSION, journal::Journal, put_text, reserved, text};
 use crate::{
     atoms::Phase,
     copy::{Filter, Plan, Proof, Task, claims::is_lock, one},
@@ -30,6 +25,7 @@ use crate::{
     progress::Progress,
     run::{Outcome, Watch, run_noting},
     same::Same,
+    sums::{FILES_AT_A_TIME, for_each, sha256},
     walk::{Found, Tree, trees},
 };
 
