@@ -3,9 +3,9 @@
 //! A decoder asks for ranges; what is not here yet becomes a want, and the caller fetches all wants of a round at
 //! once. It promises that a byte handed out is the file's byte at that offset.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use frazil_model::range::{ByteRange, coalesce};
 
 use crate::error::FormatError;
@@ -68,7 +68,15 @@ impl From<FormatError> for Stop {
 pub struct SparseBytes {
     size_bytes: u64,
     /// Extents by offset; they neither overlap nor touch.
-    extents: BTreeMap<u64, Bytes>,
+    extents: BTreeMap<u64, Arc<Vec<u8>>>,
+}
+
+/// Adds to an extent that begins at `start` what `bytes` has beyond its end.
+fn add_from(held: &mut Arc<Vec<u8>>, start: u64, (offset, bytes): (u64, &[u8])) {
+    let known = usize::try_from(start + held.len() as u64 - offset).unwrap_or(usize::MAX);
+    if let Some(new) = bytes.get(known..).filter(|new| !new.is_empty()) {
+        Arc::make_mut(held).extend_from_slice(new);
+    }
 }
 
 impl SparseBytes {
@@ -103,29 +111,22 @@ impl SparseBytes {
         if bytes.is_empty() {
             return;
         }
-        let end = offset + bytes.len() as u64;
-        let touching: Vec<u64> = self
-            .extents
-            .range(..=end)
-            .filter(|(start, extent)| **start + extent.len() as u64 >= offset)
-            .map(|(start, _)| *start)
-            .collect();
-        if touching.is_empty() {
-            self.extents.insert(offset, bytes);
-            return;
+        // Most files are read from front to back: what is held grows at its end, and only what is new is copied.
+        let before = self.extents.range(..=offset).next_back();
+        let before = before.filter(|(start, held)| **start + held.len() as u64 >= offset).map(|(start, _)| *start);
+        let (start, mut joined) = match before.and_then(|start| Some((start, self.extents.remove(&start)?))) {
+            Some((start, mut held)) => {
+                add_from(&mut held, start, (offset, &bytes));
+                (start, held)
+            }
+            None => (offset, Arc::new(Vec::from(bytes))),
+        };
+        while let Some((next, held)) = self.extents.range(start..=start + joined.len() as u64).next() {
+            let (next, held) = (*next, Arc::clone(held));
+            add_from(&mut joined, start, (next, &held));
+            self.extents.remove(&next);
         }
-        let pieces: Vec<(u64, Bytes)> =
-            touching.iter().filter_map(|start| Some((*start, self.extents.remove(start)?))).collect();
-        let first = pieces.first().map_or(offset, |(start, _)| offset.min(*start));
-        let last = pieces.iter().map(|(start, piece)| start + piece.len() as u64).fold(end, u64::max);
-        #[allow(clippy::cast_possible_truncation)] // they are in memory
-        let mut joined = BytesMut::zeroed((last - first) as usize);
-        for (start, piece) in pieces.iter().chain(std::iter::once(&(offset, bytes))) {
-            #[allow(clippy::cast_possible_truncation)]
-            let at = (start - first) as usize;
-            joined[at..at + piece.len()].copy_from_slice(piece);
-        }
-        self.extents.insert(first, joined.freeze());
+        self.extents.insert(start, joined);
     }
 
     /// The `n_bytes` from `offset`, of what the caller calls `what`.
@@ -177,7 +178,8 @@ impl SparseBytes {
     fn holes(&self, range: ByteRange) -> Vec<ByteRange> {
         let mut holes = Vec::new();
         let mut at = range.offset();
-        for (start, extent) in self.extents.range(..range.end()) {
+        let first = self.extents.range(..=at).next_back().map_or(at, |(start, _)| *start);
+        for (start, extent) in self.extents.range(first..range.end()) {
             let end = start + extent.len() as u64;
             if end <= at {
                 continue;
@@ -209,6 +211,33 @@ mod tests {
         sparse.insert(4, Bytes::from_static(b"hello "));
         assert_eq!(sparse.get("greeting", 4, 11), Ok(&b"hello world"[..]));
         assert_eq!(sparse.held_bytes(), 11);
+    }
+
+    #[test]
+    fn whatever_the_order_the_bytes_are_those_of_the_file() {
+        let file: Vec<u8> = (0..=255).collect();
+        let mut state = 7_u64;
+        for _ in 0..200 {
+            let mut sparse = SparseBytes::new(256);
+            let mut is_held = [false; 256];
+            for _ in 0..12 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let (from, length) = ((state >> 33) as usize % 256, (state >> 50) as usize % 60);
+                let to = (from + length).min(256);
+                sparse.insert(from as u64, Bytes::copy_from_slice(&file[from..to]));
+                is_held[from..to].fill(true);
+            }
+            for from in 0..256 {
+                let run = is_held[from..].iter().take_while(|held| **held).count();
+                assert_eq!(sparse.get("run", from as u64, run as u64), Ok(&file[from..from + run]));
+                let more = (run as u64 + 1).min(256 - from as u64);
+                assert_eq!(sparse.get("more", from as u64, more).is_ok(), more == run as u64);
+            }
+            assert_eq!(sparse.held_bytes(), is_held.iter().filter(|held| **held).count() as u64);
+            let all = Wants(vec![ByteRange::new(0, 256).unwrap()]);
+            let n_missing: u64 = sparse.missing(&all, 1).iter().map(|range| range.n_bytes()).sum();
+            assert_eq!(n_missing + sparse.held_bytes(), 256);
+        }
     }
 
     #[test]
