@@ -239,7 +239,7 @@ fn add_tables(source: &Source, seen: &mut BTreeMap<Location, usize>) {
         return;
     }
     let own = source.decoded.manifest.tables.iter().map(|table| match table {
-        ChunkTable::Ranges(ranges) => ranges.len() * 28,
+        ChunkTable::Ranges(ranges) => ranges.held_bytes(),
         ChunkTable::Inline(bytes) => bytes.len(),
         ChunkTable::External(parts) => parts.len() * 64,
         ChunkTable::Virtual(parts) => parts.len() * 256,

@@ -58,6 +58,16 @@ impl Column {
         }
     }
 
+    /// Bytes of memory that it takes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        match &self.0 {
+            Kept::Steps { .. } => 0,
+            Kept::Narrow { above, .. } => size_of_val(above.as_slice()),
+            Kept::Wide(numbers) => size_of_val(numbers.as_slice()),
+        }
+    }
+
     /// Whether there are none.
     #[must_use]
     pub fn is_empty(&self) -> bool {

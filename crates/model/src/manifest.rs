@@ -220,6 +220,13 @@ impl ChunkRanges {
         }
     }
 
+    /// Bytes of memory that it takes.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        let columns = [&self.index, &self.offset, &self.length].map(Column::held_bytes);
+        columns.iter().sum::<usize>() + self.skipped_steps.len() * size_of::<u32>()
+    }
+
     /// How many chunks were written.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -137,9 +137,12 @@ const AS_INTEGERS: &str = "stored as the integers that readers compute: the inte
 const AS_COUNTS: &str = "its counts stay as they are, and numcodecs' `fixedscaleoffset` makes float32 values of them: JSON \
                          would make its packing attributes float64";
 
+/// Attributes to be set.
+type NamedValues = Vec<(String, AttributeValue)>;
+
 /// The type of counts that a codec makes values of, and their packing where it is not that of the file: with `_Unsigned` the
 /// bits stay, and are said to be what they are read as.
-fn as_counts(variable: &ViewVariable) -> Option<(DataType, Option<Vec<(String, AttributeValue)>>)> {
+fn as_counts(variable: &ViewVariable) -> Option<(DataType, Option<NamedValues>)> {
     let packing = variable.packing();
     if packing.unsigned.is_none() {
         return Calibration::of(&variable.dtype, &packing).map(|_| (variable.dtype.clone(), None));
