@@ -3,11 +3,13 @@
 import json
 import re
 import shlex
+import subprocess
 
 import pytest
 import xarray
 
 import ceph
+import clients
 import moves
 from command import ROOT, binary, measured
 
@@ -33,12 +35,21 @@ def newcomer(gateway, tmp_path):
     (home / ".aws/credentials").write_text(f"[pod]\naws_access_key_id = {ceph.KEY}\naws_secret_access_key = {ceph.SECRET}\n")
     (home / ".aws/config").write_text(f"[profile pod]\nendpoint_url = {gateway}\n")
 
-    def types(*words):
+    def types(*words, home=home):
         answer = measured(["env", "-C", work, "-i", f"HOME={home}", "USER=jdoe", *binary(), *words])
         assert answer.crash() is None and "CANARY" not in answer.text, answer
         return answer
 
-    types.work = work
+    def types_in_a_shell(script):
+        bins = tmp_path / "bin"
+        bins.mkdir()
+        (bins / "frazil").write_text(f"#!/bin/sh\nexec {shlex.join(binary())} \"$@\"\n")
+        (bins / "frazil").chmod(0o755)
+        (bins / "aws").symlink_to(clients.client("aws"))
+        answer = subprocess.run(["env", "-C", work, "-i", f"HOME={home}", f"PATH={bins}:/usr/bin:/bin", "bash", "-euc", script], capture_output=True, text=True, timeout=120)
+        assert answer.returncode == 0, f"{script}\n{answer.stdout}{answer.stderr}"
+
+    types.work, types.types_in_a_shell = work, types_in_a_shell
     return types
 
 
@@ -77,11 +88,69 @@ def test_the_guide_from_a_node_does_what_it_says(newcomer, gateway, bucket):
     token.chmod(0o600)
     guide = (ROOT / "docs/guides/hpc-to-inbox.md").read_text()
     typed = commands(guide, "What to type") + commands(guide, "On the other side")
-    assert len(typed) == 3, typed
+    assert len(typed) == 4, typed
     for words in typed:
         answer = newcomer(*(word.replace("my-bucket", bucket).replace("SERVER", str(gateway)) for word in words[1:]))
         assert answer.code == 0, answer
     assert moves.digests(newcomer.work / "data/run7") == wanted
+    assert not token.exists(), "the token is taken away again"
+
+
+def test_the_guide_from_bucket_to_bucket_does_what_it_says(newcomer, gateway, bucket):
+    wanted = moves.make_tree(newcomer.work / "data", 1, {"a.nc": 1000, "sub/b.nc": 10, "z.zarr/zarr.json": 20, "z.zarr/c": 10})
+    moves.put_tree(gateway, bucket, "data/", newcomer.work / "data")
+    typed = commands((ROOT / "docs/guides/bucket-to-bucket.md").read_text(), "What to type")
+    assert len(typed) == 5, typed
+    for words in typed:
+        answer = newcomer(*(word.replace("my-bucket", bucket) for word in words[1:]))
+        assert answer.code == 0, answer
+    assert moves.stored(gateway, bucket, "copy/") == wanted
+    gateway.client().put_object(Bucket=bucket, Key="copy/a.nc", Body=b"x" * 1000)
+    answer = newcomer("check", f"osn:{bucket}/data", f"pod:{bucket}/copy")
+    assert answer.code == 1 and "a.nc" in answer.out
+
+
+def test_the_guide_for_a_collaborator_does_what_it_says(newcomer, gateway, bucket, tmp_path):
+    guide = (ROOT / "docs/guides/token-for-a-collaborator.md").read_text().replace("my-bucket", bucket)
+    # A role has its name for the whole server; here is only one server.
+    guide = guide.replace("--role-name share", f"--role-name share-{bucket}").replace("--role share", f"--role share-{bucket}").replace("user/USER", "user/test")
+    for name, content in re.findall(r"^```json (\S+)\n(.*?)\n```$", guide, re.MULTILINE | re.DOTALL):
+        (newcomer.work / name).write_text(content)
+    once = guide.split("## Once: a role\n", 1)[1].split("\n## ", 1)[0]
+    typed = re.findall(r"^\$ (.*)$", once, re.MULTILINE)
+    assert len(typed) == 3, typed
+    newcomer.types_in_a_shell("\n".join(typed))
+    wanted = moves.make_tree(newcomer.work / "results", 1, {"a.nc": 1000, "sub/b.nc": 10})
+    make, erase = commands(guide, "Make a token")
+    assert newcomer(*make[1:]).code == 0
+    # It is sent to somebody in another home.
+    (tmp_path / "collaborator").mkdir()
+    token = newcomer.work / "token.json"
+    content, secrets = token.read_text(), [json.loads(token.read_text())[name] for name in ("SecretAccessKey", "SessionToken")]
+    assert newcomer(*erase[1:]).code == 0 and not token.exists()
+    token.write_text(content)
+    token.chmod(0o600)
+    typed = commands(guide, "On the other side")
+    assert len(typed) == 5, typed
+    for words in typed:
+        answer = newcomer(*words[1:], home=tmp_path / "collaborator")
+        assert answer.code == 0, answer
+    assert {name: sum_ for name, sum_ in moves.stored(gateway, bucket, "inbox/jdoe/run7/").items() if name != "frazil-delivery.json"} == wanted
+    left = [path for folder in (tmp_path / "collaborator", newcomer.work) for path in folder.rglob("*") if path.is_file() and not path.is_symlink() and any(secret.encode() in path.read_bytes() for secret in secrets)]
+    assert left == []
+
+
+def test_the_commands_about_comparing_do_what_the_guide_of_storage_says(newcomer, gateway, bucket):
+    moves.make_tree(newcomer.work / "sst.zarr", 1, {"zarr.json": 20, "c": 10})
+    moves.put_tree(gateway, bucket, "sst.zarr/", newcomer.work / "sst.zarr")
+    moves.put_tree(gateway, bucket, "run7/", newcomer.work / "sst.zarr")
+    sums = "".join(f"{sum_}  {name}\n" for name, sum_ in moves.digests(newcomer.work / "sst.zarr").items())
+    (newcomer.work / "SHA256SUMS").write_text(sums)
+    typed = commands(GUIDE.read_text(), "Whether two places are the same") + commands((ROOT / "docs/credentials.md").read_text(), "Away again")
+    assert len(typed) == 5, typed
+    for words in typed:
+        answer = newcomer(*(word.replace("my-bucket", bucket) for word in words[1:]))
+        assert answer.code == 0, answer
 
 
 def test_the_guide_of_usage_does_what_it_says(newcomer, gateway, bucket):

@@ -93,7 +93,8 @@ def test_no_verb_shows_a_secret_however_it_ends(gateway, data, bucket, tmp_path,
         ["rm", f"{there}/a.nc", "--yes"], ["inspect", f"c:{data}/sst/*.nc"], ["convert", f"c:{data}/sst/*.nc", f"{there}/z.zarr", "--to", "zarr"],
         ["convert", f"c:{data}/sst/*.nc", tmp_path / "z.zarr", "--to", "zarr"], ["build", tmp_path / "recipe.yaml", "--to", f"{there}/b.zarr", "--plan-only"],
         ["build", tmp_path / "recipe.yaml", "--to", f"{there}/b.zarr"], ["verify", f"{there}/z.zarr"], ["profile", "list"], ["profile", "check", "c", f"{bucket}/"],
-        ["profile", "explain", f"{there}/a.nc"], ["feedstock", "lint", tmp_path / "recipe.yaml"],
+        ["profile", "explain", f"{there}/a.nc"], ["check", f"c:{data}/sst/", f"{there}/copy"],
+        ["profile", "token", f"{there}/", "--mode", "read", "--role", "nobody", "--out", tmp_path / "token.json"], ["profile", "erase", "-n"], ["feedstock", "lint", tmp_path / "recipe.yaml"],
     ]
     for number, verb in enumerate(verbs):
         # At the most that is said, as text or as a Report.

@@ -250,6 +250,14 @@ def test_a_delivery_goes_with_the_least_of_all(guest, keeper, gateway, folder, t
     keeper.frazil("accept", f"osn:{folder}/{FOLDER}run7", "--to", tmp_path / "there")
     assert digests(tmp_path / "there") == wanted
     home.frazil("ls", f"guest:{folder}/{FOLDER}", code=4)
+    # What it tries out it cannot take away again, and names it.
+    before = set(ceph.objects(gateway, folder))
+    report = home.frazil("profile", "check", "guest", f"{folder}/{FOLDER}", "--json").report
+    (left,) = set(ceph.objects(gateway, folder)) - before
+    assert [warning["message"] for warning in report["warnings"] if warning["code"] == "profile.probe-left" and left in warning["message"]]
+    assert {item["what"]: item["can"] for item in report["items"]} == {
+        "list buckets": False, "list": False, "write": True, "read": True, "write only if nothing is there": True, "write only if unchanged": True, "write in parts": True, "delete": False,
+    }
 
 
 def test_it_ends_when_it_says(guest, keeper, gateway, folder, tmp_path, soak):

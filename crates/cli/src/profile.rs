@@ -203,6 +203,9 @@ pub fn check(words: &arguments::CheckProfile, talk: &Talk) -> Result<Answer, Eng
         let message = format!("the clock of the server is {ahead} s ahead of this machine's; set it right");
         report.warn("profile.clock", message);
     }
+    if let Some(left) = &check.left {
+        report.warn("profile.probe-left", format!("it may not delete, and `{left}` stays there; it has 37 bytes"));
+    }
     if !check.is_signed_in() {
         let message = format!("the server takes the keys of `{}` for nothing that was tried", words.name);
         let hint = format!("it was signed with {} ({})", keys(&check.profile), check.profile.origin);

@@ -1,7 +1,7 @@
 //! What a profile may do at a place, tried out.
 //!
 //! It promises to touch no object but a probe of its own, whose key is random, which is put only where nothing is, and
-//! which is deleted again. What it could not find out it says so.
+//! which is deleted again, or named if it may not be. What it could not find out it says so.
 
 use std::time::{Duration, SystemTime};
 
@@ -72,6 +72,8 @@ pub struct Check {
     pub buckets: Vec<String>,
     /// What was tried.
     pub steps: Vec<Step>,
+    /// The probe, if it could not be deleted again.
+    pub left: Option<Location>,
 }
 
 impl Check {
@@ -141,6 +143,7 @@ impl Probe {
             clock_ahead_seconds: None,
             buckets: Vec::new(),
             steps: Vec::new(),
+            left: None,
         };
         if matches!(self.profile.keys, Keys::Fixed { .. } | Keys::Got(_)) {
             let again = again(&self.object.door, &self.profile);
@@ -230,6 +233,7 @@ impl Probe {
         if is_there {
             let left = bucket.delete(&[&self.key]);
             let left = left.and_then(|left| left.into_iter().next().map_or(Ok(()), |(_, error)| Err(error)));
+            check.left = left.is_err().then(|| bucket.location(&self.key));
             check.note("delete", outcome(left));
         }
         Ok(())

@@ -428,9 +428,7 @@ impl Dialect for S3 {
                     Ok(Some(there)) => there.state,
                     Ok(None) => return Err(self.nonsense(&upload.key, "it took the parts, and there is no object")),
                 };
-                if let Some(expected) = expected {
-                    self.check(&upload.key, &state, expected, &said)?;
-                }
+                expected.map_or(Ok(()), |expected| self.check(&upload.key, &state, expected, &said))?;
                 Ok(state)
             }
             // It may have arrived, and only its answer been lost: then there is no such upload any more.

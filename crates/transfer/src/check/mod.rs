@@ -114,6 +114,23 @@ pub struct Compared {
     pub differences: Vec<Difference>,
 }
 
+impl Compared {
+    /// Counts a file that both sides have, by what came of comparing it.
+    fn take(&mut self, pair: &Pair<'_>, verdict: Result<Verdict, StoreError>, store: impl FnOnce() -> Option<String>) {
+        let (what, words, error) = match verdict {
+            Ok(Verdict::Same { is_read }) => {
+                self.n_same += 1;
+                self.n_read += u64::from(is_read);
+                self.same_bytes = self.same_bytes.saturating_add(pair.a.size_bytes);
+                return;
+            }
+            Ok(Verdict::Other) => (What::Bytes, "it has other bytes there".to_owned(), None),
+            Err(error) => (What::NotCompared, error.to_string(), Some(error.into())),
+        };
+        self.differences.push(Difference { name: pair.name.clone(), store: store(), what, words, error });
+    }
+}
+
 /// A file that both sides have.
 struct Pair<'a> {
     name: String,
@@ -141,11 +158,12 @@ pub fn check(checking: &Checking, progress: &Progress, stop: &AtomicBool) -> Res
         Some(root) => root.is_empty() || checking.filter.takes(root),
         None => name.is_empty() || checking.filter.takes(name),
     };
-    let mut compared = Compared::default();
-    compared.n_stores = atoms.roots().filter(|root| root.is_empty() || checking.filter.takes(root)).count() as u64;
-    let mut differ = |name: &str, what, words: String, error| {
+    let is_meant_store = |root: &&str| root.is_empty() || checking.filter.takes(root);
+    let n_stores = atoms.roots().filter(is_meant_store).count() as u64;
+    let mut compared = Compared { n_stores, ..Compared::default() };
+    let mut differ = |name: &str, what, words: String| {
         let store = atoms.of(name).map(str::to_owned);
-        compared.differences.push(Difference { name: name.to_owned(), store, what, words, error });
+        compared.differences.push(Difference { name: name.to_owned(), store, what, words, error: None });
     };
     let mut pairs = Vec::new();
     for_both(&a.found, &b.found, |side| match side {
@@ -153,38 +171,23 @@ pub fn check(checking: &Checking, progress: &Progress, stop: &AtomicBool) -> Res
         Side::B(b) if !is_meant(&b.name) => {}
         Side::Both(a, b) if a.size_bytes != b.size_bytes => {
             let words = format!("{} bytes here, {} there", a.size_bytes, b.size_bytes);
-            differ(&a.name, What::Size, words, None);
+            differ(&a.name, What::Size, words);
         }
         Side::Both(a, b) => pairs.push(Pair { name: a.name.to_string(), a, b }),
-        Side::A(a) => differ(&a.name, What::Missing, "it is missing there".into(), None),
-        Side::B(b) if checking.extra == Extra::Counts => differ(&b.name, What::Extra, "only there".into(), None),
+        Side::A(a) => differ(&a.name, What::Missing, "it is missing there".into()),
+        Side::B(b) if checking.extra == Extra::Counts => differ(&b.name, What::Extra, "only there".into()),
         Side::B(_) => {}
     });
     for (name, reason) in a.passed_over.iter().chain(&b.passed_over) {
-        differ(name, What::NotCompared, reason.clone(), None);
+        differ(name, What::NotCompared, reason.clone());
     }
     let n_bytes = pairs.iter().map(|pair| pair.a.size_bytes).fold(0, u64::saturating_add);
     progress.expect(pairs.len() as u64, n_bytes);
     let verdicts = for_each(&pairs, FILES_AT_A_TIME, stop, |pair| verdict(pair, (&a, &b), checking.how, progress));
     for (pair, verdict) in pairs.iter().zip(verdicts) {
-        match verdict.ok_or(TransferError::Interrupted { resume: None, open: None })? {
-            Ok(Verdict::Same { is_read }) => {
-                compared.n_same += 1;
-                compared.n_read += u64::from(is_read);
-                compared.same_bytes = compared.same_bytes.saturating_add(pair.a.size_bytes);
-            }
-            Ok(Verdict::Other) => {
-                let store = atoms.of(&pair.name).map(str::to_owned);
-                let words = "it has other bytes there".into();
-                let (name, what) = (pair.name.clone(), What::Bytes);
-                compared.differences.push(Difference { name, store, what, words, error: None });
-            }
-            Err(error) => {
-                let store = atoms.of(&pair.name).map(str::to_owned);
-                let (name, words, error) = (pair.name.clone(), error.to_string(), Some(error.into()));
-                compared.differences.push(Difference { name, store, what: What::NotCompared, words, error });
-            }
-        }
+        let verdict = verdict.ok_or(TransferError::Interrupted { resume: None, open: None })?;
+        let store = || atoms.of(&pair.name).map(str::to_owned);
+        compared.take(pair, verdict, store);
     }
     compared.differences.sort_by(|a, b| (&a.name, a.what).cmp(&(&b.name, b.what)));
     Ok(compared)
