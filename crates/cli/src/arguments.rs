@@ -22,12 +22,14 @@ use crate::output;
 
 mod moving;
 mod profiles;
+mod scratch;
 mod storage;
 mod usage;
 mod values;
 
 pub use moving::{Accept, Push};
 pub use profiles::{Check, Explain, Import, Profile};
+pub use scratch::{Scratch, ScratchExpire, ScratchKeep, ScratchList, ScratchRule};
 pub use storage::{Confirmed, Cp, Filters, Ls, Rm, Sync};
 pub use usage::{Du, UsedBy};
 
@@ -106,6 +108,9 @@ pub enum Verb {
     Push(Push),
     Accept(Accept),
     Du(Du),
+    /// Places where things go after a while: what goes when, what is kept, what is old
+    #[command(subcommand)]
+    Scratch(Scratch),
     Inspect(Inspect),
     Convert(Convert),
     Build(Build),

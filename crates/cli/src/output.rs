@@ -26,8 +26,22 @@ use crate::{
     made,
 };
 
-const VERBS: [&str; 13] =
-    ["ls", "cp", "sync", "rm", "du", "push", "accept", "inspect", "convert", "build", "verify", "feedstock", "profile"];
+const VERBS: [&str; 14] = [
+    "ls",
+    "cp",
+    "sync",
+    "rm",
+    "du",
+    "scratch",
+    "push",
+    "accept",
+    "inspect",
+    "convert",
+    "build",
+    "verify",
+    "feedstock",
+    "profile",
+];
 
 /// How long a verb may take to stop by itself. Then it ends as it stands, whatever it waits for: what is done is kept as
 /// after a kill.

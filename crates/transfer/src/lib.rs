@@ -16,6 +16,7 @@ pub mod progress;
 pub mod remove;
 pub mod run;
 pub mod same;
+pub mod scratch;
 mod together;
 pub mod usage;
 pub mod walk;

@@ -6,6 +6,7 @@ use std::fmt;
 
 use frazil_model::location::{Location, Object};
 
+use super::lifecycle::{Days, Rule, Wanted};
 use crate::{
     asking::{Way, lasting},
     error::StoreError,
@@ -312,6 +313,17 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
 
     /// The uploads that have begun, of keys that begin alike.
     fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, StoreError>;
+
+    /// The rules by which the server deletes, and how it counts days; `None` if it cannot be asked for them.
+    fn rules(&self) -> Result<Option<(Vec<Rule>, Days)>, StoreError> {
+        Ok(None)
+    }
+
+    /// Sets or takes away the rule of keys that begin alike. Answers whether the server takes rules from whoever reads and
+    /// writes.
+    fn set_rule(&self, _prefix: &str, _wanted: Wanted) -> Result<bool, StoreError> {
+        Ok(false)
+    }
 
     /// The names of all buckets of the server that may be seen.
     fn buckets(&self) -> Result<Vec<String>, StoreError>;

@@ -7,7 +7,10 @@ use std::fmt::Write;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::dialect::{Asked, Digest, Listed, Page, Part, State, Upload};
+use super::{
+    dialect::{Asked, Depth, Digest, Listed, Page, Part, State, Upload},
+    s3::sent_in_query,
+};
 
 /// A page of a listing (`ListObjectsV2`).
 #[derive(Deserialize)]
@@ -86,6 +89,22 @@ fn decoded(key: String, encoding: Option<&str>) -> Option<String> {
         }
         _ => Some(key),
     }
+}
+
+/// What a page of a listing is asked for with, in the order of the names, as a signature wants them.
+pub(super) fn query_of_page(asked: &Asked<'_>, after: Option<&str>) -> String {
+    let mut query = String::new();
+    if let Some(token) = asked.next {
+        query.push_str(&format!("continuation-token={}&", sent_in_query(token)));
+    }
+    if asked.depth == Depth::One {
+        query.push_str("delimiter=%2F&");
+    }
+    query.push_str(&format!("encoding-type=url&list-type=2&prefix={}", sent_in_query(asked.prefix)));
+    if let Some(last) = after {
+        query.push_str(&format!("&start-after={}", sent_in_query(last)));
+    }
+    query
 }
 
 /// What an `ETag` says, with or without its quotes.

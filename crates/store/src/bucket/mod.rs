@@ -12,9 +12,12 @@ mod documents;
 mod exchange;
 mod google;
 mod google_documents;
+mod google_lifecycle;
+pub mod lifecycle;
 mod opening;
 mod pages;
 mod s3;
+mod s3_lifecycle;
 mod whole;
 
 use std::{
