@@ -29,7 +29,7 @@ mod values;
 
 pub use moving::{Accept, Push};
 pub use profiles::{Check, Explain, Import, Profile};
-pub use scratch::{Scratch, ScratchExpire, ScratchKeep, ScratchList, ScratchRule};
+pub use scratch::{Gc, Scratch, ScratchExpire, ScratchKeep, ScratchList, ScratchRule};
 pub use storage::{Confirmed, Cp, Filters, Ls, Rm, Sync};
 pub use usage::{Du, UsedBy};
 
@@ -111,6 +111,7 @@ pub enum Verb {
     /// Places where things go after a while: what goes when, what is kept, what is old
     #[command(subcommand)]
     Scratch(Scratch),
+    Gc(Gc),
     Inspect(Inspect),
     Convert(Convert),
     Build(Build),

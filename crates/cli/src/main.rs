@@ -10,6 +10,7 @@ mod confirm;
 mod convert;
 mod copy;
 mod du;
+mod gc;
 mod inspect;
 mod lint;
 mod ls;
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
             talk.answer("scratch-expire", &stop, |talk| scratch::expire(words, talk, &stop))
         }
         Verb::Scratch(Scratch::Rule(words)) => talk.answer("scratch-rule", &stop, |talk| scratch::rule(words, talk)),
+        Verb::Gc(words) => talk.answer("gc", &stop, |talk| gc::run(words, talk)),
         Verb::Inspect(words) => talk.answer("inspect", &stop, |talk| inspect::run(words, talk, &stop)),
         Verb::Convert(words) => talk.answer("convert", &stop, |talk| convert::run(words, talk, &stop)),
         Verb::Build(words) => talk.answer("build", &stop, |talk| build::run(words, talk, &stop)),

@@ -26,13 +26,14 @@ use crate::{
     made,
 };
 
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 15] = [
     "ls",
     "cp",
     "sync",
     "rm",
     "du",
     "scratch",
+    "gc",
     "push",
     "accept",
     "inspect",

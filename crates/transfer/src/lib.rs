@@ -8,6 +8,7 @@ pub mod atoms;
 pub mod copy;
 pub mod delivery;
 pub mod error;
+pub mod gc;
 pub mod guard;
 pub mod known;
 pub mod list;

@@ -135,11 +135,7 @@ pub fn usage(text: &str, by: By, mounts: Mounts) -> Result<Usage, TransferError>
 fn of_bucket(bucket: &Bucket, key: &str, written: &Written, by: By) -> Result<Usage, TransferError> {
     let prefix = if key.is_empty() { String::new() } else { format!("{key}/") };
     // Before the listing: whatever is written meanwhile is then no older than it seems.
-    let now_seconds = match by {
-        By::Age => bucket.server_seconds(&prefix)?,
-        // Whoever may list but not read is not told the time, and needs it for nothing but the heading.
-        _ => bucket.server_seconds(&prefix).ok().flatten(),
-    };
+    let now_seconds = bucket.clock_seconds(&prefix)?;
     let mut count = Count::of(by, now_seconds);
     for page in bucket.pages(&prefix, Depth::All) {
         for listed in page?.objects {

@@ -106,6 +106,30 @@ pub struct ScratchRule {
     pub confirmed: Confirmed,
 }
 
+/// Remove what runs that were killed left behind: the plan first
+///
+/// Uploads that were never finished, by whatever program; files that are not whole and locks that nobody holds, of frazil.
+/// Without PLACE: what pushes that were never finished noted in your home. What a run holds stays, and so does that by
+/// which work can go on.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  frazil gc osn:my-bucket -n
+  frazil gc osn:my-bucket/data --older-than 7d --yes
+  frazil gc --older-than 4w --yes")]
+pub struct Gc {
+    /// A path, s3://bucket/key, or NAME:bucket/key
+    #[arg(value_name = "PLACE")]
+    pub place: Option<String>,
+    /// How long nothing may have been written to it: 1d, 12h
+    #[arg(long, value_name = "TIME", default_value = "1d", value_parser = age)]
+    pub older_than: u64,
+    /// Only say what would go
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub confirmed: Confirmed,
+}
+
 /// Seconds of `7d`, `48h`, `30m` or `90s`.
 pub(super) fn age(text: &str) -> Result<u64, String> {
     let wrong = || "it is a time such as `7d`, `48h`, `30m` or `90s`".to_owned();

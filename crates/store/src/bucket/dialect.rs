@@ -305,6 +305,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// The parts that are there.
     fn parts(&self, upload: &Upload) -> Result<Vec<Part>, StoreError>;
 
+    /// When an upload was begun or last got a part, in seconds since 1970; `None` if the server does not say.
+    fn touched_seconds(&self, upload: &Upload) -> Result<Option<u64>, StoreError> {
+        Ok(upload.begun_seconds)
+    }
+
     /// Makes the parts one object.
     fn complete(&self, upload: &Upload, parts: &[Part]) -> Result<State, StoreError>;
 

@@ -132,7 +132,7 @@ pub(super) struct Copied {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct PartsPage {
     #[serde(default)]
-    part: Vec<PartEntry>,
+    pub part: Vec<PartEntry>,
     #[serde(default)]
     pub is_truncated: bool,
     pub next_part_number_marker: Option<u32>,
@@ -140,21 +140,21 @@ pub(super) struct PartsPage {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct PartEntry {
+pub(super) struct PartEntry {
     part_number: u32,
     #[serde(rename = "ETag")]
     etag: String,
     size: u64,
+    last_modified: Option<String>,
 }
 
-impl PartsPage {
-    pub fn parts(self) -> Vec<Part> {
-        let part = |entry: PartEntry| Part {
-            number: entry.part_number,
-            tag: entry.etag.trim_matches('"').to_owned(),
-            size_bytes: entry.size,
-        };
-        self.part.into_iter().map(part).collect()
+impl PartEntry {
+    pub fn part(self) -> Part {
+        Part { number: self.part_number, tag: self.etag.trim_matches('"').to_owned(), size_bytes: self.size }
+    }
+
+    pub fn written_seconds(&self) -> Option<u64> {
+        self.last_modified.as_deref().and_then(crate::settled::seconds_of_rfc3339)
     }
 }
 

@@ -378,6 +378,10 @@ impl Dialect for Google {
         self.xml.uploads(prefix)
     }
 
+    fn touched_seconds(&self, upload: &Upload) -> Result<Option<u64>, StoreError> {
+        self.xml.touched_seconds(upload)
+    }
+
     fn rules(&self) -> Result<Option<(Vec<Rule>, Days)>, StoreError> {
         let rules = google_lifecycle::rules(&self.lifecycle()?);
         Ok(Some((rules.map_err(|error| self.nonsense("", error))?, Days::Exact)))

@@ -13,7 +13,7 @@ use super::{
     dialect::{
         Asked, Depth, Dialect, Digest, Limits, Listed, Naming, Original, Page, Part, Sent, State, Upload, When, hex,
     },
-    documents::{self, AllBuckets, Begun, Copied, Deleted, ListPage, PartsPage, UploadsPage, state_of},
+    documents::{self, AllBuckets, Begun, Copied, Deleted, ListPage, UploadsPage, state_of},
     lifecycle::{Days, Rule, Wanted},
 };
 use crate::{
@@ -35,13 +35,13 @@ const SENT_AS_IT_IS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').rem
 const SENT_IN_A_QUERY: &AsciiSet = &SENT_AS_IT_IS.add(b'/');
 
 /// A page of a listing has a thousand keys of at most a kilobyte, which may be escaped.
-const MAX_PAGE_BYTES: u64 = 16 << 20;
+pub(super) const MAX_PAGE_BYTES: u64 = 16 << 20;
 
 /// A server may copy five gigabytes before it answers.
 const COPIED_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// Pages of parts or uploads of one listing.
-const MOST_PAGES: usize = 10_000;
+pub(super) const MOST_PAGES: usize = 10_000;
 
 /// A bucket whose server speaks S3.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl S3 {
     }
 
     /// The way to an object, with what is asked about it; the query's names are in their order.
-    fn way_with(&self, key: &str, query: Option<String>) -> Way {
+    pub(super) fn way_with(&self, key: &str, query: Option<String>) -> Way {
         self.way(format!("{}/{}", self.path, (self.sent_key)(key)), query)
     }
 
@@ -381,21 +381,11 @@ impl Dialect for S3 {
     }
 
     fn parts(&self, upload: &Upload) -> Result<Vec<Part>, StoreError> {
-        let location = self.location(&upload.key);
-        let mut found = Vec::new();
-        let mut after = 0;
-        for _ in 0..MOST_PAGES {
-            let query = format!("part-number-marker={after}&uploadId={}", sent_in_query(&upload.id));
-            let text = web::text(&location, &self.way_with(&upload.key, Some(query)), MAX_PAGE_BYTES)?;
-            let page: PartsPage = quick_xml::de::from_str(&text).map_err(|error| self.nonsense(&upload.key, error))?;
-            let next = page.next_part_number_marker.filter(|next| page.is_truncated && *next > after);
-            found.extend(page.parts());
-            match next {
-                Some(next) => after = next,
-                None => break,
-            }
-        }
-        Ok(found)
+        self.listed_parts(upload)
+    }
+
+    fn touched_seconds(&self, upload: &Upload) -> Result<Option<u64>, StoreError> {
+        Ok(self.newest_part_seconds(upload)?.max(upload.begun_seconds))
     }
 
     fn complete(&self, upload: &Upload, parts: &[Part]) -> Result<State, StoreError> {

@@ -6,7 +6,7 @@
 
 mod accept;
 mod digests;
-mod journal;
+pub(crate) mod journal;
 mod push;
 
 use std::fmt::Write;

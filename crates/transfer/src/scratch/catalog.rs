@@ -62,9 +62,12 @@ impl Named {
     fn add(&mut self, content: &str, text: String) {
         let number = self.texts.len();
         self.texts.push(text);
+        if let Ok(value) = serde_json::from_str(content) {
+            return self.add_value(&value, number);
+        }
         self.add_words(&content.replace("\\/", "/"), number);
-        // What JSON writes with signs of its own.
-        for line in std::iter::once(content).chain(content.lines().filter(|_| content.contains('\n'))) {
+        // A document a line.
+        for line in content.lines().filter(|line| line.starts_with('{')) {
             if let Ok(value) = serde_json::from_str(line) {
                 self.add_value(&value, number);
             }
