@@ -28,6 +28,10 @@ pub enum TransferError {
     NoCatalog { place: String, reason: String },
     #[error("`{place}` was not the same when it was looked at again")]
     Unlike { place: String },
+    #[error(
+        "it cannot be moved to `{place}` as one thing: {n} files are in the way or cannot be moved; the first: {first}"
+    )]
+    NotWhole { place: String, n: usize, first: String },
     #[error("`{place}` is no place where things stay: a rule of its server deletes there, too")]
     NotPersistent { place: String },
     #[error("`{place}` has no rule that frazil could set: {reason}")]
@@ -98,6 +102,7 @@ impl Problem for TransferError {
             Self::NoClock { .. } => "scratch.no-clock",
             Self::NoCatalog { .. } => "scratch.no-catalog",
             Self::Unlike { .. } => "scratch.changed",
+            Self::NotWhole { .. } => "scratch.not-whole",
             Self::NotPersistent { .. } => "scratch.not-persistent",
             Self::NoRules { .. } => "scratch.no-rules",
             Self::RuleNotKept { .. } => "scratch.rule-not-kept",
@@ -141,6 +146,9 @@ impl Problem for TransferError {
             Self::Unlike { .. } => {
                 "nothing was deleted: somebody writes there, or a listing was not whole; type the command again later"
                     .into()
+            }
+            Self::NotWhole { .. } => {
+                "nothing was copied; name another place with `--to`, or copy with `frazil cp`".into()
             }
             Self::NotPersistent { .. } => {
                 "name another place with `--to`; `frazil scratch rule` shows its rules".into()

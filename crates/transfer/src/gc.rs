@@ -14,8 +14,9 @@ use std::{
 use frazil_model::location::Location;
 use frazil_store::{
     StoreError,
+    beneath::Beneath,
     bucket::{Bucket, Depth, Upload},
-    folder::{Folder, remove_tree},
+    folder::Folder,
     lock::{Lock, Sharing},
 };
 
@@ -127,7 +128,10 @@ pub fn plan(written: &Written, age_seconds: u64) -> Result<Plan, TransferError> 
     found.sort_by(|a, b| a.name.cmp(&b.name));
     let unfinished: BTreeSet<String> =
         found.iter().filter_map(|stray| stray.name.strip_suffix(PLAN)).map(str::to_owned).collect();
-    let mut held = Held { place: &written.place, known: BTreeMap::new() };
+    // Whoever holds a store has put its lock there.
+    let locks = found.iter().filter(|stray| stray.what == What::Lock);
+    let locked = locks.filter_map(|stray| store_of(&stray.name)).map(|store| store.trim_end_matches('/').to_owned());
+    let mut held = Held { place: &written.place, locked: locked.collect(), known: BTreeMap::new() };
     for stray in found {
         let why = match stray.written_seconds {
             None => Some(Stays::Undated),
@@ -296,6 +300,8 @@ fn walk(folder: &Path, below: &str, depth: usize, found: &mut Vec<Stray>) -> Res
 /// Which stores runs hold, asked once each.
 struct Held<'a> {
     place: &'a Place,
+    /// Stores that have a lock.
+    locked: BTreeSet<String>,
     known: BTreeMap<String, bool>,
 }
 
@@ -304,6 +310,9 @@ impl Held<'_> {
     fn is_held(&mut self, stray: &Stray) -> Result<bool, TransferError> {
         let ends = stray.name.match_indices('/').map(|(at, _)| at);
         for above in std::iter::once("").chain(ends.filter_map(|end| stray.name.get(..end))) {
+            if !self.locked.contains(above) {
+                continue;
+            }
             let is_held = match self.known.get(above) {
                 Some(known) => *known,
                 None => {
@@ -379,12 +388,13 @@ fn lock_of(place: &Place, store: &str) -> Result<Lock, StoreError> {
 }
 
 fn removed(place: &Place, name: &str) -> Result<(), StoreError> {
-    match place.below(name) {
-        Place::Local(path) => remove_tree(&path),
-        Place::Bucket { bucket, key } => {
+    match (place, place.below(name)) {
+        // Others may write there: no link leads out of it.
+        (Place::Local(path), _) => Beneath::open(path)?.remove(name),
+        (_, Place::Bucket { bucket, key }) => {
             bucket.delete(&[&key])?.into_iter().next().map_or(Ok(()), |(_, error)| Err(error))
         }
-        Place::Web(_) => Ok(()),
+        _ => Ok(()),
     }
 }
 

@@ -3,12 +3,12 @@
 //! It promises that nothing goes at the old place before all of it was compared with what lies at the new one, and that what
 //! was written there meanwhile stops it. Typed again, it goes on where it was.
 
-use super::{Told, is_held, prefix_of, rules_of_bucket};
+use super::{Told, is_held, rules_of_bucket};
 use crate::{
-    copy::{Filter, Mode, Plan, Proof, Request, Scope, plan as copy_plan},
+    copy::{Filter, Mode, Plan, Proof, Request, Scope, Task, plan as copy_plan},
     error::TransferError,
     guard,
-    place::{Place, Written},
+    place::{Written, joined},
     remove,
     run::{self, Outcome, Watch},
     walk::{Tree, tree},
@@ -40,8 +40,6 @@ pub fn plan(source: Written, dest: Written) -> Result<Keeping, TransferError> {
         let by = "it is not finished".to_owned();
         return Err(frazil_store::StoreError::Locked { place: source.place.shown(), by }.into());
     }
-    let mut notes = Vec::new();
-    persistent(&dest, &mut notes)?;
     let request = Request {
         sources: vec![source],
         dest,
@@ -63,6 +61,8 @@ pub fn plan(source: Written, dest: Written) -> Result<Keeping, TransferError> {
         copy => (request, copy?),
     };
     whole(&copy)?;
+    let mut notes = Vec::new();
+    persistent(&copy, &mut notes)?;
     Ok(Keeping { request, source: seen, copy, notes })
 }
 
@@ -71,21 +71,25 @@ fn whole(copy: &Plan) -> Result<(), TransferError> {
     let others = copy.passed_over.iter().map(|(name, why)| format!("`{name}`: {why}"));
     let others: Vec<String> = copy.in_the_way.iter().map(|name| format!("`{name}`")).chain(others).collect();
     match others.first() {
-        Some(first) => Err(TransferError::InTheWay { place: copy.root.shown(), n: others.len(), first: first.clone() }),
+        Some(first) => Err(TransferError::NotWhole { place: copy.root.shown(), n: others.len(), first: first.clone() }),
         None => Ok(()),
     }
 }
 
-/// Whether what is put at a place stays there, as far as its server says.
-fn persistent(dest: &Written, notes: &mut Vec<String>) -> Result<(), TransferError> {
-    let Place::Bucket { bucket, key } = &dest.place else { return Ok(()) };
+/// Whether what is copied stays where it is put, as far as the server says.
+fn persistent(copy: &Plan, notes: &mut Vec<String>) -> Result<(), TransferError> {
+    let Some((bucket, prefix)) = copy.bucket() else { return Ok(()) };
     match rules_of_bucket(bucket)? {
-        Told::Rules(rules) => match rules.about(&prefix_of(key)).find(|rule| rule.is_plain()) {
-            Some(_) => Err(TransferError::NotPersistent { place: dest.text.clone() }),
-            None => Ok(()),
-        },
+        Told::Rules(rules) => {
+            let goes =
+                |task: &&Task| rules.goes_seconds(&joined(prefix, &task.to), task.found.size_bytes, Some(0)).is_some();
+            match copy.tasks.iter().find(goes) {
+                Some(task) => Err(TransferError::NotPersistent { place: copy.root.below(&task.to).shown() }),
+                None => Ok(()),
+            }
+        }
         Told::Unknown(why) => {
-            notes.push(format!("whether things stay at `{}` is not known: {why}", dest.place.shown()));
+            notes.push(format!("whether things stay at `{}` is not known: {why}", copy.root.shown()));
             Ok(())
         }
     }

@@ -214,12 +214,13 @@ pub fn survey(written: &Written, terms: &Terms, soon_seconds: u64) -> Result<Sur
         }
         Place::Local(_) => {
             let tree = tree(written)?;
-            for found in &tree.found {
-                add(&found.name, "", found.size_bytes, found.modified_seconds)?;
-            }
+            let files = tree.found.iter().map(|found| (&*found.name, found.size_bytes, found.modified_seconds));
             // Links and the like: nobody looks when they were made.
-            for (name, _) in &tree.passed_over {
-                add(name, "", 0, None)?;
+            let others = tree.passed_over.iter().map(|(name, _)| (name.as_str(), 0, None));
+            let mut all: Vec<(&str, u64, Option<u64>)> = files.chain(others).collect();
+            all.sort_unstable();
+            for (name, size_bytes, written_seconds) in all {
+                add(name, "", size_bytes, written_seconds)?;
             }
         }
         Place::Web(_) => return Err(TransferError::NoListing { place: written.text.clone() }),
