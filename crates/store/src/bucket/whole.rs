@@ -79,7 +79,9 @@ impl Bucket {
     /// # Errors
     /// Why what begins with it may not be listed, either.
     pub fn clock_seconds(&self, prefix: &str) -> Result<Option<u64>, StoreError> {
-        for key in [prefix, ""] {
+        // At Azure a container is no object that could be asked about; whoever may only list is told by the bucket itself.
+        let first = if prefix.is_empty() { ".frazil-clock" } else { prefix };
+        for key in [first, ""] {
             match self.server_seconds(key) {
                 Err(StoreError::Denied { .. }) => {}
                 now => return now,
