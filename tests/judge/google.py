@@ -125,6 +125,8 @@ class Google:
     def __init__(self, *, page_size=1000, rewrite_bytes=1 << 30):
         self.lock = threading.RLock()
         self.buckets: dict[str, dict[str, Stored]] = {}
+        # What buckets say of themselves beside that: `lifecycle`, and how often it was changed.
+        self.settings: dict[str, dict] = {}
         self.public: set[str] = set()
         self.uploads: dict[str, Upload] = {}
         self.copies: dict[str, tuple] = {}
@@ -212,6 +214,17 @@ class Google:
                 raise Refused(409, "conflict", "The bucket you tried to delete is not empty.")
             del self.buckets[bucket]
             return 204, None, {}
+        if method == "PATCH":
+            wanted = query.get("ifMetagenerationMatch")
+            if wanted is not None and wanted != self.about_bucket(bucket)["metageneration"]:
+                raise Refused(412, "conditionNotMet", "At least one of the pre-conditions you specified did not hold.")
+            settings = self.settings.setdefault(bucket, {})
+            for key, value in json.loads(body).items():
+                # What is null is taken away (RFC 7396).
+                settings.pop(key, None)
+                if value is not None:
+                    settings[key] = value
+            settings["metageneration"] = str(int(settings.get("metageneration", "1")) + 1)
         return 200, self.about_bucket(bucket), {}
 
     def objects(self, bucket) -> dict[str, Stored]:
@@ -432,7 +445,7 @@ class Google:
 
     def about_bucket(self, name) -> dict:
         return {"kind": "storage#bucket", "id": name, "name": name, "location": "US", "locationType": "multi-region", "storageClass": "STANDARD", "timeCreated": now(), "updated": now(), "metageneration": "1",
-                "iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}}}
+                "iamConfiguration": {"uniformBucketLevelAccess": {"enabled": True}}, **self.settings.get(name, {})}
 
     def about(self, bucket, name) -> dict:
         stored = self.buckets[bucket][name]

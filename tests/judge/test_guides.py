@@ -1,6 +1,7 @@
 """The guides, followed literally in an empty home by somebody who has an rclone remote and an AWS profile, nothing else."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -36,7 +37,7 @@ def newcomer(gateway, tmp_path):
     (home / ".aws/config").write_text(f"[profile pod]\nendpoint_url = {gateway}\n")
 
     def types(*words, home=home):
-        answer = measured(["env", "-C", work, "-i", f"HOME={home}", "USER=jdoe", *binary(), *words])
+        answer = measured(["env", "-C", work, "-i", f"HOME={home}", "USER=jdoe", *types.variables, *binary(), *words])
         assert answer.crash() is None and "CANARY" not in answer.text, answer
         return answer
 
@@ -49,7 +50,7 @@ def newcomer(gateway, tmp_path):
         answer = subprocess.run(["env", "-C", work, "-i", f"HOME={home}", f"PATH={bins}:/usr/bin:/bin", "bash", "-euc", script], capture_output=True, text=True, timeout=120)
         assert answer.returncode == 0, f"{script}\n{answer.stdout}{answer.stderr}"
 
-    types.work, types.types_in_a_shell = work, types_in_a_shell
+    types.work, types.types_in_a_shell, types.variables = work, types_in_a_shell, []
     return types
 
 
@@ -163,6 +164,46 @@ def test_the_guide_of_usage_does_what_it_says(newcomer, gateway, bucket):
         assert answer.code == 0 and "10 B" in answer.out, answer
 
 
+def test_the_guide_of_who_uses_what_does_what_it_says(newcomer, gateway, bucket):
+    for key in ("jdoe/a.nc", "kim/b.nc"):
+        gateway.client().put_object(Bucket=bucket, Key=key, Body=b"12345")
+        path = newcomer.work / "homes" / key
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"12345")
+    guide, out = (ROOT / "docs/guides/who-uses-what.md").read_text(), {}
+    typed = [words for title in ("Now", "Each week", "Home directories") for words in commands(guide, title)]
+    assert len(typed) == 7, typed
+    for words in typed:
+        answer = newcomer(*(word.replace("my-bucket", bucket) for word in words[1:]))
+        assert answer.code == 0, answer
+        out[" ".join(words[2:])] = answer.out
+    assert "| owner |" in out["osn:my-bucket --by owner --since week-1.json --save week-2.json --markdown"]
+    assert "0 of 2 have more than 50 GB" in out["homes --by owner --limit-of 50GB"] and "of 50 GB used" in out["homes/jdoe --limit-of 50GB"]
+
+
+def test_the_guide_of_scratch_does_what_it_says(newcomer, gateway, bucket):
+    archive = ceph.fresh_bucket(gateway)
+    tree = {"sst.zarr/zarr.json": 40, "sst.zarr/sst/c/0": 1000}
+    moves.make_tree(newcomer.work / "local", 1, tree)
+    moves.put_tree(gateway, bucket, "jdoe/", newcomer.work / "local")
+    wanted = moves.stored(gateway, bucket, "jdoe/sst.zarr/")
+    moves.make_tree(newcomer.work / "scratch-disk/kim", 1, {"old.zarr/zarr.json": 40, "named.zarr/zarr.json": 40, "young.zarr/zarr.json": 40})
+    for name in ("old", "named"):
+        os.utime(newcomer.work / f"scratch-disk/kim/{name}.zarr/zarr.json", (1e9, 1e9))
+    (newcomer.work / "catalog.json").write_text('{"stores": ["scratch-disk/kim/named.zarr"]}')
+    newcomer.variables = [f"SCRATCH_BUCKET=osn:{bucket}/jdoe"]
+    guide = (ROOT / "docs/guides/scratch.md").read_text()
+    typed = [words for title in ("What goes when", "Keep what you need", "If you run the place", "Where nothing goes by itself", "What killed runs left") for words in commands(guide, title)]
+    assert len(typed) == 12, typed
+    for words in typed:
+        answer = newcomer(*(word.replace("my-archive", archive).replace("my-scratch", bucket) for word in words[1:]))
+        assert answer.code == 0, answer
+    assert moves.stored(gateway, archive, "jdoe/sst.zarr/") == wanted and moves.stored(gateway, bucket) == {}
+    assert sorted(path.name for path in (newcomer.work / "scratch-disk/kim").iterdir()) == ["named.zarr", "young.zarr"]
+    assert gateway.client().get_bucket_lifecycle_configuration(Bucket=bucket)["Rules"][0]["Expiration"]["Days"] == 7
+    ceph.discard(gateway, archive)
+
+
 def test_no_command_writes_outside_the_places_that_the_configuration_names(newcomer, gateway, bucket):
     config = newcomer.work.parent / "home/.config/frazil/config.toml"
     config.parent.mkdir()
@@ -175,6 +216,10 @@ def test_no_command_writes_outside_the_places_that_the_configuration_names(newco
         ["sync", "examples/sea-surface/data", f"osn:{bucket}/data"],
         ["build", "examples/sea-surface", "--to", f"osn:{bucket}/sea.zarr"],
         ["rm", f"osn:{bucket}/jdoes", "--yes"],
+        ["gc", f"osn:{bucket}", "--yes"],
+        ["scratch", "rule", f"osn:{bucket}", "--days", "7", "--yes"],
+        ["scratch", "expire", f"osn:{bucket}", "--older-than", "7d", "--yes"],
+        ["scratch", "keep", f"osn:{bucket}/jdoes", "--to", "here"],
     ):
         answer = newcomer(*words)
         assert answer.code == 1 and "must not be written" in answer.err, answer

@@ -22,12 +22,14 @@ use crate::output;
 
 mod moving;
 mod profiles;
+mod scratch;
 mod storage;
 mod usage;
 mod values;
 
 pub use moving::{Accept, Check, Push};
 pub use profiles::{CheckProfile, Erase, Explain, Export, Import, Profile, Token};
+pub use scratch::{Gc, Scratch, ScratchExpire, ScratchKeep, ScratchList, ScratchRule};
 pub use storage::{Confirmed, Cp, Filters, Ls, Rm, Sync};
 pub use usage::{Du, UsedBy};
 
@@ -107,6 +109,10 @@ pub enum Verb {
     Accept(Accept),
     Du(Du),
     Check(Check),
+    /// Places where things go after a while: what goes when, what is kept, what is old
+    #[command(subcommand)]
+    Scratch(Scratch),
+    Gc(Gc),
     Inspect(Inspect),
     Convert(Convert),
     Build(Build),

@@ -126,9 +126,14 @@ fn gone<'a>(used: &Usage, before: &'a Before) -> Vec<(&'a String, u64)> {
 /// How many owners have more than may be; the whole place, if it is not looked at by owner.
 fn n_over(used: &Usage, words: &Du, limit: u64) -> usize {
     match words.by {
-        UsedBy::Owner => used.groups.iter().filter(|group| group.amount.n_bytes > limit).count(),
+        UsedBy::Owner => owners(used).filter(|group| group.amount.n_bytes > limit).count(),
         _ => usize::from(used.total.n_bytes > limit),
     }
+}
+
+/// Groups that are somebody's: what lies in no folder is nobody's.
+fn owners(used: &Usage) -> impl Iterator<Item = &Group> {
+    used.groups.iter().filter(|group| !group.name.is_empty())
 }
 
 /// What an earlier Report said, if it was of the same place, counted the same way, and whole.
@@ -195,7 +200,9 @@ fn shown(used: &Usage, words: &Du, before: Option<&Before>) -> String {
     }
     if let Some(limit) = words.limit_of {
         lines.push(match (words.by, n_over(used, words, limit.0)) {
-            (UsedBy::Owner, n_over) => format!("{n_over} of {} have more than {}", used.groups.len(), bytes(limit.0)),
+            (UsedBy::Owner, n_over) => {
+                format!("{n_over} of {} have more than {}", owners(used).count(), bytes(limit.0))
+            }
             _ => format!("{}% of {} used", percent(used.total.n_bytes, limit.0), bytes(limit.0)),
         });
     }

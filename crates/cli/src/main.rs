@@ -11,6 +11,7 @@ mod confirm;
 mod convert;
 mod copy;
 mod du;
+mod gc;
 mod inspect;
 mod lint;
 mod ls;
@@ -22,13 +23,14 @@ mod progress;
 mod push;
 mod references;
 mod remove;
+mod scratch;
 mod session;
 mod subsets;
 mod verify;
 
 use std::process::ExitCode;
 
-use arguments::{Arguments, Feedstock, Profile, Verb};
+use arguments::{Arguments, Feedstock, Profile, Scratch, Verb};
 use frazil_store::{
     bucket::{Chosen, Signing, choose},
     profile::located,
@@ -67,6 +69,15 @@ fn main() -> ExitCode {
         Verb::Push(words) => talk.answer("push", &stop, |talk| push::run(words, talk, &stop)),
         Verb::Accept(words) => talk.answer("accept", &stop, |talk| accept::run(words, talk, &stop)),
         Verb::Du(words) => talk.answer("du", &stop, |_| du::run(words)),
+        Verb::Scratch(Scratch::List(words)) => talk.answer("scratch-list", &stop, |_| scratch::list(words)),
+        Verb::Scratch(Scratch::Keep(words)) => {
+            talk.answer("scratch-keep", &stop, |talk| scratch::keep(words, talk, &stop))
+        }
+        Verb::Scratch(Scratch::Expire(words)) => {
+            talk.answer("scratch-expire", &stop, |talk| scratch::expire(words, talk, &stop))
+        }
+        Verb::Scratch(Scratch::Rule(words)) => talk.answer("scratch-rule", &stop, |talk| scratch::rule(words, talk)),
+        Verb::Gc(words) => talk.answer("gc", &stop, |talk| gc::run(words, talk)),
         Verb::Inspect(words) => talk.answer("inspect", &stop, |talk| inspect::run(words, talk, &stop)),
         Verb::Convert(words) => talk.answer("convert", &stop, |talk| convert::run(words, talk, &stop)),
         Verb::Build(words) => talk.answer("build", &stop, |talk| build::run(words, talk, &stop)),

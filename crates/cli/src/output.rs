@@ -26,12 +26,14 @@ use crate::{
     made,
 };
 
-const VERBS: [&str; 14] = [
+const VERBS: [&str; 16] = [
     "ls",
     "cp",
     "sync",
     "rm",
     "du",
+    "scratch",
+    "gc",
     "push",
     "accept",
     "check",

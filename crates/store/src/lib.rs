@@ -10,6 +10,7 @@ pub mod beneath;
 pub mod bounds;
 pub mod bucket;
 pub mod cache;
+pub mod clock;
 pub mod digest;
 pub mod error;
 pub mod folder;

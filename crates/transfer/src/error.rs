@@ -22,6 +22,22 @@ pub enum TransferError {
     NoListing { place: String },
     #[error("not all of it could be counted: {reason}")]
     Uncountable { reason: String },
+    #[error("nobody says what time it is at `{place}`")]
+    NoClock { place: String },
+    #[error("`{place}` is no catalog that can be read: {reason}")]
+    NoCatalog { place: String, reason: String },
+    #[error("`{place}` was not the same when it was looked at again")]
+    Unlike { place: String },
+    #[error(
+        "it cannot be moved to `{place}` as one thing: {n} files are in the way or cannot be moved; the first: {first}"
+    )]
+    NotWhole { place: String, n: usize, first: String },
+    #[error("`{place}` is no place where things stay: a rule of its server deletes there, too")]
+    NotPersistent { place: String },
+    #[error("`{place}` has no rule that frazil could set: {reason}")]
+    NoRules { place: String, reason: String },
+    #[error("the server of `{place}` took the rule and does not keep it")]
+    RuleNotKept { place: String },
     #[error("nothing can be compared with `{file}`: {reason}")]
     Uncomparable { file: String, reason: String },
     #[error("`{place}` cannot be written to: {reason}")]
@@ -85,6 +101,13 @@ impl Problem for TransferError {
             Self::NoListing { .. } => "transfer.no-listing",
             Self::Uncountable { .. } => "transfer.uncountable",
             Self::Uncomparable { .. } => "transfer.uncomparable",
+            Self::NoClock { .. } => "scratch.no-clock",
+            Self::NoCatalog { .. } => "scratch.no-catalog",
+            Self::Unlike { .. } => "scratch.changed",
+            Self::NotWhole { .. } => "scratch.not-whole",
+            Self::NotPersistent { .. } => "scratch.not-persistent",
+            Self::NoRules { .. } => "scratch.no-rules",
+            Self::RuleNotKept { .. } => "scratch.rule-not-kept",
             Self::NotWritable { .. } => "transfer.not-writable",
             Self::HeldBack { .. } => "transfer.held-back",
             Self::ManyToOne { .. } => "transfer.many-to-one",
@@ -121,6 +144,20 @@ impl Problem for TransferError {
             Self::Nothing { .. } => "`frazil ls` on the folder above shows what is there".into(),
             Self::Nameless { .. } => "name its objects one by one, or the bucket with one slash".into(),
             Self::NoListing { .. } => "name its files, each by its address".into(),
+            Self::NoClock { .. } => "nothing was deleted; tell whoever runs the server".into(),
+            Self::NoCatalog { .. } => "nothing was deleted: what it names is not known".into(),
+            Self::Unlike { .. } => {
+                "nothing was deleted: somebody writes there, or a listing was not whole; type the command again later"
+                    .into()
+            }
+            Self::NotWhole { .. } => {
+                "nothing was copied; name another place with `--to`, or copy with `frazil cp`".into()
+            }
+            Self::NotPersistent { .. } => {
+                "name another place with `--to`; `frazil scratch rule` shows its rules".into()
+            }
+            Self::NoRules { .. } => "`frazil scratch expire` deletes what is old, a plan first".into(),
+            Self::RuleNotKept { .. } => "`frazil scratch rule` shows what it has now; tell whoever runs it".into(),
             Self::Uncomparable { .. } => "keep a Report with the same words and `--save FILE`, and name that".into(),
             Self::Uncountable { .. } => "count the folders in it one by one, or with less depth".into(),
             Self::NotWritable { .. } => "name a folder on this machine or a bucket".into(),

@@ -5,7 +5,7 @@
 //! machine.
 
 mod folder;
-mod stores;
+pub(crate) mod stores;
 
 use std::{collections::HashMap, path::Path};
 
@@ -18,7 +18,7 @@ use frazil_store::{
 use crate::{
     error::TransferError,
     place::{Place, Written},
-    usage::stores::Stores,
+    usage::stores::{Stores, Sum, Whose},
 };
 
 /// Folders, owners or stores that are told apart; a place with more is looked at with less depth.
@@ -70,7 +70,7 @@ pub struct Amount {
     pub newest_seconds: Option<u64>,
 }
 
-impl Amount {
+impl Sum for Amount {
     fn add(&mut self, other: Self) {
         self.n_objects = self.n_objects.saturating_add(other.n_objects);
         self.n_bytes = self.n_bytes.saturating_add(other.n_bytes);
@@ -135,11 +135,7 @@ pub fn usage(text: &str, by: By, mounts: Mounts) -> Result<Usage, TransferError>
 fn of_bucket(bucket: &Bucket, key: &str, written: &Written, by: By) -> Result<Usage, TransferError> {
     let prefix = if key.is_empty() { String::new() } else { format!("{key}/") };
     // Before the listing: whatever is written meanwhile is then no older than it seems.
-    let now_seconds = match by {
-        By::Age => bucket.server_seconds(&prefix)?,
-        // Whoever may list but not read is not told the time, and needs it for nothing but the heading.
-        _ => bucket.server_seconds(&prefix).ok().flatten(),
-    };
+    let now_seconds = bucket.clock_seconds(&prefix)?;
     let mut count = Count::of(by, now_seconds);
     for page in bucket.pages(&prefix, Depth::All) {
         for listed in page?.objects {
@@ -199,7 +195,7 @@ struct Count {
     total: Amount,
     groups: HashMap<String, Amount>,
     /// The same by stores.
-    stores: Stores,
+    stores: Stores<Amount>,
 }
 
 impl Count {
@@ -228,7 +224,12 @@ impl Count {
 
     fn told(mut self) -> (Amount, Vec<Group>) {
         if self.by == By::Store {
-            self.groups = std::mem::take(&mut self.stores).told();
+            let named = |((name, whose), amount): ((String, Whose), Amount)| match whose {
+                // A slash tells a folder from the store of that name.
+                Whose::Loose if !name.is_empty() => (format!("{name}/"), amount),
+                _ => (name, amount),
+            };
+            self.groups = std::mem::take(&mut self.stores).told().into_iter().map(named).collect();
         }
         let mut groups: Vec<Group> = self.groups.into_iter().map(|(name, amount)| Group { name, amount }).collect();
         match self.by {

@@ -6,6 +6,7 @@ use std::fmt;
 
 use frazil_model::location::{Location, Object};
 
+use super::lifecycle::{Days, Rule, Wanted};
 use crate::{
     asking::{Way, lasting},
     error::StoreError,
@@ -304,6 +305,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// The parts that are there.
     fn parts(&self, upload: &Upload) -> Result<Vec<Part>, StoreError>;
 
+    /// When an upload was begun or last got a part, in seconds since 1970; `None` if the server does not say.
+    fn touched_seconds(&self, upload: &Upload) -> Result<Option<u64>, StoreError> {
+        Ok(upload.begun_seconds)
+    }
+
     /// Makes the parts one object.
     fn complete(&self, upload: &Upload, parts: &[Part]) -> Result<State, StoreError>;
 
@@ -312,6 +318,17 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
 
     /// The uploads that have begun, of keys that begin alike.
     fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, StoreError>;
+
+    /// The rules by which the server deletes, and how it counts days; `None` if it cannot be asked for them.
+    fn rules(&self) -> Result<Option<(Vec<Rule>, Days)>, StoreError> {
+        Ok(None)
+    }
+
+    /// Sets or takes away the rule of keys that begin alike. Answers whether the server takes rules from whoever reads and
+    /// writes.
+    fn set_rule(&self, _prefix: &str, _wanted: Wanted) -> Result<bool, StoreError> {
+        Ok(false)
+    }
 
     /// The names of all buckets of the server that may be seen.
     fn buckets(&self) -> Result<Vec<String>, StoreError>;

@@ -7,7 +7,10 @@ use std::fmt::Write;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use super::dialect::{Asked, Digest, Listed, Page, Part, State, Upload};
+use super::{
+    dialect::{Asked, Depth, Digest, Listed, Page, Part, State, Upload},
+    s3::sent_in_query,
+};
 
 /// A page of a listing (`ListObjectsV2`).
 #[derive(Deserialize)]
@@ -88,6 +91,22 @@ fn decoded(key: String, encoding: Option<&str>) -> Option<String> {
     }
 }
 
+/// What a page of a listing is asked for with, in the order of the names, as a signature wants them.
+pub(super) fn query_of_page(asked: &Asked<'_>, after: Option<&str>) -> String {
+    let mut query = String::new();
+    if let Some(token) = asked.next {
+        query.push_str(&format!("continuation-token={}&", sent_in_query(token)));
+    }
+    if asked.depth == Depth::One {
+        query.push_str("delimiter=%2F&");
+    }
+    query.push_str(&format!("encoding-type=url&list-type=2&prefix={}", sent_in_query(asked.prefix)));
+    if let Some(last) = after {
+        query.push_str(&format!("&start-after={}", sent_in_query(last)));
+    }
+    query
+}
+
 /// What an `ETag` says, with or without its quotes.
 pub(super) fn state_of(etag: &str) -> State {
     let tag = etag.trim().trim_matches('"');
@@ -113,7 +132,7 @@ pub(super) struct Copied {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct PartsPage {
     #[serde(default)]
-    part: Vec<PartEntry>,
+    pub part: Vec<PartEntry>,
     #[serde(default)]
     pub is_truncated: bool,
     pub next_part_number_marker: Option<u32>,
@@ -121,21 +140,21 @@ pub(super) struct PartsPage {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct PartEntry {
+pub(super) struct PartEntry {
     part_number: u32,
     #[serde(rename = "ETag")]
     etag: String,
     size: u64,
+    last_modified: Option<String>,
 }
 
-impl PartsPage {
-    pub fn parts(self) -> Vec<Part> {
-        let part = |entry: PartEntry| Part {
-            number: entry.part_number,
-            tag: entry.etag.trim_matches('"').to_owned(),
-            size_bytes: entry.size,
-        };
-        self.part.into_iter().map(part).collect()
+impl PartEntry {
+    pub fn part(self) -> Part {
+        Part { number: self.part_number, tag: self.etag.trim_matches('"').to_owned(), size_bytes: self.size }
+    }
+
+    pub fn written_seconds(&self) -> Option<u64> {
+        self.last_modified.as_deref().and_then(crate::settled::seconds_of_rfc3339)
     }
 }
 

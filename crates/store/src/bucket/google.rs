@@ -18,6 +18,8 @@ use super::{
     documents,
     exchange::{exchange, exchange_once, one_by_one},
     google_documents::{Listing, Resource, Rewritten, buckets_of},
+    google_lifecycle,
+    lifecycle::{Days, Rule, Wanted},
     s3::{S3, sent_in_query},
 };
 use crate::{
@@ -104,6 +106,17 @@ impl Google {
         let query = Some(query).filter(|query| !query.is_empty());
         let address = self.server.with_sent_path(format!("{}{path}", self.path), query);
         Way { address, signer: self.signer.clone() }
+    }
+
+    /// The path of the bucket itself.
+    fn itself(&self) -> String {
+        format!("/storage/v1/b/{}", sent_in_query(&self.bucket))
+    }
+
+    /// The rules by which the server deletes, as it tells them.
+    fn lifecycle(&self) -> Result<String, StoreError> {
+        let way = self.way(&self.itself(), "fields=lifecycle,metageneration".into());
+        Ok(exchange(&self.location(""), &way, &Sending::new(Method::GET, &[]))?.text)
     }
 
     /// The path of the objects of the bucket.
@@ -363,6 +376,25 @@ impl Dialect for Google {
 
     fn uploads(&self, prefix: &str) -> Result<Vec<Upload>, StoreError> {
         self.xml.uploads(prefix)
+    }
+
+    fn touched_seconds(&self, upload: &Upload) -> Result<Option<u64>, StoreError> {
+        self.xml.touched_seconds(upload)
+    }
+
+    fn rules(&self) -> Result<Option<(Vec<Rule>, Days)>, StoreError> {
+        let rules = google_lifecycle::rules(&self.lifecycle()?);
+        Ok(Some((rules.map_err(|error| self.nonsense("", error))?, Days::Exact)))
+    }
+
+    fn set_rule(&self, prefix: &str, wanted: Wanted) -> Result<bool, StoreError> {
+        let text = self.lifecycle()?;
+        let (body, generation) =
+            google_lifecycle::with_rule(&text, prefix, wanted).map_err(|error| self.nonsense("", error))?;
+        let way = self.way(&self.itself(), format!("fields=lifecycle&ifMetagenerationMatch={generation}"));
+        let sending = Sending::new(Method::PATCH, body.as_bytes()).with("content-type", "application/json");
+        exchange(&self.location(""), &way, &sending).map_err(StoreError::while_writing)?;
+        Ok(true)
     }
 
     fn buckets(&self) -> Result<Vec<String>, StoreError> {

@@ -12,9 +12,13 @@ mod documents;
 mod exchange;
 mod google;
 mod google_documents;
+mod google_lifecycle;
+pub mod lifecycle;
 mod opening;
 mod pages;
 mod s3;
+mod s3_lifecycle;
+mod s3_parts;
 mod whole;
 
 use std::{
@@ -284,6 +288,14 @@ impl Bucket {
     /// If it does not say.
     pub fn parts(&self, upload: &Upload) -> Result<Vec<Part>, StoreError> {
         self.dialect.parts(&self.upload(upload))
+    }
+
+    /// When an upload was begun or last got a part, in seconds since 1970, by the server's clock; `None` if it does not say.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub fn touched_seconds(&self, upload: &Upload) -> Result<Option<u64>, StoreError> {
+        self.dialect.touched_seconds(&self.upload(upload))
     }
 
     /// Makes parts, in the order of their numbers, one object.

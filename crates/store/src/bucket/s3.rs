@@ -13,7 +13,8 @@ use super::{
     dialect::{
         Asked, Depth, Dialect, Digest, Limits, Listed, Naming, Original, Page, Part, Sent, State, Upload, When, hex,
     },
-    documents::{self, AllBuckets, Begun, Copied, Deleted, ListPage, PartsPage, UploadsPage, state_of},
+    documents::{self, AllBuckets, Begun, Copied, Deleted, ListPage, UploadsPage, state_of},
+    lifecycle::{Days, Rule, Wanted},
 };
 use crate::{
     address::Address,
@@ -34,13 +35,13 @@ const SENT_AS_IT_IS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').rem
 const SENT_IN_A_QUERY: &AsciiSet = &SENT_AS_IT_IS.add(b'/');
 
 /// A page of a listing has a thousand keys of at most a kilobyte, which may be escaped.
-const MAX_PAGE_BYTES: u64 = 16 << 20;
+pub(super) const MAX_PAGE_BYTES: u64 = 16 << 20;
 
 /// A server may copy five gigabytes before it answers.
 const COPIED_WITHIN: Duration = Duration::from_secs(15 * 60);
 
 /// Pages of parts or uploads of one listing.
-const MOST_PAGES: usize = 10_000;
+pub(super) const MOST_PAGES: usize = 10_000;
 
 /// A bucket whose server speaks S3.
 #[derive(Debug)]
@@ -82,16 +83,16 @@ impl S3 {
     }
 
     /// The way to an object, with what is asked about it; the query's names are in their order.
-    fn way_with(&self, key: &str, query: Option<String>) -> Way {
+    pub(super) fn way_with(&self, key: &str, query: Option<String>) -> Way {
         self.way(format!("{}/{}", self.path, (self.sent_key)(key)), query)
     }
 
-    fn way_to_bucket(&self, query: String) -> Way {
+    pub(super) fn way_to_bucket(&self, query: String) -> Way {
         self.way(format!("{}/", self.path), Some(query))
     }
 
     /// Sends something and reads the answer, again if that may help. Answers the text and what headers say.
-    fn send(&self, key: &str, way: &Way, sending: &Sending<'_>) -> Result<Said, StoreError> {
+    pub(super) fn send(&self, key: &str, way: &Way, sending: &Sending<'_>) -> Result<Said, StoreError> {
         let location = self.location(key);
         let said = with_retries(&location, way, |manners| said_once(&location, way, sending, manners));
         said.map_err(StoreError::while_writing)
@@ -103,11 +104,11 @@ impl S3 {
     }
 
     /// A document of the server about itself.
-    fn text(&self, location: &Location, query: String) -> Result<String, StoreError> {
+    pub(super) fn text(&self, location: &Location, query: String) -> Result<String, StoreError> {
         web::text(location, &self.way_to_bucket(query), MAX_PAGE_BYTES)
     }
 
-    fn nonsense(&self, key: &str, reason: impl std::fmt::Display) -> StoreError {
+    pub(super) fn nonsense(&self, key: &str, reason: impl std::fmt::Display) -> StoreError {
         lasting(&self.location(key), format!("the server's answer makes no sense: {reason}"))
     }
 
@@ -213,7 +214,7 @@ impl S3 {
 
 /// What an answer said.
 #[derive(Debug, Default)]
-struct Said {
+pub(super) struct Said {
     text: String,
     etag: String,
     /// Whether the server encrypts with keys of its own; then its tags are no digests.
@@ -252,22 +253,6 @@ fn whole_text(answer: &mut Answer) -> Result<String, Fault> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// What a page of a listing is asked for with, in the order of the names, as a signature wants them.
-fn query_of_page(asked: &Asked<'_>, after: Option<&str>) -> String {
-    let mut query = String::new();
-    if let Some(token) = asked.next {
-        query.push_str(&format!("continuation-token={}&", sent_in_query(token)));
-    }
-    if asked.depth == Depth::One {
-        query.push_str("delimiter=%2F&");
-    }
-    query.push_str(&format!("encoding-type=url&list-type=2&prefix={}", sent_in_query(asked.prefix)));
-    if let Some(last) = after {
-        query.push_str(&format!("&start-after={}", sent_in_query(last)));
-    }
-    query
-}
-
 impl Dialect for S3 {
     fn location(&self, key: &str) -> Location {
         self.naming.location(key)
@@ -279,13 +264,13 @@ impl Dialect for S3 {
 
     fn page(&self, asked: &Asked<'_>) -> Result<Page, StoreError> {
         let location = self.location(asked.prefix);
-        let text = self.text(&location, query_of_page(asked, None))?;
+        let text = self.text(&location, documents::query_of_page(asked, None))?;
         ListPage::read(&text, asked).map_err(|reason| lasting(&location, reason))
     }
 
     fn page_after(&self, prefix: &str, depth: Depth, last: &str) -> Result<Option<Page>, StoreError> {
         let (location, asked) = (self.location(prefix), Asked { prefix, depth, next: None });
-        match self.text(&location, query_of_page(&asked, Some(last))) {
+        match self.text(&location, documents::query_of_page(&asked, Some(last))) {
             // It does not know the question.
             Err(StoreError::Fetch { is_temporary: false, .. }) => Ok(None),
             text => ListPage::read(&text?, &asked).map(Some).map_err(|reason| lasting(&location, reason)),
@@ -396,21 +381,11 @@ impl Dialect for S3 {
     }
 
     fn parts(&self, upload: &Upload) -> Result<Vec<Part>, StoreError> {
-        let location = self.location(&upload.key);
-        let mut found = Vec::new();
-        let mut after = 0;
-        for _ in 0..MOST_PAGES {
-            let query = format!("part-number-marker={after}&uploadId={}", sent_in_query(&upload.id));
-            let text = web::text(&location, &self.way_with(&upload.key, Some(query)), MAX_PAGE_BYTES)?;
-            let page: PartsPage = quick_xml::de::from_str(&text).map_err(|error| self.nonsense(&upload.key, error))?;
-            let next = page.next_part_number_marker.filter(|next| page.is_truncated && *next > after);
-            found.extend(page.parts());
-            match next {
-                Some(next) => after = next,
-                None => break,
-            }
-        }
-        Ok(found)
+        self.listed_parts(upload)
+    }
+
+    fn touched_seconds(&self, upload: &Upload) -> Result<Option<u64>, StoreError> {
+        Ok(self.newest_part_seconds(upload)?.max(upload.begun_seconds))
     }
 
     fn complete(&self, upload: &Upload, parts: &[Part]) -> Result<State, StoreError> {
@@ -471,6 +446,14 @@ impl Dialect for S3 {
             after = next;
         }
         Ok(found)
+    }
+
+    fn rules(&self) -> Result<Option<(Vec<Rule>, Days)>, StoreError> {
+        self.told_rules().map(|rules| Some((rules, Days::ToMidnight)))
+    }
+
+    fn set_rule(&self, prefix: &str, wanted: Wanted) -> Result<bool, StoreError> {
+        self.send_rule(prefix, wanted).map(|()| true)
     }
 
     fn buckets(&self) -> Result<Vec<String>, StoreError> {

@@ -73,4 +73,24 @@ impl Bucket {
             }
         })
     }
+
+    /// The same of whoever may perhaps only list what begins with `prefix`; `None` if nobody says.
+    ///
+    /// # Errors
+    /// Why what begins with it may not be listed, either.
+    pub fn clock_seconds(&self, prefix: &str) -> Result<Option<u64>, StoreError> {
+        // At Azure a container is no object that could be asked about; whoever may only list is told by the bucket itself.
+        let first = if prefix.is_empty() { ".frazil-clock" } else { prefix };
+        for key in [first, ""] {
+            match self.server_seconds(key) {
+                Err(StoreError::Denied { .. }) => {}
+                now => return now,
+            }
+        }
+        // An answer to HEAD has no words for what is wrong; an answer to a listing has.
+        match self.pages(prefix, super::Depth::One).next() {
+            Some(Err(error)) => Err(error),
+            _ => Ok(None),
+        }
+    }
 }

@@ -267,6 +267,15 @@ fn look(bucket: &Bucket, key: &str) -> Result<Option<Found>, StoreError> {
     Ok(Some(Found { tag: about.state.tag(), modified_seconds: about.modified_seconds, document }))
 }
 
+/// Whether somebody who may still be at work holds the claim at `key`.
+pub(super) fn is_held(bucket: &Bucket, key: &str) -> Result<bool, StoreError> {
+    let Some(found) = look(bucket, key)? else { return Ok(false) };
+    let me = Holder::new();
+    // What makes no sense may be somebody's who writes it in another form.
+    let is_free = found.document.as_ref().is_some_and(|there| there.holders.iter().all(|holder| holder.is_gone(&me)));
+    Ok(!is_free && age(bucket, key, &found)?.is_none_or(|age| age < LEASE))
+}
+
 /// Puts the claim; answers its tag and what it says.
 fn taken(
     remote: &Remote,

@@ -116,6 +116,20 @@ impl FileLock {
     }
 }
 
+/// Whether some process holds the lock at `path`; nobody does where no file is.
+pub(super) fn is_held(path: &Path) -> Result<bool, StoreError> {
+    let file = match OpenOptions::new().read(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(StoreError::writing(path, 0, error)),
+    };
+    match file.try_lock() {
+        Ok(()) => Ok(false),
+        Err(TryLockError::WouldBlock) => Ok(true),
+        Err(TryLockError::Error(source)) => Err(StoreError::NoLocks { path: path.to_owned(), source }),
+    }
+}
+
 /// Whether `path` still names the open file: its last holder may have removed it while we waited.
 fn is_still_at(file: &File, path: &Path) -> bool {
     match (file.metadata(), fs::metadata(path)) {

@@ -11,9 +11,25 @@ use std::path::Path;
 
 pub(crate) use claim::Claim;
 
-use crate::{error::StoreError, folder::Folder};
+use crate::{bucket::Bucket, error::StoreError, folder::Folder};
 use claim::Claimed;
 use file::FileLock;
+
+/// Whether some process holds the lock that the file at `path` stands for.
+///
+/// # Errors
+/// If that cannot be told.
+pub fn is_held(path: &Path) -> Result<bool, StoreError> {
+    file::is_held(path)
+}
+
+/// Whether somebody who may still be at work holds the claim at `key` of a bucket.
+///
+/// # Errors
+/// If the server does not say.
+pub fn is_claimed(bucket: &Bucket, key: &str) -> Result<bool, StoreError> {
+    claim::is_held(bucket, key)
+}
 
 /// With whom a lock may be shared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -312,7 +312,8 @@ pub fn located(text: &str) -> Result<Location, LocationError> {
         // Where a hub lets its people write for a while: it says so in a variable.
         let scratch = Surroundings::of_process();
         let scratch = scratch.variable("SCRATCH_BUCKET").ok_or(LocationError::NoScratch)?;
-        return Location::parse(&format!("{}/{rest}", scratch.trim_end_matches('/')));
+        let scratch = format!("{}/{rest}", scratch.trim_end_matches('/'));
+        return if scratch.starts_with(SCRATCH) { Err(LocationError::NoScratch) } else { located(&scratch) };
     }
     let (Location::File(path), Some((name, rest))) = (&location, text.split_once(':')) else { return Ok(location) };
     if name.contains('/') || text.contains("://") || Path::new(path).symlink_metadata().is_ok() {

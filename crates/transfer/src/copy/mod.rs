@@ -37,7 +37,7 @@ use existing::Existing;
 const ADDED_AT_A_TIME: usize = 64 << 10;
 
 /// What is to be copied, where, and how.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Request {
     /// What.
     pub sources: Vec<Written>,

@@ -50,7 +50,7 @@ fn mark_of(found: &Found) -> Option<String> {
 }
 
 /// Where journals are kept.
-fn home() -> Option<PathBuf> {
+pub(crate) fn home() -> Option<PathBuf> {
     let named = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let state = named("XDG_STATE_HOME").or_else(|| Some(named("HOME")?.join(".local/state")))?;
     Some(state.join("frazil/push"))

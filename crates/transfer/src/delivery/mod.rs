@@ -5,7 +5,7 @@
 //! told from one that was written. It does not know who may send.
 
 mod accept;
-mod journal;
+pub(crate) mod journal;
 mod push;
 
 use std::fmt::Write;

@@ -8,40 +8,56 @@ use std::collections::HashMap;
 
 use frazil_model::zarr::DOCUMENTS;
 
-use super::Amount;
+/// How the name of a folder ends that is a store, though its documents may not be there yet, or not any more.
+const ENDINGS: [&str; 2] = [".zarr", ".icechunk"];
+
+/// What is summed over names.
+pub(crate) trait Sum: Copy + Default + PartialEq {
+    /// Adds another sum.
+    fn add(&mut self, other: Self);
+}
+
+/// What a sum is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Whose {
+    /// A store, the place itself if the name is empty.
+    Store,
+    /// What lies in a folder and in none of its stores; in no folder if the name is empty.
+    Loose,
+}
 
 /// A folder whose names may still be coming.
 #[derive(Default)]
-struct Open {
+struct Open<A> {
     /// Where its name ends in the path.
     end: usize,
     /// Whether a document of a store was seen in it.
     is_store: bool,
     /// What lies below it and in none of `stores`.
-    loose: Amount,
-    stores: Vec<(String, Amount)>,
+    loose: A,
+    stores: Vec<(String, A)>,
 }
 
 /// The stores so far.
-pub(super) struct Stores {
+pub(crate) struct Stores<A> {
     /// The folder of the last name.
     path: String,
     /// That folder and those above it; the first is the place itself.
-    open: Vec<Open>,
+    open: Vec<Open<A>>,
     /// What lies in no store, by the first folder of its name.
-    loose: Vec<(String, Amount)>,
+    loose: Vec<(String, A)>,
     n_told: usize,
 }
 
-impl Default for Stores {
+impl<A: Sum> Default for Stores<A> {
     fn default() -> Self {
         Self { path: String::new(), open: vec![Open::default()], loose: Vec::new(), n_told: 0 }
     }
 }
 
-impl Stores {
+impl<A: Sum> Stores<A> {
     /// Adds what has this name; answers how many are told apart so far.
-    pub(super) fn add(&mut self, name: &str, amount: Amount) -> usize {
+    pub(crate) fn add(&mut self, name: &str, amount: A) -> usize {
         let folder = name.rsplit_once('/').map_or("", |(folder, _)| folder);
         if folder != self.path || self.open.is_empty() {
             self.turn_to(folder);
@@ -76,7 +92,11 @@ impl Stores {
         }
         let ends = folder.match_indices('/').map(|(at, _)| at).chain([folder.len()]);
         let new = ends.filter(|end| *end > from);
-        self.open.extend(new.map(|end| Open { end, ..Open::default() }));
+        let is_store = |end: usize| {
+            let name = folder.get(..end).unwrap_or_default();
+            ENDINGS.iter().any(|ending| name.ends_with(ending))
+        };
+        self.open.extend(new.map(|end| Open { end, is_store: is_store(end), ..Open::default() }));
     }
 
     /// Hands what the last folder holds to the one above it.
@@ -96,28 +116,27 @@ impl Stores {
             return;
         }
         above.stores.append(&mut closed.stores);
-        if is_first && closed.loose != Amount::default() {
+        if is_first && closed.loose != A::default() {
             self.n_told += 1;
-            self.loose.push((format!("{name}/"), closed.loose));
+            self.loose.push((name.to_owned(), closed.loose));
         } else {
             above.loose.add(closed.loose);
         }
     }
 
-    /// Each store with all that lies in it; what lies in none by its first folder, with a slash at the end.
-    pub(super) fn told(mut self) -> HashMap<String, Amount> {
+    /// Each store with all that lies in it; what lies in none by its first folder.
+    pub(crate) fn told(mut self) -> HashMap<(String, Whose), A> {
         while self.open.len() > 1 {
             self.close();
         }
         let place = self.open.pop().unwrap_or_default();
-        let all = place.stores.into_iter().chain(self.loose);
-        let mut groups: HashMap<String, Amount> = HashMap::new();
-        for (name, amount) in all {
-            let name = if place.is_store { String::new() } else { name };
-            groups.entry(name).or_default().add(amount);
-        }
-        if place.loose != Amount::default() {
-            groups.entry(String::new()).or_default().add(place.loose);
+        let stores = place.stores.into_iter().map(|(name, amount)| ((name, Whose::Store), amount));
+        let loose = self.loose.into_iter().map(|(name, amount)| ((name, Whose::Loose), amount));
+        let rest = (place.loose != A::default()).then_some(((String::new(), Whose::Loose), place.loose));
+        let mut groups: HashMap<(String, Whose), A> = HashMap::new();
+        for (whose, amount) in stores.chain(loose).chain(rest) {
+            let whose = if place.is_store { (String::new(), Whose::Store) } else { whose };
+            groups.entry(whose).or_default().add(amount);
         }
         groups
     }
@@ -126,15 +145,22 @@ impl Stores {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::usage::Amount;
 
     #[track_caller]
     fn check(names: &str, expected: &str) {
-        let mut stores = Stores::default();
+        let mut stores = Stores::<Amount>::default();
         for name in names.split_whitespace() {
             stores.add(name, Amount { n_objects: 1, n_bytes: 1, newest_seconds: None });
         }
-        let mut told: Vec<String> =
-            stores.told().into_iter().map(|(name, sum)| format!("{name}={}", sum.n_objects)).collect();
+        let mut told: Vec<String> = stores
+            .told()
+            .into_iter()
+            .map(|((name, whose), sum)| {
+                let end = if whose == Whose::Loose && !name.is_empty() { "/" } else { "" };
+                format!("{name}{end}={}", sum.n_objects)
+            })
+            .collect();
         told.sort();
         assert_eq!(told.join(" "), expected);
     }
@@ -155,6 +181,11 @@ mod tests {
     #[test]
     fn a_place_that_is_a_store_is_one_thing() {
         check("c/0/0 c/0/1 sub/x/.zarray zarr.json", "=4");
+    }
+
+    #[test]
+    fn a_store_whose_documents_are_not_there_is_told_by_its_name() {
+        check("a/x.zarr/sst/c/0 a/x.zarr/sst/zarr.json b/y.icechunk/chunks/1 top.zarr", "=1 a/x.zarr=2 b/y.icechunk=1");
     }
 
     #[test]
