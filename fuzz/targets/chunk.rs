@@ -17,9 +17,10 @@ fn step(choice: u8, element_bytes: u32, values: &[u32]) -> Codec {
         4 => Codec::Crc32c,
         5 => Codec::Zstd { level: Some(1) },
         6 => Codec::Blosc { cname: "zstd".to_owned(), clevel: 1, shuffle: 1, element_bytes },
-        // szip, nbit, scale-offset, lzf, bzip2, blosc, lz4, bitshuffle, zstd: by their registered numbers.
+        // szip, nbit, scale-offset, lzf, bzip2, blosc, lz4, bitshuffle, zstd, zfp, blosc2, JPEG-LS: by their registered
+        // numbers.
         other => {
-            let ids = [4, 5, 6, 32000, 307, 32001, 32004, 32008, 32015];
+            let ids = [4, 5, 6, 32000, 307, 32001, 32004, 32008, 32015, 32013, 32026, 32018];
             let id = ids[(usize::from(other) + usize::from(choice / 10)) % ids.len()];
             from_hdf5_filter(id, "", values, element_bytes)
         }
