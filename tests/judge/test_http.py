@@ -145,3 +145,31 @@ def test_a_password_in_an_address_is_not_repeated(folder):
     with serving(folder) as server:
         answer = frazil("inspect", server.address.replace("//", "//me:topsecret@") + "/sst.2000.nc", "--json")
     assert answer.code == 2 and "topsecret" not in answer.text, str(answer)
+
+
+def test_a_scan_that_was_killed_goes_on_where_it_was(tmp_path):
+    """What was found is kept now and then: of those files a server is asked once whether they are as they were."""
+    noise = np.random.default_rng(1).normal(size=(10, 180, 360)).astype("f4")
+    lat, lon = np.linspace(-89.5, 89.5, 180), np.arange(360.0)
+    path = make(tmp_path / "one.nc", list(range(10)), lat=lat, lon=lon, stored=noise, chunksizes=(1, 90, 90), zlib=True, complevel=1)
+    names = [f"day-{i:03}.nc" for i in range(120)]
+    for name in names:
+        (tmp_path / name).hardlink_to(path)
+    environment = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    with serving(tmp_path, delay_seconds=0.4) as server:
+        words = ["inspect", *(f"{server.address}/{name}" for name in names), "--json"]
+        running = start(words, env=environment)
+        until = time.monotonic() + 60
+        while not list((tmp_path / "cache").rglob("*.index")) and time.monotonic() < until:
+            time.sleep(0.1)
+        running.kill()
+        running.wait()
+        first = sum(server.requests.values())
+        answer = frazil(*words, env=environment)
+        assert answer.code == 0, str(answer)
+        second = sum(server.requests.values()) - first
+        assert answer.report["asked"]["n_requests"] == second
+    with serving(tmp_path) as server:
+        whole = frazil("inspect", *(f"{server.address}/{name}" for name in names), "--json", env={"XDG_CACHE_HOME": str(tmp_path / "other")})
+        assert whole.code == 0, str(whole)
+        assert second < sum(server.requests.values()) - 5, (first, second)

@@ -20,6 +20,8 @@ use frazil_model::{
     problem::{Exit, Problem},
     report::{ErrorReport, Report, one_line},
 };
+use frazil_store::manners;
+use serde_json::json;
 
 use crate::{
     arguments::{Color, Global, Json},
@@ -44,6 +46,9 @@ const VERBS: [&str; 16] = [
     "feedstock",
     "profile",
 ];
+
+/// Verbs that ask servers for little of much: they say what it came to.
+const SCANNING: [&str; 4] = ["inspect", "convert", "build", "verify"];
 
 /// How long a verb may take to stop by itself. Then it ends as it stands, whatever it waits for: what is done is kept as
 /// after a kill.
@@ -148,12 +153,22 @@ impl Talk {
 
     fn say_answer(&self, mut answer: Answer, verb: &str, started: Instant) -> ExitCode {
         answer.report.seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
+        let asked = manners::traffic();
+        if asked.n_requests > 0 {
+            answer.report.more.insert(
+                "asked".into(),
+                json!({"n_requests": asked.n_requests, "received_bytes": asked.received_bytes, "n_retries": asked.n_retries}),
+            );
+        }
         let mut printed = Ok(());
         if self.json {
             printed = print_report(&answer.report);
         } else {
             if self.verbose {
                 self.say(&format!("{verb} took {:.3} s", answer.report.seconds));
+            }
+            if asked.n_requests > 0 && !self.quiet && SCANNING.contains(&verb) {
+                self.say(&format!("asked servers {} times for {}", asked.n_requests, bytes(asked.received_bytes)));
             }
             printed = print(&answer.text).and(printed);
             if !self.quiet {

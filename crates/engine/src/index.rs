@@ -12,7 +12,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::Bytes;
@@ -46,6 +46,9 @@ const MAX_CACHE_BYTES: u64 = 2 << 30;
 
 /// An index may take this share of the memory that there is.
 const SHARE_OF_MEMORY: u64 = 8;
+
+/// How often a scan that goes on keeps what it found, at most.
+const KEPT_EVERY: Duration = Duration::from_secs(2);
 
 /// Whether what was found before may be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,6 +92,8 @@ struct New {
     entries: BTreeMap<String, Entry>,
     values: HashMap<Key, Bytes>,
     n_bytes: u64,
+    /// How many of the entries are in the cache already.
+    n_kept: usize,
 }
 
 /// One file: its state, and its encoded [`Content`].
@@ -137,13 +142,14 @@ pub fn scan_all(
         return crate::scan::scan_all(locations, load, n_threads);
     }
     let index = Index::of(locations.iter().map(|(location, _)| location), memory_bytes, how);
-    let next = AtomicUsize::new(0);
+    let (next, kept) = (AtomicUsize::new(0), first_keeping());
     let worker = || {
         let mut found = Vec::new();
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some((location, name)) = locations.get(number) else { return found };
             found.push((number, index.scan(location, name, load)));
+            index.keep_now_and_then(&kept);
         }
     };
     let mut all: Vec<(usize, Result<Source, EngineError>)> = std::thread::scope(|scope| {
@@ -153,6 +159,11 @@ pub fn scan_all(
     index.keep();
     all.sort_by_key(|(number, _)| *number);
     all.into_iter().map(|(_, found)| found).collect()
+}
+
+/// When a scan that begins now keeps what it found.
+pub(crate) fn first_keeping() -> Mutex<Instant> {
+    Mutex::new(Instant::now() + KEPT_EVERY)
 }
 
 /// Scans one file with the help of earlier scans, and keeps nothing.
@@ -250,14 +261,24 @@ impl Index {
     }
 
     /// Keeps what was found. That it cannot is no error: the next scan takes longer.
-    pub fn keep(self) {
-        let Some(cache) = self.cache else { return };
+    pub fn keep(&self) {
+        let Some(cache) = &self.cache else { return };
         let mut is_written = false;
-        for (name, folder) in self.folders {
-            is_written |= folder.keep(&cache, name, self.most_bytes);
+        for (name, folder) in &self.folders {
+            is_written |= folder.keep(cache, name, self.most_bytes);
         }
         if is_written {
-            cache::prune(&cache, "index", MAX_CACHE_BYTES);
+            cache::prune(cache, "index", MAX_CACHE_BYTES);
+        }
+    }
+
+    /// Keeps what was found if it is time to, so that a scan that is ended goes on where it was. `next` is when.
+    pub(crate) fn keep_now_and_then(&self, next: &Mutex<Instant>) {
+        let Ok(mut next) = next.try_lock() else { return };
+        let began = Instant::now();
+        if began >= *next {
+            self.keep();
+            *next = Instant::now() + KEPT_EVERY.max(began.elapsed() * 20);
         }
     }
 }
@@ -344,15 +365,19 @@ impl Folder {
     }
 
     /// Writes the index of this folder, if anything is new. Says whether it did.
-    fn keep(self, cache: &Path, name: String, most_bytes: u64) -> bool {
-        let new = self.new.into_inner().unwrap_or_else(PoisonError::into_inner);
-        if new.entries.is_empty() {
-            return false;
-        }
-        let mut entries: BTreeMap<String, Entry> = self.known.into_iter().collect();
-        entries.extend(new.entries);
-        let mut known_values = self.values;
-        known_values.extend(new.values);
+    fn keep(&self, cache: &Path, name: &str, most_bytes: u64) -> bool {
+        let mut entries: BTreeMap<String, Entry> = self.known.clone().into_iter().collect();
+        let mut known_values = self.values.clone();
+        let gives_parts = {
+            let mut new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
+            if new.n_kept == new.entries.len() {
+                return false;
+            }
+            new.n_kept = new.entries.len();
+            entries.extend(new.entries.clone());
+            known_values.extend(new.values.clone());
+            new.gives_parts
+        };
         let mut values: BTreeMap<Key, Bytes> = BTreeMap::new();
         let mut kept = Vec::with_capacity(entries.len());
         let mut left = most_bytes;
@@ -367,9 +392,9 @@ impl Folder {
             values.extend(wanted);
             kept.push((file, entry));
         }
-        let path = cache::file(cache, &name, "index");
-        let gives_parts = new.gives_parts;
-        let stored = Stored { folder: name, entries: kept, values: values.into_iter().collect(), gives_parts };
+        let path = cache::file(cache, name, "index");
+        let stored =
+            Stored { folder: name.to_owned(), entries: kept, values: values.into_iter().collect(), gives_parts };
         cache::write(&path, MAGIC, &stored)
     }
 }
@@ -387,8 +412,6 @@ fn read(cache: &Path, folder: &str, most_bytes: u64) -> Option<Folder> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     /// A netCDF-3 file with one scalar `int` of `value`.

@@ -27,8 +27,9 @@ use serde_json::{Value, json};
 use crate::{
     boxes::FileBoxes,
     error::EngineError,
-    index::{Index, IndexUse},
+    index::{Index, IndexUse, first_keeping},
     places::{Place, places},
+    planning::n_waiting_scanners,
     scan::Load,
     source::Source,
     store::StoreBoxes,
@@ -134,9 +135,14 @@ fn named(names: &[String]) -> Result<Vec<Place>, EngineError> {
 /// Looks at all places, on several threads, in their order.
 fn all(places: &[Place], options: &Options<'_>) -> Vec<Result<Found, EngineError>> {
     let index = Index::open(places, options.memory_bytes, options.index);
-    let next = AtomicUsize::new(0);
+    let (next, kept) = (AtomicUsize::new(0), first_keeping());
     let slots: Vec<Mutex<Option<Result<Found, EngineError>>>> = places.iter().map(|_| Mutex::new(None)).collect();
-    let n_threads = options.n_threads.clamp(1, places.len().max(1));
+    let locations = places.iter().filter_map(|place| match place {
+        Place::File { location, .. } => Some(location),
+        Place::Zarr { .. } => None,
+    });
+    let n_waiting = if options.digests == Digests::No { n_waiting_scanners(locations) - 1 } else { 0 };
+    let n_threads = (options.n_threads + n_waiting).clamp(1, places.len().max(1));
     let share = Share {
         chunk_bytes: options.memory_bytes / 4 / n_threads as u64,
         slab_bytes: (options.memory_bytes / 16 / n_threads as u64).max(1 << 20),
@@ -146,6 +152,7 @@ fn all(places: &[Place], options: &Options<'_>) -> Vec<Result<Found, EngineError
             let number = next.fetch_add(1, Ordering::Relaxed);
             let (Some(place), Some(slot)) = (places.get(number), slots.get(number)) else { return };
             let found = one(place, options, share, &index);
+            index.keep_now_and_then(&kept);
             *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(found);
         }
     };
