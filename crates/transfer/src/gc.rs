@@ -140,7 +140,7 @@ pub fn plan(written: &Written, age_seconds: u64) -> Result<Plan, TransferError> 
             // What is not whole is made anew by whoever goes on; the rest is what the work goes on by.
             Some(_) => match stray.what {
                 What::Work => Some(Stays::Unfinished),
-                What::Journal | What::Lock if store_of(&stray.name).is_some_and(|store| unfinished.contains(store)) => {
+                What::Journal if store_of(&stray.name).is_some_and(|store| unfinished.contains(store)) => {
                     Some(Stays::Unfinished)
                 }
                 _ => None,

@@ -436,7 +436,7 @@ impl Dialect for S3 {
             query.push_str("&uploads=");
             let text = self.text(&location, query)?;
             let page: UploadsPage = quick_xml::de::from_str(&text).map_err(|error| self.nonsense(prefix, error))?;
-            let next = (page.next_key_marker.clone(), page.next_upload_id_marker.clone());
+            let next = page.next().ok_or_else(|| self.nonsense(prefix, "a key is no text"))?;
             let goes_on = page.is_truncated && next != after;
             let uploads = page.uploads().ok_or_else(|| self.nonsense(prefix, "a key is no text"))?;
             found.extend(uploads.into_iter().filter(|upload| upload.key.starts_with(prefix)));
