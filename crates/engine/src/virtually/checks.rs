@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use frazil_model::{
+    codec::Codec,
     combine::{Combined, Content},
     location::Location,
     recipe::virtually::{IfIncompatible, VirtualFormat},
@@ -33,6 +34,10 @@ pub(super) fn check_ranges(sources: &[Source]) -> Result<(), EngineError> {
     Ok(())
 }
 
+const fn is_compressor(step: &Codec) -> bool {
+    matches!(step, Codec::Deflate { .. } | Codec::Gzip { .. } | Codec::Zstd { .. } | Codec::Blosc { .. })
+}
+
 /// Values that must be made are refused where no policy allows them, or the references have no place for them.
 pub(super) fn check_native(
     wanted: &VirtualRequest,
@@ -46,9 +51,10 @@ pub(super) fn check_native(
     for ((variable, target), (array, counts)) in
         combined.variables.iter().zip(&laid.targets).zip(laid.references.iter().zip(&laid.counts))
     {
-        // Small values are held in memory, and chunks that hold nothing but fill shrink to nothing.
+        // Small values are held in memory, and chunks that hold nothing but fill shrink to nothing if anything shrinks them.
         let Content::Pieces(pieces) = &variable.content else { continue };
-        if counts.native.is_empty() || counts.why == Some(Why::Unwritten) {
+        let shrinks = counts.why == Some(Why::Unwritten) && target.codecs.steps.iter().any(is_compressor);
+        if counts.native.is_empty() || shrinks {
             continue;
         }
         n_bytes = n_bytes.saturating_add(target.chunk_bytes().saturating_mul(counts.native.len() as u64));
