@@ -178,7 +178,7 @@ pub fn check(checking: &Checking, progress: &Progress, stop: &AtomicBool) -> Res
         Side::B(b) if checking.extra == Extra::Counts => differ(&b.name, What::Extra, "only there".into()),
         Side::B(_) => {}
     });
-    for (name, reason) in a.passed_over.iter().chain(&b.passed_over) {
+    for (name, reason) in a.passed_over.iter().chain(&b.passed_over).filter(|(name, _)| is_meant(name)) {
         differ(name, What::NotCompared, reason.clone());
     }
     let n_bytes = pairs.iter().map(|pair| pair.a.size_bytes).fold(0, u64::saturating_add);
