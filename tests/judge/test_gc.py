@@ -54,7 +54,11 @@ def test_after_kills_all_of_it_goes_and_nothing_else(mover, gateway, bucket, tmp
         mover.address = liar.address
         for _ in range(12 if soak else 4):
             running = mover.start("cp", tmp_path / "source/s.zarr", f"s3://{bucket}/s.zarr")
-            time.sleep(chosen.uniform(0.3, 1.5))
+            # However slow the machine is, something was begun.
+            until = time.monotonic() + 30
+            while running.poll() is None and "s.zarr/.frazil/lock" not in ceph.objects(gateway, bucket) and time.monotonic() < until:
+                time.sleep(0.05)
+            time.sleep(chosen.uniform(0, 1))
             running.kill()
             running.wait()
             n_left += len(ceph.open_uploads(gateway, bucket)) + ("s.zarr/.frazil/lock" in ceph.objects(gateway, bucket))
