@@ -267,7 +267,7 @@ def test_it_ends_when_it_says(guest, keeper, gateway, folder, tmp_path, soak):
     assert before + LEAST_SECONDS - 2 <= ends <= time.time() + LEAST_SECONDS + 2
     report = home.frazil("profile", "check", "guest", f"{folder}/{FOLDER}", "--json").report
     assert report["ends"] == home.token["Expiration"] and 0 <= report["left_seconds"] - (ends - time.time()) < 30
-    assert any(warning["code"] == "profile.ends" for warning in report["warnings"]), "it ends within a quarter of an hour"
+    assert any(warning["code"] == "profile.ends" for warning in report["warnings"]), "it ends soon"
     # The role lasts an hour at most; nothing is handed on for longer.
     out = tmp_path / "long.json"
     assert "--for" in keeper.token("read", "--for", "2h", "--out", out, code=1).err and not out.exists()

@@ -37,7 +37,7 @@ use crate::{
 const CLOCK_MATTERS_SECONDS: i64 = 60;
 
 /// Keys that end within this time are a reason to get others first.
-const SOON_SECONDS: i64 = 15 * 60;
+const SOON_SECONDS: i64 = 20 * 60;
 
 /// What somebody was given is no longer.
 const MAX_GIVEN_BYTES: u64 = 2 << 20;
