@@ -1,0 +1,85 @@
+"""Scratch places and clocks: what is old is told by the clock of the place, whatever this machine's says; what a run holds stays."""
+
+import fcntl
+import os
+import shutil
+import time
+
+import pytest
+
+import moves
+from test_scratch import OLD_SECONDS, items, store
+
+SKEWS = ["-1d", "+1d", "-3650d", "+3650d"]
+
+
+def skewed(mover, skew):
+    """The same command by a machine whose clock is wrong."""
+    words = mover.words
+
+    def with_clock(typed):
+        at = words(typed)
+        # After `env -i NAME=…` comes the program.
+        first = next(n for n, word in enumerate(at) if n > 1 and "=" not in word)
+        return [*at[:first], "faketime", "-f", skew, *at[first:]]
+
+    return with_clock
+
+
+@pytest.mark.skipif(shutil.which("faketime") is None, reason="faketime is not installed")
+@pytest.mark.parametrize("skew", SKEWS)
+def test_a_wrong_clock_changes_nothing_in_a_bucket(mover, gateway, bucket, skew):
+    moves.put_all(gateway, bucket, store("jdoe/a.zarr"))
+    time.sleep(OLD_SECONDS)
+    moves.put_all(gateway, bucket, store("jdoe/young.zarr"))
+    honest = mover("scratch", "expire", f"s3://{bucket}", "--older-than", "3600s", "-n", "--json", code=0).report
+    listed = mover("scratch", "list", f"s3://{bucket}", "--older-than", "1d", "--json", code=0).report
+    mover.words = skewed(mover, skew)
+    # Signatures have a moment in them: a server that does not accept it says so, and nothing goes.
+    for words, expected in ((("expire", f"s3://{bucket}", "--older-than", "3600s", "-n"), honest), (("list", f"s3://{bucket}", "--older-than", "1d"), listed)):
+        answer = mover("scratch", *words, "--json")
+        if answer.code == 0:
+            assert answer.report["items"] == expected["items"], answer
+        else:
+            assert "clock" in (answer.report["error"]["hint"] or ""), answer
+    before = moves.stored(gateway, bucket)
+    mover("scratch", "expire", f"s3://{bucket}", "--older-than", "3600s", "--yes")
+    assert moves.stored(gateway, bucket) == before
+
+
+@pytest.mark.skipif(shutil.which("faketime") is None, reason="faketime is not installed")
+@pytest.mark.parametrize("skew", [None, *SKEWS])
+def test_a_wrong_clock_changes_nothing_in_a_folder(mover, tmp_path, skew):
+    place, now = tmp_path / "scratch", time.time()
+    for name, age_days in (("jdoe/old.zarr", 10), ("jdoe/young.zarr", 1), ("kim/mixed.zarr", 10)):
+        for key, content in store(name).items():
+            path = place / key
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+            os.utime(path, (now - age_days * 86400,) * 2)
+    os.utime(place / "kim/mixed.zarr/sst/c/0", (now - 86400,) * 2)
+    if skew:
+        mover.words = skewed(mover, skew)
+    report = mover("scratch", "expire", place, "--older-than", "7d", "--yes", "--json", code=0).report
+    assert {name for name, item in items(report).items() if item["outcome"] == "goes"} == {"jdoe/old.zarr"}
+    assert sorted(path.name for path in place.glob("*/*")) == ["mixed.zarr", "young.zarr"], report
+
+
+def test_what_a_run_holds_or_a_link_is_in_stays(mover, tmp_path):
+    place = tmp_path / "scratch"
+    for name in ("held.zarr", "free.zarr", "linked.zarr"):
+        for key, content in store(name).items():
+            (place / key).parent.mkdir(parents=True, exist_ok=True)
+            (place / key).write_bytes(content)
+    for name in ("held.zarr", "free.zarr"):
+        (place / name / ".frazil").mkdir()
+        (place / name / ".frazil/lock").write_text("")
+    (place / "linked.zarr/elsewhere").symlink_to(tmp_path)
+    for path in place.rglob("*"):
+        if not path.is_symlink():
+            os.utime(path, (time.time() - 10 * 86400,) * 2)
+    with open(place / "held.zarr/.frazil/lock") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        report = mover("scratch", "expire", place, "--older-than", "7d", "--yes", "--json", code=0).report
+    assert {name: item.get("reason") for name, item in items(report).items()} == {"free.zarr": None, "held.zarr": "written-to", "linked.zarr": "not-known"}
+    assert sorted(os.listdir(place)) == ["held.zarr", "linked.zarr"]
