@@ -1,6 +1,7 @@
 """Virtual datasets as their readers meet them: the snippet that was printed, in a fresh Python; sources on a disk, on the
 web and in a bucket; and how much of a source is asked for to reference it."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -97,13 +98,13 @@ def test_the_snippet_opens_files_on_the_web(sources, tmp_path, form, folder):
 
 def test_the_snippet_opens_files_at_the_usual_port(sources, tmp_path):
     """Icechunk's readers have another way there."""
-    try:
-        running = serving(sources[0].parent, port=80)
-        with running as server:
-            snippet = printed([f"{server.address}/{path.name}" for path in sources], place_in(tmp_path, "icechunk"), "icechunk")
-            assert shown_by(sys.executable, snippet, without_keys(), tmp_path) == expected_shown(sources)
-    except PermissionError:
-        pytest.skip("port 80 of this machine belongs to others")
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(serving(sources[0].parent, port=80))
+        except OSError as error:
+            pytest.skip(f"port 80 of this machine cannot be had: {error.strerror}")
+        snippet = printed([f"{server.address}/{path.name}" for path in sources], place_in(tmp_path, "icechunk"), "icechunk")
+        assert shown_by(sys.executable, snippet, without_keys(), tmp_path) == expected_shown(sources)
 
 
 def test_two_servers_with_ports_are_told_apart_or_refused_for_icechunk(sources, tmp_path):

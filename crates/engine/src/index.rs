@@ -92,8 +92,8 @@ struct New {
     entries: BTreeMap<String, Entry>,
     values: HashMap<Key, Bytes>,
     n_bytes: u64,
-    /// How many of the entries are in the cache already.
-    n_kept: usize,
+    /// Whether anything of it is not in the cache yet.
+    is_new: bool,
 }
 
 /// One file: its state, and its encoded [`Content`].
@@ -359,6 +359,7 @@ impl Folder {
             return;
         }
         new.n_bytes += n_bytes as u64;
+        new.is_new = true;
         new.gives_parts |= gave_parts(&source.location);
         new.entries.insert(file, Entry { fingerprint: source.fingerprint.clone(), content: content.into() });
         new.values.extend(kept);
@@ -370,10 +371,9 @@ impl Folder {
         let mut known_values = self.values.clone();
         let gives_parts = {
             let mut new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
-            if new.n_kept == new.entries.len() {
+            if !std::mem::take(&mut new.is_new) {
                 return false;
             }
-            new.n_kept = new.entries.len();
             entries.extend(new.entries.clone());
             known_values.extend(new.values.clone());
             new.gives_parts

@@ -189,6 +189,8 @@ fn check_readable(source: &Source, number: usize) -> Result<(), EngineError> {
     }
 }
 
+const NO_SHARDS: &str = "it is in chunks and not in shards: zarr-python (3.1) reads no compounds in shards";
+
 const NO_KEY: &str = "its name cannot be a key of a Zarr store";
 
 /// Names of documents in stores of either version, and of frazil's own folder: a node called so would overwrite them.
@@ -213,6 +215,9 @@ pub(crate) fn leave_out_untyped(
         match store.documents() {
             Ok(_) => {
                 combined.notes.extend(store.notes());
+                if request.layout.shards.is_some() && matches!(targets[number].dtype, DataType::Record(_)) {
+                    combined.notes.push((targets[number].path.clone(), NO_SHARDS.to_owned()));
+                }
                 number += 1;
             }
             Err(EngineError::NoZarrType { variable, reason, .. }) => {

@@ -12,6 +12,7 @@ use frazil_store::{
     bucket::profile_of,
     profile::{Keys, Server, Style},
 };
+use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use crate::error::EngineError;
@@ -101,7 +102,10 @@ fn as_in_a_bucket(url: &str) -> Result<Address, &'static str> {
     let no_bucket = "Icechunk's readers lose the port of such an address; Kerchunk's do not";
     let (scheme, rest) = url.split_once("://").ok_or(no_bucket)?;
     let (host, path) = rest.split_once('/').ok_or(no_bucket)?;
-    let path = Some(path).filter(|path| !path.contains(['?', '#'])).and_then(decoded).ok_or(no_bucket)?;
+    if path.contains(['?', '#']) {
+        return Err(no_bucket);
+    }
+    let path = percent_decode_str(path).decode_utf8().map_err(|_| no_bucket)?;
     if !is_plain_key(&path) {
         return Err("its address has parts that Icechunk's readers change");
     }
@@ -116,22 +120,6 @@ fn as_in_a_bucket(url: &str) -> Result<Address, &'static str> {
         is_anonymous: true,
     };
     Ok(Address { url: format!("{prefix}{}", text_for(VirtualFormat::Icechunk, key)), prefix, way })
-}
-
-/// The text behind percent signs; `None` if it is not UTF-8.
-fn decoded(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut left = text.bytes();
-    while let Some(byte) = left.next() {
-        bytes.push(match byte {
-            b'%' => {
-                let digits = [left.next()?, left.next()?];
-                u8::from_str_radix(std::str::from_utf8(&digits).ok()?, 16).ok()?
-            }
-            other => other,
-        });
-    }
-    String::from_utf8(bytes).ok()
 }
 
 /// Whether no reader takes this key for another.

@@ -15,14 +15,23 @@ pub struct WebDoor {
 /// that cannot be read have none.
 #[must_use]
 pub fn web_doors(settings: &str) -> Vec<WebDoor> {
-    // The only tags name kinds of stores, which their entries tell as well.
-    let plain: Vec<String> = settings.lines().map(|line| line.split(" !").next().unwrap_or(line).to_owned()).collect();
+    let plain: Vec<String> = settings.lines().map(without_tag).collect();
     let mut errors = Vec::new();
     let documents = documents(&plain.join("\n"), &mut errors);
     let Some(Content::Map(doors)) = documents.first().and_then(|node| entry(node, "virtual_chunk_containers")) else {
         return Vec::new();
     };
     doors.iter().filter_map(|(_, door)| web_door(door)).collect()
+}
+
+/// A line without the kind of a store, which its entries tell as well: `store: !s3_compatible`.
+fn without_tag(line: &str) -> String {
+    match line.split_once("store: !") {
+        Some((before, rest)) if before.trim().is_empty() => {
+            format!("{before}store: {}", rest.split_once(' ').map_or("", |(_, value)| value))
+        }
+        _ => line.to_owned(),
+    }
 }
 
 fn web_door(door: &Node) -> Option<WebDoor> {
@@ -65,7 +74,7 @@ mod tests {
                         url_prefix: \"s3://./\"\n    store: !s3_compatible\n      endpoint_url: \"https://k:8443\"\n      \
                         anonymous: true\n      force_path_style: true\n  s3://b/:\n    url_prefix: s3://b/\n    store: !s3\n      \
                         endpoint_url: null\n      anonymous: true\n      force_path_style: true\n  file:///x/:\n    \
-                        url_prefix: file:///x/\n    store: !local_file_system /x/\nmanifest: null\n";
+                        url_prefix: file:///x/\n    store: !local_file_system \"/x !y/\"\nmanifest: null\n";
         let door = |prefix: &str, root: &str| WebDoor { prefix: prefix.into(), root: root.into() };
         assert_eq!(web_doors(settings), [door("s3://a/", "http://h:80/a/"), door("s3://./", "https://k:8443/")]);
         assert_eq!(web_doors("]["), []);
