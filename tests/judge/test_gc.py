@@ -140,6 +140,11 @@ def test_on_this_machine_work_goes_on_and_the_rest_goes(mover, tmp_path):
     assert not (place / "orphan.zarr/.frazil").exists() and not (place / "done.zarr/.frazil/staging").exists(), "empty folders of ours go, too"
 
 
+def test_a_place_that_is_not_there_is_named_with_what_to_do(mover, tmp_path):
+    answer = mover("gc", tmp_path / "none", "--json", code=1)
+    assert "none" in answer.report["error"]["message"] and "frazil ls" in answer.report["error"]["hint"]
+
+
 def test_a_build_that_was_killed_goes_on_after_gc(mover, tmp_path, seed):
     chosen = random.Random(f"gc build {seed}")
     words = ["build", ROOT / "examples/sea-surface", "--to", tmp_path / "whole.zarr"]

@@ -149,6 +149,7 @@ pub fn now(written: &Written) -> Result<u64, TransferError> {
         Place::Bucket { bucket, key } => {
             bucket.clock_seconds(&prefix_of(key))?.ok_or_else(|| TransferError::NoClock { place: written.text.clone() })
         }
+        Place::Local(path) if !path.exists() => Err(TransferError::Nothing { place: written.text.clone() }),
         Place::Local(path) => {
             let folder = if path.is_dir() { Some(path.as_path()) } else { path.parent() };
             Ok(folder_seconds(folder.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(".".as_ref()))?)
