@@ -79,6 +79,11 @@ def digests(folder: pathlib.Path) -> dict[str, str]:
 
 def stored(gateway, bucket: str, prefix="") -> dict[str, str]:
     """The sha256 of each object below `prefix`, by its key from there, as boto3 reads it."""
+    return stored_keys(gateway, bucket, ceph.objects(gateway, bucket, prefix), prefix)
+
+
+def stored_keys(gateway, bucket: str, keys, prefix="") -> dict[str, str]:
+    """The same of these keys only."""
     client = gateway.client()
 
     def digest(key):
@@ -88,7 +93,7 @@ def stored(gateway, bucket: str, prefix="") -> dict[str, str]:
         return key.removeprefix(prefix), sum_.hexdigest()
 
     with concurrent.futures.ThreadPoolExecutor(THREADS) as threads:
-        return dict(threads.map(digest, ceph.objects(gateway, bucket, prefix)))
+        return dict(threads.map(digest, keys))
 
 
 def put_tree(gateway, bucket: str, prefix: str, folder: pathlib.Path):

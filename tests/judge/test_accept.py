@@ -182,6 +182,58 @@ def test_a_build_that_fails_leaves_the_delivery_where_it_is(mover, tmp_path):
     assert not (tmp_path / "inbox/run7" / MANIFEST).exists()
 
 
+def test_each_delivery_has_the_feedstock_of_its_name(mover, tmp_path):
+    results = tmp_path / "results"
+    results.mkdir()
+    wanted = xr.open_dataset(make(results / "1.nc", days("2000-01-01", 28)))
+    feedstock(tmp_path / "feedstocks/run7", tmp_path / "data/run7/*.nc")
+    for name in ("run7", "other"):
+        mover("push", results, "--to", tmp_path / "inbox", "--as", name, code=0)
+        report = mover("accept", tmp_path / "inbox" / name, "--to", f"{tmp_path}/data/", "--build", f"{tmp_path}/feedstocks/{{name}}", "--json", code=0, cwd=tmp_path).report
+        assert ("build" in report) == (name == "run7") and [warning["code"] for warning in report["warnings"]] == ["accept.no-feedstock"] * (name == "other")
+    assert xr.open_zarr(tmp_path / "made.zarr").load().equals(wanted.load())
+
+
+def test_a_folder_shows_the_whole_delivery_or_nothing(mover, sent, gateway, bucket, tmp_path):
+    """Whoever looks sees nothing at the place, or all of it; also if it is killed again and again."""
+    there, choices, seen = tmp_path / "data/run7", random.Random(3), []
+    words = ["accept", f"s3://{bucket}/inbox/run7", "--to", there, "--limit", "150kB", "--keep"]
+
+    def look():
+        while not stop.is_set():
+            if there.exists():
+                seen.append(set(digests(there)))
+                return
+
+    stop = threading.Event()
+    looker = threading.Thread(target=look)
+    looker.start()
+    for _ in range(4):
+        process = mover.start(*words, out=subprocess.DEVNULL, err=subprocess.DEVNULL)
+        time.sleep(choices.uniform(0.5, 1.6))
+        os.killpg(process.pid, signal.SIGKILL)
+        assert process.wait() != 0 and not there.exists(), "it was over before it was killed, so this shows nothing"
+    mover(*words[:-3], "--keep", code=0)
+    looker.join(10)
+    stop.set()
+    assert seen == [set(sent)] and digests(there) == sent
+    assert os.listdir(there.parent) == ["run7"]
+
+
+def test_what_somebody_makes_at_the_place_meanwhile_stays(mover, sent, bucket, tmp_path):
+    there = tmp_path / "data/run7"
+    process = mover.start("accept", f"s3://{bucket}/inbox/run7", "--to", there, "--limit", "150kB", out=subprocess.DEVNULL, err=subprocess.PIPE)
+    time.sleep(1.4)
+    assert not there.exists()
+    there.mkdir(parents=True)
+    (there / "mine").write_bytes(b"mine")
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1 and str(there) in err.decode(), err
+    assert digests(there) == {"mine": hashlib.sha256(b"mine").hexdigest()}
+    mover("accept", f"s3://{bucket}/inbox/run7", "--to", there, code=0)
+    assert digests(there) == {**sent, "mine": hashlib.sha256(b"mine").hexdigest()}
+
+
 def test_what_is_kept_of_a_delivery_cannot_have_others_deleted(mover, sent, gateway, bucket, tmp_path):
     """Whoever may write to an inbox may write that record, too."""
     mover("push", tmp_path / "results", "--to", tmp_path / "inbox", "--as", "run7", code=0)

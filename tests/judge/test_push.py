@@ -3,6 +3,7 @@
 The bytes are judged by hashlib on what boto3 reads; the manifest by what its documentation says of it.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,6 +16,7 @@ import time
 import pytest
 
 import ceph
+import far_host
 import moves
 from moves import digests, make_tree, stored
 
@@ -23,6 +25,7 @@ N_KILLS, SOAK_N_KILLS = 5, 20
 N_SMALL, SOAK_N_SMALL = 60, 5000
 LARGE_BYTES, SOAK_LARGE_BYTES = 70 << 20, 2 << 30
 MAX_SECONDS = 900
+LINK_BYTES_PER_SECOND = 20_000_000
 
 
 def may_put(bucket, prefix):
@@ -83,7 +86,18 @@ def test_what_is_at_a_place_already_is_asked_for_without_a_journal(sender, tree,
     assert again["totals"]["n_same"] == len(wanted) and again["totals"]["n_sent"] == 0
 
 
-def test_killed_at_random_it_goes_on_and_no_byte_is_wrong(sender, mover, gateway, bucket, tmp_path, soak, seed):
+@pytest.fixture
+def far_sender(sender, gateway):
+    """The sender on another host, on a link of 20 MB/s."""
+    if far_host.missing():
+        pytest.skip(f"another host: {far_host.missing()}")
+    with far_host.far_host(gateway, LINK_BYTES_PER_SECOND) as host:
+        words, sender.address = sender.words, host.address
+        sender.words = lambda typed: [*host.words, *words(typed)]
+        yield sender
+
+
+def test_killed_at_random_on_a_slow_link_it_goes_on_and_no_byte_is_wrong(far_sender, mover, gateway, bucket, tmp_path, soak, seed):
     folder, choices = tmp_path / "many", random.Random(seed)
     sizes = {f"{number % 7}/{number:05}": 500 + number % 3000 for number in range(SOAK_N_SMALL if soak else N_SMALL)}
     make_tree(folder, seed, sizes)
@@ -95,30 +109,45 @@ def test_killed_at_random_it_goes_on_and_no_byte_is_wrong(sender, mover, gateway
     for path in folder.rglob("*"):
         os.utime(path, (past, past))
     wanted = digests(folder)
-    words = ["push", folder, "--to", f"s3://{bucket}/inbox", "--as", "run7", "--limit", "20MB"]
-    n_kills = SOAK_N_KILLS if soak else N_KILLS
-    for _ in range(n_kills):
-        process = sender.start(*words, out=subprocess.DEVNULL, err=subprocess.DEVNULL)
+    words = ["push", folder, "--to", f"s3://{bucket}/inbox", "--as", "run7"]
+    n_kills, n_killed, sizes_seen = SOAK_N_KILLS if soak else N_KILLS, 0, {}
+    while n_killed < n_kills:
+        process = far_sender.start(*words, out=subprocess.DEVNULL, err=subprocess.DEVNULL)
         time.sleep(choices.uniform(0.2, 8 if soak else 1.5))
-        try:
-            os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        kill_all(process)
         if process.wait() == 0:
             break
-        assert f"inbox/run7/{MANIFEST}" not in ceph.objects(gateway, bucket), "a manifest before all was sent"
-        # Under a final name lies what was sent, or nothing.
-        for name, sum_ in stored(gateway, bucket, "inbox/run7/").items():
+        n_killed += 1
+        there = ceph.objects(gateway, bucket, "inbox/run7/")
+        assert f"inbox/run7/{MANIFEST}" not in there, "a manifest before all was sent"
+        # Under a final name lies what was sent, or nothing; what was read before and has its tag still is not read again.
+        fresh = {key: about for key, about in there.items() if sizes_seen.get(key) != about}
+        for name, sum_ in moves.stored_keys(gateway, bucket, fresh, "inbox/run7/").items():
             assert wanted[name] == sum_, name
-    sender(*words, code=0, timeout=MAX_SECONDS)
+        sizes_seen |= fresh
+    assert n_killed == n_kills, "it was over before it was killed often enough"
+    far_sender(*words, code=0, timeout=MAX_SECONDS)
     found = stored(gateway, bucket, "inbox/run7/")
     del found[MANIFEST]
     assert found == wanted
     # Its token may not look for an upload that was begun and not noted before a kill: whoever accepts may.
     assert len(ceph.open_uploads(gateway, bucket)) <= n_kills
-    mover("accept", f"s3://{bucket}/inbox/run7", "--to", tmp_path / "there", code=0, timeout=MAX_SECONDS)
-    assert digests(tmp_path / "there") == wanted
+    for n_killed in range(n_kills):
+        process = mover.start("accept", f"s3://{bucket}/inbox/run7", "--to", f"s3://{bucket}/there", out=subprocess.DEVNULL, err=subprocess.DEVNULL)
+        time.sleep(choices.uniform(0.05, 3 if soak else 0.6))
+        kill_all(process)
+        if process.wait() == 0:
+            break
+        for name, sum_ in stored(gateway, bucket, "there/").items() if not soak or n_killed % 5 == 0 else ():
+            assert wanted[name] == sum_, name
+    mover("accept", f"s3://{bucket}/inbox/run7", "--to", f"s3://{bucket}/there", code=0, timeout=MAX_SECONDS)
+    assert stored(gateway, bucket, "there/") == wanted
     assert ceph.open_uploads(gateway, bucket) == []
+
+
+def kill_all(process):
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_the_limit_holds(sender, gateway, bucket, tmp_path, seed):

@@ -14,7 +14,9 @@ use frazil_store::pace;
 use frazil_transfer::{
     TransferError,
     check::{Extra, manifest::Checked},
-    delivery::{Delivery, Difference, Manifest, Standing, Taking, check, clear, deliveries, look, record, take_plan},
+    delivery::{
+        Delivery, Difference, Landing, Manifest, Standing, Taking, check, clear, deliveries, look, record, take_plan,
+    },
     place::{Place, Written},
     progress::Progress,
     run::{self, Outcome, Watch},
@@ -29,6 +31,9 @@ use crate::{
     progress::moving,
     push::{files, first_lines},
 };
+
+/// Stands for the name of the delivery in the path of a feedstock.
+const NAME: &str = "{name}";
 
 /// How often it is looked whether somebody wants to stop.
 const LOOKED_EVERY: Duration = Duration::from_millis(100);
@@ -96,7 +101,8 @@ fn one(
     if !checked.differences.is_empty() {
         return Ok(refused(report, &shown, &checked.differences));
     }
-    let taking = Taking { delivery, manifest, to };
+    let landing = Landing::of(to, &manifest.seal)?;
+    let taking = Taking { delivery, manifest, to, landing };
     let plan = take_plan(&taking, &checked)?;
     report.total("n_planned", plan.tasks.len());
     report.total("planned_bytes", plan.n_bytes());
@@ -115,12 +121,14 @@ fn one(
         return Ok(Answer { report, text: String::new() });
     }
     let reading = Progress::default();
-    let there: Checked = moving(talk, &reading, || check(to, manifest, Extra::IsFine, &reading, stop))?;
+    let landing = &taking.landing;
+    let there: Checked = moving(talk, &reading, || check(&landing.place, manifest, landing.others(), &reading, stop))?;
     if !there.differences.is_empty() {
-        return Ok(refused(report, &to.shown(), &there.differences));
+        return Ok(refused(report, &landing.place.shown(), &there.differences));
     }
-    if let Some(feedstock) = &words.build
-        && let Some(error) = built(feedstock, &mut report, talk, stop)
+    landing.arrive()?;
+    if let Some(feedstock) = feedstock(words, &delivery.name, &mut report)
+        && let Some(error) = built(&feedstock, &mut report, talk, stop)
     {
         report.fail(error);
         let text = format!("{} are at {}; the inbox is not cleared\n", files(manifest.files.len()), to.shown());
@@ -155,6 +163,20 @@ fn refused(mut report: Report, place: &str, differences: &[Difference]) -> Answe
     report.fail(ErrorReport::of(&TransferError::NotAsSent { place, n, first }));
     let text = first_lines(differences.iter().map(|one| format!("{}: {}: {}", one.what, one.name, one.words)));
     Answer { report, text }
+}
+
+/// The feedstock that is run for a delivery, if there is one.
+fn feedstock(words: &Accept, name: &str, report: &mut Report) -> Option<String> {
+    let text = words.build.as_deref()?;
+    if !text.contains(NAME) {
+        return Some(text.to_owned());
+    }
+    let feedstock = text.replace(NAME, name);
+    if std::path::Path::new(&feedstock).exists() {
+        return Some(feedstock);
+    }
+    report.warn("accept.no-feedstock", format!("there is no feedstock `{feedstock}`, so nothing was built"));
+    None
 }
 
 /// Runs a feedstock as if `frazil build` had been typed. Answers what went wrong.

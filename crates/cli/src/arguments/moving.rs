@@ -59,7 +59,8 @@ pub struct Accept {
     /// Leave the files of the delivery where they are
     #[arg(long)]
     pub keep: bool,
-    /// Run this feedstock once the files are in place
+    /// Run this feedstock once the files are in place; {name} stands for the name of the delivery, and where no feedstock has
+    /// that none is run
     #[arg(long, value_name = "FEEDSTOCK")]
     pub build: Option<String>,
     /// Say which deliveries there are: whole, unfinished or accepted

@@ -228,6 +228,24 @@ pub fn exchange(a: &Path, b: &Path) -> Result<(), StoreError> {
     sync_folder(parent_of(b))
 }
 
+/// Gives a folder another name, unless something has that already.
+///
+/// # Errors
+/// If something has it, or the folder cannot be moved there.
+pub fn give_name(folder: &Path, name: &Path) -> Result<(), StoreError> {
+    use rustix::{
+        fs::{CWD, RenameFlags, renameat_with},
+        io::Errno,
+    };
+    let named = match renameat_with(CWD, folder, CWD, name, RenameFlags::NOREPLACE) {
+        // Not every file system knows that condition; but none replaces a folder that has something in it.
+        Err(Errno::INVAL | Errno::NOSYS) => fs::rename(folder, name),
+        named => named.map_err(Into::into),
+    };
+    named.map_err(|error| StoreError::writing(name, 0, error))?;
+    sync_folder(parent_of(name))
+}
+
 /// Makes a folder's entries survive a power cut.
 ///
 /// # Errors

@@ -20,7 +20,7 @@ use std::{
 
 use frazil_model::location::Location;
 
-pub use local::{exchange, remove_tree, sync_folder};
+pub use local::{exchange, give_name, remove_tree, sync_folder};
 pub use opened::Opened;
 pub use shelf::{Listed, Shelf};
 pub use staged::Staged;

@@ -13,7 +13,7 @@ use frazil_store::{
     bucket::{Bucket, Depth},
 };
 
-use super::{MANIFEST, Manifest, Put, RECORD, Record, VERSION, put_text, text};
+use super::{Landing, MANIFEST, Manifest, Put, RECORD, Record, VERSION, put_text, text};
 use crate::{
     check::{
         Extra,
@@ -21,7 +21,6 @@ use crate::{
     },
     copy::{Filter, Mode, Plan, Proof, Request, Scope, plan},
     error::TransferError,
-    guard,
     place::{Place, Written},
     progress::Progress,
 };
@@ -162,6 +161,8 @@ pub struct Taking<'a> {
     pub manifest: &'a Manifest,
     /// Where it goes.
     pub to: &'a Place,
+    /// Where its files are put first.
+    pub landing: Landing,
 }
 
 /// The plan of the copy. Nothing may be in its way.
@@ -169,11 +170,11 @@ pub struct Taking<'a> {
 /// # Errors
 /// If other files are there, or the delivery changed since it was checked.
 pub fn take_plan(taking: &Taking<'_>, checked: &Checked) -> Result<Plan, TransferError> {
-    guard::bounds(taking.to)?;
+    let landing = &taking.landing.place;
     let exclude = vec![format!("/{MANIFEST}"), format!("/{RECORD}")];
     let request = Request {
         sources: vec![written(&taking.delivery.place)],
-        dest: Written { text: taking.to.shown(), place: taking.to.clone(), ends_with_slash: false },
+        dest: Written { text: landing.shown(), place: landing.clone(), ends_with_slash: false },
         mode: Mode::Copy,
         proof: Proof::Remembered,
         scope: Scope::WholeStores,

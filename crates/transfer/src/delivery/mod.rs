@@ -6,6 +6,7 @@
 
 mod accept;
 pub(crate) mod journal;
+mod landing;
 mod push;
 
 use std::fmt::Write;
@@ -21,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use accept::{Delivery, Difference, Standing, Taking, check, clear, deliveries, look, record, take_plan};
+pub use landing::Landing;
 pub use push::{Pushing, Sent, Wanted, prepare};
 
 use crate::{error::TransferError, place::Place};
