@@ -4,6 +4,7 @@ import concurrent.futures
 import contextlib
 import datetime
 import email.utils
+import http.client
 import http.server
 import json
 import os
@@ -263,3 +264,37 @@ def test_a_million_keys_need_no_room(tmp_path, soak, how):
     assert answer.report["totals"]["n_objects"] == n_keys and answer.report["totals"]["n_bytes"] == sum(range(n_keys))
     assert len(answer.report["items"]) == n_keys // 2000
     assert answer.rss_bytes <= MOST_RSS_BYTES * (1 if soak else 0.3)
+
+
+def fill_openly(address, bucket, mine):
+    """Puts objects of a given length by plain requests that nobody signs; answers how many bytes."""
+    host = urllib.parse.urlsplit(address)
+    connection, n_bytes = http.client.HTTPConnection(host.hostname, host.port), 0
+    for number in mine:
+        connection.request("PUT", f"/{bucket}/owner{number % 500:03}/{number % 7}/{number:07}", body=b"x" * (number % 40))
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == 200, answer.status
+        n_bytes += number % 40
+    return n_bytes
+
+
+def test_a_million_real_objects_are_those_of_the_servers_account(tmp_path, gateway, soak):
+    n_keys, n_makers = 1_000_000 if soak else 10_000, 8
+    bucket = ceph.fresh_bucket(gateway)
+    anybody = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": "*", "Action": "s3:PutObject", "Resource": f"arn:aws:s3:::{bucket}/*"}]}
+    gateway.client().put_bucket_policy(Bucket=bucket, Policy=ceph.compact(anybody))
+    with concurrent.futures.ProcessPoolExecutor(n_makers) as makers:
+        n_bytes = sum(makers.map(fill_openly, [str(gateway)] * n_makers, [bucket] * n_makers, [range(maker, n_keys, n_makers) for maker in range(n_makers)]))
+    (tmp_path / "home").mkdir()
+    answer = moves.Mover(tmp_path / "home", gateway)("du", f"s3://{bucket}", "--json", code=0, timeout=1200)
+    print(f"{n_keys} real objects: {answer.rss_bytes / 1e6:.0f} MB, {answer.seconds:.1f} s")
+    account = json.loads(gateway.admin("bucket", "stats", f"--bucket={bucket}"))["usage"]["rgw.main"]
+    totals = answer.report["totals"]
+    assert (totals["n_bytes"], totals["n_objects"]) == (account["size"], account["num_objects"]) == (n_bytes, n_keys)
+    assert items(answer.report)["owner007"] == (n_keys // 500, sum(number % 40 for number in range(7, n_keys, 500)))
+    assert answer.rss_bytes <= MOST_RSS_BYTES * (1 if soak else 0.3)
+    if soak:
+        # A million deletions take longer than all else; what lies in memory goes with the server.
+        return
+    ceph.discard(gateway, bucket)

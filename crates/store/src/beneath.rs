@@ -4,6 +4,8 @@
 //! are put in its way meanwhile: every folder on the way is opened by itself and must not be a link. A file is seen
 //! whole or not at all: it is written in a workshop below the folder and then given its name.
 
+pub mod removal;
+
 use std::{
     collections::HashMap,
     fs::{self, File, Metadata, TryLockError},
