@@ -8,8 +8,10 @@ import time
 import pytest
 
 import moves
-from test_scratch import OLD_SECONDS, items, store
+from test_scratch import OLD, OLD_SECONDS, items, store
 
+# Between what is old and what is young, on a loaded machine too.
+YOUNG_SECONDS = 12
 SKEWS = ["-1d", "+1d", "-3650d", "+3650d"]
 
 
@@ -50,17 +52,20 @@ def test_a_wrong_clock_changes_nothing_in_a_bucket(mover, gateway, bucket, skew)
 @pytest.mark.skipif(shutil.which("faketime") is None, reason="faketime is not installed")
 @pytest.mark.parametrize("skew", [None, *SKEWS])
 def test_a_wrong_clock_changes_nothing_in_a_folder(mover, tmp_path, skew):
-    place, now = tmp_path / "scratch", time.time()
-    for name, age_days in (("jdoe/old.zarr", 10), ("jdoe/young.zarr", 1), ("kim/mixed.zarr", 10)):
-        for key, content in store(name).items():
-            path = place / key
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(content)
-            os.utime(path, (now - age_days * 86400,) * 2)
-    os.utime(place / "kim/mixed.zarr/sst/c/0", (now - 86400,) * 2)
+    place = tmp_path / "scratch"
+
+    def put(names):
+        for key, content in {key: content for name in names for key, content in store(name).items()}.items():
+            (place / key).parent.mkdir(parents=True, exist_ok=True)
+            (place / key).write_bytes(content)
+
+    put(["jdoe/old.zarr", "kim/mixed.zarr"])
+    time.sleep(YOUNG_SECONDS)
+    put(["jdoe/young.zarr"])
+    (place / "kim/mixed.zarr/sst/c/0").write_bytes(b"newer")
     if skew:
         mover.words = skewed(mover, skew)
-    report = mover("scratch", "expire", place, "--older-than", "7d", "--yes", "--json", code=0).report
+    report = mover("scratch", "expire", place, "--older-than", f"{YOUNG_SECONDS - 2}s", "--yes", "--json", code=0).report
     assert {name for name, item in items(report).items() if item["outcome"] == "goes"} == {"jdoe/old.zarr"}
     assert sorted(path.name for path in place.glob("*/*")) == ["mixed.zarr", "young.zarr"], report
 
@@ -75,11 +80,9 @@ def test_what_a_run_holds_or_a_link_is_in_stays(mover, tmp_path):
         (place / name / ".frazil").mkdir()
         (place / name / ".frazil/lock").write_text("")
     (place / "linked.zarr/elsewhere").symlink_to(tmp_path)
-    for path in place.rglob("*"):
-        if not path.is_symlink():
-            os.utime(path, (time.time() - 10 * 86400,) * 2)
+    time.sleep(OLD_SECONDS)
     with open(place / "held.zarr/.frazil/lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_SH)
-        report = mover("scratch", "expire", place, "--older-than", "7d", "--yes", "--json", code=0).report
+        report = mover("scratch", "expire", place, *OLD, "--yes", "--json", code=0).report
     assert {name: item.get("reason") for name, item in items(report).items()} == {"free.zarr": None, "held.zarr": "written-to", "linked.zarr": "not-known"}
     assert sorted(os.listdir(place)) == ["held.zarr", "linked.zarr"]

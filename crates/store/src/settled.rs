@@ -20,6 +20,14 @@ impl Fingerprint {
         Marks::from_state(&self.state).modified.as_deref().and_then(seconds_of_web_date)
     }
 
+    /// When a file of this machine was last written, put where it is, or renamed, in seconds since 1970: what was copied with
+    /// its old date is as young as the copy.
+    #[must_use]
+    pub fn touched_seconds(&self) -> Option<u64> {
+        let (modified, changed) = times_of_file(&self.state)?;
+        Some(modified.max(changed).duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs())
+    }
+
     /// Whether a change after `now` would show in it. `now` is a moment before the fingerprint was taken.
     #[must_use]
     pub fn is_settled(&self, now: SystemTime) -> bool {
@@ -178,6 +186,14 @@ mod tests {
         // A file from the future says nothing.
         check("5000.000000000/1000.000000000/7", 1003, false);
         check("", 1003, false);
+    }
+
+    #[test]
+    fn what_was_copied_with_its_date_is_as_young_as_the_copy() {
+        let touched = |state: &str| Fingerprint { size_bytes: 1, state: state.into() }.touched_seconds();
+        assert_eq!(touched("1000.000000005/5000.000000000/7"), Some(5000));
+        assert_eq!(touched("5000.000000005/1000.000000000/7"), Some(5000));
+        assert_eq!(touched("etag \"abc\""), None);
     }
 
     #[test]

@@ -82,6 +82,50 @@ impl Atoms {
     }
 }
 
+/// Folders and files of an Icechunk repository, by the first part of their names in it.
+const OF_A_REPOSITORY: [&str; 8] =
+    ["refs", "snapshots", "manifests", "chunks", "transactions", "overwritten", "config.yaml", "repo"];
+
+/// A name in a store that no Zarr store and no Icechunk repository has, nor frazil's own work in one. `names` are all that
+/// lie in it.
+#[must_use]
+pub fn stranger<'a>(names: &[&'a str]) -> Option<&'a str> {
+    let nodes: BTreeSet<&str> = names.iter().filter_map(|name| folder_of_metadata(name)).collect();
+    let is_repository = names.iter().any(|name| name.starts_with("refs/") && name.ends_with("/ref.json"));
+    names.iter().copied().find(|name| {
+        let first = name.split('/').next().unwrap_or_default();
+        let is_own = folder_of_metadata(name).is_some()
+            // What some programs leave where a folder begins.
+            || name.ends_with('/')
+            || first == ".frazil"
+            || (is_repository && OF_A_REPOSITORY.contains(&first));
+        !is_own && !is_chunk_of(name, &nodes)
+    })
+}
+
+/// The folder that a document of a store, or its attributes, is about.
+fn folder_of_metadata(name: &str) -> Option<&str> {
+    let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
+    is_metadata(file).then_some(folder)
+}
+
+/// Whether a name can be that of a chunk of one of these arrays: between the two are numbers, or `c` and numbers.
+fn is_chunk_of(name: &str, nodes: &BTreeSet<&str>) -> bool {
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let is_part = |part: &str| part == "c" || part.strip_prefix("c.").unwrap_or(part).split('.').all(is_number);
+    let mut rest = name;
+    while let Some((above, part)) = rest.rsplit_once('/').or_else(|| (!rest.is_empty()).then_some(("", rest))) {
+        if !is_part(part) {
+            return false;
+        }
+        if nodes.contains(above) {
+            return true;
+        }
+        rest = above;
+    }
+    false
+}
+
 /// A name and the folders above it, from the innermost to the empty one.
 pub fn ancestors(name: &str) -> impl Iterator<Item = &str> {
     let mut next = Some(name);
@@ -118,6 +162,19 @@ mod tests {
         assert_eq!(atoms.of("a.zarr/sst/c/0"), Some("a.zarr"));
         assert_eq!(atoms.of("notes.txt"), None);
         assert_eq!(Atoms::among(["zarr.json", "c/0"]).of("c/0"), Some(""));
+    }
+
+    #[test]
+    fn what_no_store_has_is_a_stranger() {
+        let zarr = ["zarr.json", "sst/zarr.json", "sst/c/0/1", "old/.zarray", "old/0.1", ".frazil/plan.json", "old/"];
+        assert_eq!(stranger(&zarr), None);
+        let repository = ["refs/branch.main/ref.json", "chunks/AAAA", "snapshots/B", "config.yaml"];
+        assert_eq!(stranger(&repository), None);
+        for odd in ["thesis.tex", "runs/2020", "sst/notes.txt", "chunks/AAAA", "sst/c/0/1.tmp"] {
+            let with: Vec<&str> = zarr.iter().copied().chain([odd]).collect();
+            assert_eq!(stranger(&with), Some(odd));
+        }
+        assert_eq!(stranger(&["c/0/0"]), Some("c/0/0"), "without any metadata");
     }
 
     #[test]

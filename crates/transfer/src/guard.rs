@@ -7,7 +7,12 @@ use frazil_model::{
     location::{Location, is_below},
     zarr::DOCUMENTS,
 };
-use frazil_store::{StoreError, bounds, bucket::Bucket};
+use frazil_store::{
+    StoreError,
+    beneath::removal::{Identity, mounted_below},
+    bounds,
+    bucket::Bucket,
+};
 
 use crate::{
     atoms::{Atoms, ancestors},
@@ -37,7 +42,12 @@ pub fn not_within(tree: &Tree, dest: &Place) -> Result<(), TransferError> {
     let is_within = match (&tree.place, dest) {
         (Place::Local(from), Place::Local(to)) => {
             let (from, to) = (real(from), real(to));
-            if tree.is_file { from == to } else { to.starts_with(&from) }
+            // A folder that is mounted elsewhere has two paths.
+            let is_source = |folder: &Path| {
+                tree.identity.is_some()
+                    && std::fs::metadata(folder).ok().map(|about| Identity::of(&about)) == tree.identity
+            };
+            if tree.is_file { from == to } else { to.starts_with(&from) || to.ancestors().any(is_source) }
         }
         (Place::Bucket { bucket: from, key: from_key }, Place::Bucket { bucket: to, key: to_key }) => {
             let is_one = from.location("") == to.location("") || (from.shares_server_with(to) && from.is_same(to));
@@ -56,7 +66,11 @@ pub fn not_within(tree: &Tree, dest: &Place) -> Result<(), TransferError> {
 /// # Errors
 /// [`TransferError::Within`] if so.
 pub fn not_around(tree: &Tree, dest: &Place) -> Result<(), TransferError> {
-    let around = Tree { place: dest.clone(), is_file: false, found: Vec::new(), passed_over: Vec::new() };
+    let identity = match dest {
+        Place::Local(path) => std::fs::metadata(path).ok().map(|about| Identity::of(&about)),
+        Place::Bucket { .. } | Place::Web(_) => None,
+    };
+    let around = Tree { identity, ..Tree::empty(dest.clone(), false) };
     not_within(&around, &tree.place)
 }
 
@@ -159,6 +173,21 @@ pub fn not_everything(place: &Place, text: &str) -> Result<(), TransferError> {
             Err(TransferError::TooMuch { place: text.to_owned(), reason })
         }
         false => Ok(()),
+    }
+}
+
+/// Whether something else is mounted below a folder of this machine, which would be emptied with it.
+///
+/// # Errors
+/// [`TransferError::TooMuch`] if so.
+pub fn nothing_mounted(place: &Place) -> Result<(), TransferError> {
+    let Place::Local(path) = place else { return Ok(()) };
+    match mounted_below(path).first() {
+        Some(mount) => {
+            let reason = format!("`{}` is mounted in it", mount.display());
+            Err(TransferError::TooMuch { place: place.shown(), reason })
+        }
+        None => Ok(()),
     }
 }
 

@@ -14,6 +14,7 @@ pub mod guard;
 pub mod known;
 pub mod list;
 pub mod place;
+pub mod probe;
 pub mod progress;
 pub mod remove;
 pub mod run;

@@ -1,14 +1,23 @@
 //! Deleting: a plan that can be read, and what carries it out.
 //!
 //! It promises that a store is gone for its readers before its first chunk goes, that keys which merely begin like the
-//! place stay, and that a listing that failed deletes nothing.
+//! place stay, and that a listing that failed deletes nothing. Of a folder of this machine only what the plan saw goes, as
+//! the plan saw it.
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    collections::BTreeSet,
+    path::Path,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
-use frazil_store::{StoreError, bucket::Bucket, folder::remove_tree};
+use frazil_store::{
+    StoreError,
+    beneath::removal::{Left, Removal, remove_one},
+    bucket::Bucket,
+};
 
 use crate::{
     atoms::{Atoms, Phase},
@@ -75,6 +84,7 @@ pub fn plan(places: &[Written], scope: Scope, bound: Bound) -> Result<Plan, Tran
     }
     for tree in &all {
         guard::not_too_much(&tree.place, &tree.place.shown())?;
+        guard::nothing_mounted(&tree.place)?;
         if scope == Scope::WholeStores {
             outside_of_stores(tree)?;
         }
@@ -88,12 +98,11 @@ fn found(written: &Written) -> Result<Vec<Tree>, TransferError> {
         && path.symlink_metadata().is_ok_and(|about| !about.is_dir())
         && !written.ends_with_slash
     {
-        let name = written.place.base_name();
-        let tree = Tree { place: written.place.clone(), is_file: true, found: Vec::new(), passed_over: Vec::new() };
+        let tree = Tree::empty(written.place.clone(), true);
         let about = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file);
         return Ok(vec![match about {
             Some(about) => Tree { found: vec![crate::walk::Found::of_file("", &about)], ..tree },
-            None => Tree { passed_over: vec![(name, "a link".into())], ..tree },
+            None => Tree { passed_over: vec![(String::new(), "a link".into())], ..tree },
         }]);
     }
     trees(written)
@@ -111,32 +120,66 @@ fn outside_of_stores(tree: &Tree) -> Result<(), TransferError> {
 ///
 /// # Errors
 /// If the deletion could not be begun, or somebody wanted to stop.
-pub fn run(plan: &Plan, watch: Watch<'_>) -> Result<Vec<(String, StoreError)>, TransferError> {
+pub fn run(plan: &Plan, watch: Watch<'_>) -> Result<Vec<Left>, TransferError> {
     watch.progress.expect(plan.n_objects(), plan.n_bytes());
     let mut left = Vec::new();
     for tree in &plan.trees {
-        match &tree.place {
-            Place::Local(path) => {
-                let atoms = Atoms::among(tree.found.iter().map(|found| &*found.name));
-                for phase in [Phase::Root, Phase::Outer] {
-                    for found in tree.found.iter().filter(|found| atoms.phase(&found.name) == phase) {
-                        remove_tree(&path.join(&*found.name))?;
-                    }
-                }
-                if let Err(error) = remove_tree(path) {
-                    left.push((tree.place.shown(), error));
-                }
-                watch.progress.bytes(tree.n_bytes());
-                tree.found.iter().for_each(|_| watch.progress.file());
-            }
-            Place::Bucket { bucket, key } => left.extend(of_bucket(bucket, key, tree, watch)?),
-            Place::Web(_) => {}
-        }
-        if watch.stop.load(Ordering::Relaxed) {
-            return Err(TransferError::Interrupted { resume: None, open: None });
-        }
+        left.extend(one(tree, watch)?);
     }
     Ok(left)
+}
+
+/// Deletes what was seen at one place. Answers what is still there, with the reason.
+pub(crate) fn one(tree: &Tree, watch: Watch<'_>) -> Result<Vec<Left>, TransferError> {
+    let left = match &tree.place {
+        Place::Local(path) => of_path(path, tree, watch),
+        Place::Bucket { bucket, key } => of_bucket(bucket, key, tree, watch)?,
+        Place::Web(_) => Vec::new(),
+    };
+    if watch.stop.load(Ordering::Relaxed) {
+        return Err(TransferError::Interrupted { resume: None, open: None });
+    }
+    Ok(left)
+}
+
+fn of_path(path: &Path, tree: &Tree, watch: Watch<'_>) -> Vec<Left> {
+    let named = |(name, error): Left| (tree.place.below(&name).shown(), error);
+    let files = tree.found.iter().map(|found| (&*found.name, found.mark.as_deref()));
+    let others = tree.passed_over.iter().map(|(name, _)| (name.as_str(), None));
+    let Some(identity) = tree.identity else {
+        let gone = files.chain(others).map(|(_, mark)| remove_one(path, mark));
+        watch.progress.bytes(tree.n_bytes());
+        watch.progress.file();
+        return gone.filter_map(Result::err).map(|error| (tree.place.shown(), error)).collect();
+    };
+    let removal = match Removal::open(path, identity) {
+        Ok(removal) => removal,
+        Err(error) => return vec![(tree.place.shown(), error)],
+    };
+    let atoms = Atoms::among(files.clone().map(|(name, _)| name));
+    let mut left = Vec::new();
+    for phase in Phase::ALL.into_iter().rev() {
+        for found in tree.found.iter().filter(|found| atoms.phase(&found.name) == phase) {
+            if watch.stop.load(Ordering::Relaxed) {
+                return left.into_iter().map(named).collect();
+            }
+            if let Err(error) = removal.remove(&found.name, found.mark.as_deref()) {
+                left.push((found.name.to_string(), error));
+            }
+            watch.progress.bytes(found.size_bytes);
+            watch.progress.file();
+        }
+        // A store that is still shown must still be whole.
+        if phase != Phase::Data && !left.is_empty() {
+            return left.into_iter().map(named).collect();
+        }
+    }
+    for (name, _) in &tree.passed_over {
+        left.extend(removal.remove(name, None).err().map(|error| (name.clone(), error)));
+    }
+    let told: BTreeSet<String> = left.iter().map(|(name, _)| name.clone()).collect();
+    left.extend(removal.finish().into_iter().filter(|(name, _)| !told.contains(name)));
+    left.into_iter().map(named).collect()
 }
 
 fn of_bucket(

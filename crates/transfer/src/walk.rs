@@ -17,6 +17,7 @@ use frazil_model::{
 };
 use frazil_store::{
     StoreError,
+    beneath::removal::Identity,
     bucket::{Bucket, Depth, Listed, State},
     read::{Fingerprint, fingerprint, fingerprint_of},
 };
@@ -58,9 +59,33 @@ pub struct Tree {
     pub found: Vec<Found>,
     /// Names that cannot be moved, with the reason.
     pub passed_over: Vec<(String, String)>,
+    /// Which folder of this machine it is, if it is one.
+    pub identity: Option<Identity>,
 }
 
 impl Tree {
+    /// One in which nothing lies.
+    #[must_use]
+    pub(crate) const fn empty(place: Place, is_file: bool) -> Self {
+        Self { place, is_file, found: Vec::new(), passed_over: Vec::new(), identity: None }
+    }
+
+    /// Whether another look at the same place saw the same files in the same state.
+    #[must_use]
+    pub fn is_like(&self, then: &Self) -> bool {
+        let is_same = |(a, b): (&Found, &Found)| {
+            a.name == b.name
+                && a.size_bytes == b.size_bytes
+                && a.state == b.state
+                && a.modified_seconds == b.modified_seconds
+                && a.mark == b.mark
+        };
+        self.identity == then.identity
+            && self.found.len() == then.found.len()
+            && self.passed_over == then.passed_over
+            && self.found.iter().zip(&then.found).all(is_same)
+    }
+
     /// Bytes of all files.
     #[must_use]
     pub fn n_bytes(&self) -> u64 {
@@ -100,7 +125,7 @@ pub fn tree(written: &Written) -> Result<Tree, TransferError> {
         Place::Web(location) => {
             let mark = fingerprint(location)?;
             let found = Found { mark: Some(Box::new(mark.clone())), ..Found::named("", mark.size_bytes) };
-            Tree { place: written.place.clone(), is_file: true, found: vec![found], passed_over: Vec::new() }
+            Tree { found: vec![found], ..Tree::empty(written.place.clone(), true) }
         }
     };
     if tree.found.is_empty() && tree.passed_over.is_empty() && !matches!(tree.place, Place::Local(_)) {
@@ -117,6 +142,15 @@ impl Found {
     pub(crate) fn of_object(listed: Listed, name: impl Into<Arc<str>>) -> Self {
         let (size_bytes, modified_seconds) = (listed.size_bytes, listed.modified_seconds);
         Self { name: name.into(), size_bytes, state: listed.state, modified_seconds, mark: None }
+    }
+
+    /// When it came to be what it is where it is, in seconds since 1970.
+    #[must_use]
+    pub fn touched_seconds(&self) -> Option<u64> {
+        match self.mark.as_deref() {
+            Some(mark) => mark.touched_seconds(),
+            None => self.modified_seconds,
+        }
     }
 
     /// A file of this machine.
@@ -136,9 +170,9 @@ fn of_path(path: &Path, written: &Written) -> Result<Tree, TransferError> {
         std::io::ErrorKind::NotFound => TransferError::Nothing { place: written.text.clone() },
         _ => StoreError::reading(&location(), error).into(),
     })?;
-    let mut tree =
-        Tree { place: written.place.clone(), is_file: !about.is_dir(), found: Vec::new(), passed_over: Vec::new() };
+    let mut tree = Tree::empty(written.place.clone(), !about.is_dir());
     if about.is_dir() {
+        tree.identity = Some(Identity::of(&about));
         walk(path, "", 0, &mut tree)?;
         tree.found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     } else if about.is_file() && !written.ends_with_slash {
@@ -186,7 +220,7 @@ fn walk(folder: &Path, below: &str, depth: usize, tree: &mut Tree) -> Result<(),
 }
 
 fn of_key(bucket: &Bucket, key: &str, written: &Written) -> Result<Tree, TransferError> {
-    let mut tree = Tree { place: written.place.clone(), is_file: false, found: Vec::new(), passed_over: Vec::new() };
+    let mut tree = Tree::empty(written.place.clone(), false);
     let mut refused = None;
     if !written.ends_with_slash && !key.is_empty() {
         match bucket.about(key) {
@@ -242,15 +276,31 @@ fn of_pattern(written: &Written) -> Result<Vec<Tree>, TransferError> {
     let whole = tree(&above)?;
     let mut found: Vec<Tree> = Vec::new();
     let pattern = parts.get(n_plain..).unwrap_or_default();
-    for one in whole.found {
-        let names: Vec<&str> = one.name.split('/').collect();
-        let Some(n_parts) = (1..=names.len()).find(|n_parts| fits(pattern, &names[..*n_parts])) else { continue };
-        let (name, rest) = (names[..n_parts].join("/"), names[n_parts..].join("/"));
-        let (place, is_file) = (whole.place.below(&name), rest.is_empty());
-        let one = Found { name: rest.into(), ..one };
+    // What fits, and what lies below it.
+    let fit = |name: &str| {
+        let names: Vec<&str> = name.split('/').collect();
+        let n_parts = (1..=names.len()).find(|n_parts| fits(pattern, &names[..*n_parts]))?;
+        Some((whole.place.below(&names[..n_parts].join("/")), names[n_parts..].join("/")))
+    };
+    for one in &whole.found {
+        let Some((place, rest)) = fit(&one.name) else { continue };
+        let is_file = rest.is_empty();
+        let one = Found { name: rest.into(), ..one.clone() };
         match found.last_mut().filter(|last| last.place.shown() == place.shown() && !last.is_file) {
             Some(last) => last.found.push(one),
-            None => found.push(Tree { place, is_file, found: vec![one], passed_over: Vec::new() }),
+            None => {
+                let identity = match &place {
+                    Place::Local(path) if !is_file => fs::metadata(path).ok().map(|about| Identity::of(&about)),
+                    _ => None,
+                };
+                found.push(Tree { found: vec![one], identity, ..Tree::empty(place, is_file) });
+            }
+        }
+    }
+    for (name, why) in &whole.passed_over {
+        let Some((place, rest)) = fit(name) else { continue };
+        if let Some(tree) = found.iter_mut().find(|tree| !tree.is_file && tree.place.shown() == place.shown()) {
+            tree.passed_over.push((rest, why.clone()));
         }
     }
     match found.is_empty() {

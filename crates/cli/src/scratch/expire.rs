@@ -11,12 +11,11 @@ use frazil_transfer::{
     TransferError,
     place::Written,
     progress::Progress,
-    remove,
     run::Watch,
     scratch::{
         Unit,
         catalog::Named,
-        expire::{Plan, Stays, plan},
+        expire::{Plan, Stays, plan, run as carry_out},
     },
 };
 use serde_json::json;
@@ -55,20 +54,24 @@ pub fn run(words: &ScratchExpire, talk: &Talk, stop: &AtomicBool) -> Result<Answ
     if !talk.quiet && !talk.json {
         talk.say(shown(&plan, words).trim_end());
     }
-    let (n_objects, n_bytes) = (plan.remove.n_objects(), plan.remove.n_bytes());
-    confirm(talk, &words.confirmed, &written.place.base_name(), n_objects, n_bytes)?;
-    let left = moving(talk, &progress, || remove::run(&plan.remove, Watch { progress: &progress, stop }));
-    let left = left.map_err(|error| match error {
+    let n_objects = plan.n_objects();
+    confirm(talk, &words.confirmed, &written.place.base_name(), n_objects, plan.n_bytes())?;
+    let expired = moving(talk, &progress, || carry_out(&plan, Watch { progress: &progress, stop }));
+    let expired = expired.map_err(|error| match error {
         TransferError::Interrupted { .. } => TransferError::Interrupted { resume: Some(this_command()), open: None },
         other => other,
     })?;
-    report.total("n_left", left.len());
-    if let Some((name, error)) = left.first() {
+    report.total("n_deleted", expired.n_stores);
+    report.total("deleted_bytes", expired.n_bytes);
+    report.total("n_left", expired.left.len());
+    if let Some((name, error)) = expired.left.first() {
         let (n_all, first) = (usize::try_from(n_objects).unwrap_or(usize::MAX), format!("`{name}`: {error}"));
-        let error = TransferError::Part { n_failed: left.len(), n_all, done: "deleted", first, exit: Exit::Partly };
+        let n_failed = expired.left.len();
+        let error = TransferError::Part { n_failed, n_all, done: "deleted", first, exit: Exit::Partly };
         report.fail(ErrorReport::of(&error));
     }
-    let text = format!("deleted {} · {}\n", stores(plan.goes.len()), bytes(n_bytes));
+    let n_stores = usize::try_from(expired.n_stores).unwrap_or(usize::MAX);
+    let text = format!("deleted {} · {}\n", stores(n_stores), bytes(expired.n_bytes));
     Ok(Answer { report, text: if talk.quiet { String::new() } else { text } })
 }
 
@@ -77,11 +80,11 @@ fn tell(report: &mut Report, plan: &Plan, written: &Written, words: &ScratchExpi
     report.more.insert("at".into(), json!(rfc3339(plan.now_seconds)));
     report.more.insert("older_than_seconds".into(), json!(words.older_than));
     report.total("n_stores", plan.goes.len());
-    report.total("n_objects", plan.remove.n_objects());
-    report.total("n_bytes", plan.remove.n_bytes());
+    report.total("n_objects", plan.n_objects());
+    report.total("n_bytes", plan.n_bytes());
     report.total("n_staying", plan.stays.len());
     report.total("n_loose", plan.n_loose);
-    for unit in &plan.goes {
+    for (unit, _) in &plan.goes {
         let mut item = as_item(unit);
         item["outcome"] = json!("goes");
         report.items.push(item);
@@ -93,9 +96,6 @@ fn tell(report: &mut Report, plan: &Plan, written: &Written, words: &ScratchExpi
         item["reason"] = json!(reason);
         item["message"] = json!(words);
         report.items.push(item);
-    }
-    for note in &plan.notes {
-        report.warn("scratch.not-known", note.clone());
     }
 }
 
@@ -125,7 +125,7 @@ fn line(unit: &Unit) -> String {
 
 fn shown(plan: &Plan, words: &ScratchExpire) -> String {
     let mut text = String::new();
-    for unit in plan.goes.iter().take(MOST_NAMED) {
+    for (unit, _) in plan.goes.iter().take(MOST_NAMED) {
         text.push_str(&format!("delete {}\n", line(unit)));
     }
     if plan.goes.len() > MOST_NAMED {
@@ -140,7 +140,7 @@ fn shown(plan: &Plan, words: &ScratchExpire) -> String {
         "{} older than {} · {} · {} that stay · {}\n",
         stores(plan.goes.len()),
         stretch(words.older_than),
-        bytes(plan.remove.n_bytes()),
+        bytes(plan.n_bytes()),
         plan.stays.len(),
         moment_of(plan.now_seconds)
     ));

@@ -5,7 +5,7 @@ use frazil_store::rfc3339;
 use frazil_transfer::{
     TransferError,
     place::Written,
-    scratch::{Survey, Terms, Told, Unit, rules_about, rules_of, survey},
+    scratch::{Survey, Terms, Told, Unit, now_to_look, rules_about, rules_of, survey},
 };
 use serde_json::json;
 
@@ -29,7 +29,7 @@ pub fn run(words: &ScratchList) -> Result<Answer, TransferError> {
                 "as `scratch expire --older-than` would have it: stores go when they are {} old",
                 stretch(seconds)
             ));
-            Terms::Age { seconds }
+            Terms::WholeStores { seconds }
         }
         None => match rules_of(&written)? {
             Told::Rules(rules) => {
@@ -48,7 +48,11 @@ pub fn run(words: &ScratchList) -> Result<Answer, TransferError> {
         },
     };
     report.more.entry("rules").or_insert(serde_json::Value::Null);
-    let survey = survey(&written, &terms, words.within)?;
+    let (now_seconds, note) = now_to_look(&written)?;
+    if let Some(note) = note {
+        report.warn("scratch.clock", note);
+    }
+    let survey = survey(&written, &terms, now_seconds, words.within)?;
     tell(&mut report, &survey, words);
     let text = shown(&written, &survey, words, &heads);
     Ok(Answer { report, text })

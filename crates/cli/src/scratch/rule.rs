@@ -8,7 +8,7 @@ use frazil_store::{
 use frazil_transfer::{
     TransferError, guard,
     place::{Place, Written},
-    scratch::{Terms, Told, rules_about, rules_of, seconds_of_days, survey},
+    scratch::{Terms, Told, now, rules_about, rules_of, seconds_of_days, survey},
 };
 use serde_json::{Value, json};
 
@@ -91,7 +91,7 @@ pub fn run(words: &ScratchRule, talk: &Talk) -> Result<Answer, TransferError> {
 /// What is older than so many days, and how much that is.
 fn older(written: &Written, days: u32) -> Result<(u64, u64), TransferError> {
     let terms = Terms::Age { seconds: seconds_of_days(u64::from(days)) };
-    match survey(written, &terms, 0) {
+    match survey(written, &terms, now(written)?, 0) {
         Ok(seen) => Ok((seen.total.n_soon, seen.total.soon_bytes)),
         Err(TransferError::Nothing { .. }) => Ok((0, 0)),
         Err(error) => Err(error),

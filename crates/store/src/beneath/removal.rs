@@ -139,7 +139,8 @@ impl Removal {
 
     /// Whether a folder is on the file system of the folder that was opened, and nothing is mounted there.
     fn check_file_system(&self, at: &OwnedFd, name: &str) -> Result<(), StoreError> {
-        let about = at.try_clone().and_then(|at| File::from(at).metadata()).map_err(|error| self.failed(name, error))?;
+        let about =
+            at.try_clone().and_then(|at| File::from(at).metadata()).map_err(|error| self.failed(name, error))?;
         let here = Identity::of(&about);
         match here == self.identity || (here.device == self.identity.device && !is_mounted(at)) {
             true => Ok(()),

@@ -5,13 +5,14 @@
 
 use super::{Told, is_held, rules_of_bucket};
 use crate::{
-    copy::{Filter, Mode, Plan, Proof, Request, Scope, Task, plan as copy_plan},
+    copy::{Filter, Mode, Plan, Proof, Request, Scope, plan as copy_plan},
     error::TransferError,
     guard,
-    place::{Written, joined},
+    place::{Place, Written, joined},
+    probe::{above, are_two},
     remove,
     run::{self, Outcome, Watch},
-    walk::{Tree, tree},
+    walk::{Found, Tree, tree},
 };
 
 /// What is to be kept, and where.
@@ -36,6 +37,7 @@ pub fn plan(source: Written, dest: Written) -> Result<Keeping, TransferError> {
     let seen = tree(&source)?;
     let around = if seen.is_file { guard::Around::AtOrAbove } else { guard::Around::Above };
     guard::not_inside_a_store(&source.place, around)?;
+    guard::nothing_mounted(&source.place)?;
     if is_held(&source.place)? {
         let by = "it is not finished".to_owned();
         return Err(frazil_store::StoreError::Locked { place: source.place.shown(), by }.into());
@@ -62,7 +64,8 @@ pub fn plan(source: Written, dest: Written) -> Result<Keeping, TransferError> {
     };
     whole(&copy)?;
     let mut notes = Vec::new();
-    persistent(&copy, &mut notes)?;
+    let there = there(&request);
+    persistent(&copy, &seen, &there, &mut notes)?;
     Ok(Keeping { request, source: seen, copy, notes })
 }
 
@@ -76,22 +79,45 @@ fn whole(copy: &Plan) -> Result<(), TransferError> {
     }
 }
 
-/// Whether what is copied stays where it is put, as far as the server says.
-fn persistent(copy: &Plan, notes: &mut Vec<String>) -> Result<(), TransferError> {
-    let Some((bucket, prefix)) = copy.bucket() else { return Ok(()) };
+/// Where the source is after the copy.
+fn there(request: &Request) -> Place {
+    let dest = &request.dest;
+    match request.sources.first() {
+        Some(source) if dest.ends_with_slash => dest.place.below(&source.place.base_name()),
+        _ => dest.place.clone(),
+    }
+}
+
+/// Whether all of it stays where it is put, or is already, as far as the server says.
+fn persistent(copy: &Plan, source: &Tree, there: &Place, notes: &mut Vec<String>) -> Result<(), TransferError> {
+    let Some((bucket, _)) = copy.bucket() else { return Ok(()) };
+    let Place::Bucket { key, .. } = there else { return Ok(()) };
     match rules_of_bucket(bucket)? {
         Told::Rules(rules) => {
             let goes =
-                |task: &&Task| rules.goes_seconds(&joined(prefix, &task.to), task.found.size_bytes, Some(0)).is_some();
-            match copy.tasks.iter().find(goes) {
-                Some(task) => Err(TransferError::NotPersistent { place: copy.root.below(&task.to).shown() }),
+                |found: &&Found| rules.goes_seconds(&joined(key, &found.name), found.size_bytes, Some(0)).is_some();
+            match source.found.iter().find(goes) {
+                Some(found) => Err(TransferError::NotPersistent { place: there.below(&found.name).shown() }),
                 None => Ok(()),
             }
         }
         Told::Unknown(why) => {
-            notes.push(format!("whether things stay at `{}` is not known: {why}", copy.root.shown()));
+            notes.push(format!("whether things stay at `{}` is not known: {why}", there.shown()));
             Ok(())
         }
+    }
+}
+
+/// Refuses a new place that is the old one under another name: the only copy would go.
+fn is_another_place(keeping: &Keeping) -> Result<(), TransferError> {
+    // What was copied just now was not there before.
+    if keeping.copy.same.0 == 0 {
+        return Ok(());
+    }
+    let (source, there) = (&keeping.source.place, there(&keeping.request));
+    match keeping.source.is_file {
+        true => are_two(&above(source), &above(&there)),
+        false => are_two(source, &there),
     }
 }
 
@@ -132,27 +158,15 @@ pub fn run(keeping: &Keeping, watch: Watch<'_>) -> Result<Kept, TransferError> {
     let source = keeping.request.sources.first().ok_or(TransferError::Nothing { place: String::new() })?;
     let changed = || TransferError::Unlike { place: source.place.shown() };
     let now = tree(source)?;
-    if !again.tasks.is_empty() || !alike(&keeping.source, &now) {
+    if !again.tasks.is_empty() || !now.is_like(&keeping.source) {
         return Err(changed());
     }
     if watch.stop.load(std::sync::atomic::Ordering::Relaxed) {
         return Err(TransferError::Interrupted { resume: None, open: None });
     }
+    is_another_place(keeping)?;
     let n_removed = now.found.len() as u64;
     let left = remove::run(&remove::Plan { trees: vec![now] }, watch)?;
     let left: Vec<(String, String)> = left.into_iter().map(|(name, error)| (name, error.to_string())).collect();
     Ok(Kept { outcome, n_compared: again.same.0, n_removed: n_removed.saturating_sub(left.len() as u64), left })
-}
-
-/// Whether two looks at a place saw the same files in the same state.
-fn alike(then: &Tree, now: &Tree) -> bool {
-    then.found.len() == now.found.len()
-        && now.passed_over.is_empty()
-        && then.found.iter().zip(&now.found).all(|(a, b)| {
-            a.name == b.name
-                && a.size_bytes == b.size_bytes
-                && a.state == b.state
-                && a.modified_seconds == b.modified_seconds
-                && a.mark == b.mark
-        })
 }

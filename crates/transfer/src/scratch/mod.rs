@@ -7,7 +7,7 @@ pub mod catalog;
 pub mod expire;
 pub mod keep;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::SystemTime};
 
 use frazil_store::{
     StoreError,
@@ -36,8 +36,13 @@ const DAY_SECONDS: u64 = 86_400;
 pub enum Terms {
     /// By the rules of the server.
     Rules(Rules),
-    /// So many seconds after it was written, by whoever asks.
+    /// Each object so many seconds after it was written, as rules have it.
     Age {
+        /// How many.
+        seconds: u64,
+    },
+    /// Each store once all in it is so many seconds old, as [`expire`] has it.
+    WholeStores {
         /// How many.
         seconds: u64,
     },
@@ -158,25 +163,39 @@ pub fn now(written: &Written) -> Result<u64, TransferError> {
     }
 }
 
+/// The same for who only looks. Where nothing may be written the clock of this machine must do; then a note says so.
+///
+/// # Errors
+/// As for [`now`].
+pub fn now_to_look(written: &Written) -> Result<(u64, Option<String>), TransferError> {
+    match now(written) {
+        Err(TransferError::Store(error @ StoreError::Write { .. })) => {
+            let ours = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            Ok((ours.as_secs(), Some(format!("moments are told by the clock of this machine: {error}"))))
+        }
+        told => Ok((told?, None)),
+    }
+}
+
 /// What keys below a folder begin with.
 pub(crate) fn prefix_of(key: &str) -> String {
     if key.is_empty() { String::new() } else { format!("{key}/") }
 }
 
-/// Looks at everything below a place.
+/// Looks at everything below a place, where it was `now_seconds` before: whatever is written meanwhile is then no older than it
+/// seems.
 ///
 /// # Errors
-/// If nothing is there, its listing does not come to an end, or nobody says what time it is.
-pub fn survey(written: &Written, terms: &Terms, soon_seconds: u64) -> Result<Survey, TransferError> {
-    // Before the listing: whatever is written meanwhile is then no older than it seems.
-    let now_seconds = now(written)?;
+/// If nothing is there, or its listing does not come to an end.
+pub fn survey(written: &Written, terms: &Terms, now_seconds: u64, soon_seconds: u64) -> Result<Survey, TransferError> {
     let soon = now_seconds.saturating_add(soon_seconds);
     let mut sums = Stores::<Fate>::default();
-    let mut total = Fate::default();
     let mut add = |name: &str, key: &str, n_bytes: u64, written_seconds: Option<u64>| {
         let goes = match terms {
             Terms::Rules(rules) => rules.goes_seconds(key, n_bytes, written_seconds),
-            Terms::Age { seconds } => written_seconds.map(|written| written.saturating_add(*seconds)),
+            Terms::Age { seconds } | Terms::WholeStores { seconds } => {
+                written_seconds.map(|written| written.saturating_add(*seconds))
+            }
             Terms::None => None,
         };
         let is_soon = goes.is_some_and(|goes| goes <= soon);
@@ -192,7 +211,6 @@ pub fn survey(written: &Written, terms: &Terms, soon_seconds: u64) -> Result<Sur
             n_soon: u64::from(is_soon),
             soon_bytes: if is_soon { n_bytes } else { 0 },
         };
-        total.add(one);
         match sums.add(name, one) <= MOST_TOLD {
             true => Ok(()),
             false => Err(TransferError::Uncountable { reason: format!("it has more than {MOST_TOLD} folders") }),
@@ -215,7 +233,7 @@ pub fn survey(written: &Written, terms: &Terms, soon_seconds: u64) -> Result<Sur
         }
         Place::Local(_) => {
             let tree = tree(written)?;
-            let files = tree.found.iter().map(|found| (&*found.name, found.size_bytes, found.modified_seconds));
+            let files = tree.found.iter().map(|found| (&*found.name, found.size_bytes, found.touched_seconds()));
             // Links and the like: nobody looks when they were made.
             let others = tree.passed_over.iter().map(|(name, _)| (name.as_str(), 0, None));
             let mut all: Vec<(&str, u64, Option<u64>)> = files.chain(others).collect();
@@ -231,10 +249,30 @@ pub fn survey(written: &Written, terms: &Terms, soon_seconds: u64) -> Result<Sur
         .into_iter()
         .map(|((name, whose), fate)| Unit { name, is_store: whose == Whose::Store, fate })
         .collect();
+    if let Terms::WholeStores { .. } = terms {
+        units.iter_mut().for_each(|unit| unit.fate = whole(unit, soon));
+    }
+    let mut total = Fate::default();
+    units.iter().for_each(|unit| total.add(unit.fate));
     let order =
         |unit: &Unit| (unit.fate.first_seconds.unwrap_or(u64::MAX), unit.fate.oldest_seconds.unwrap_or(u64::MAX));
     units.sort_by(|a, b| order(a).cmp(&order(b)).then_with(|| a.name.cmp(&b.name)));
     Ok(Survey { units, total, now_seconds })
+}
+
+/// By age a store goes as one thing, once the youngest in it is old enough; what is in none stays.
+fn whole(unit: &Unit, soon: u64) -> Fate {
+    let Fate { n_objects, n_bytes, .. } = unit.fate;
+    let goes = unit.fate.last_seconds.filter(|_| unit.is_store && unit.fate.n_staying == 0);
+    let is_soon = goes.is_some_and(|goes| goes <= soon);
+    Fate {
+        first_seconds: goes,
+        last_seconds: goes,
+        n_staying: if goes.is_some() { 0 } else { n_objects },
+        n_soon: if is_soon { n_objects } else { 0 },
+        soon_bytes: if is_soon { n_bytes } else { 0 },
+        ..unit.fate
+    }
 }
 
 /// What a server says of its rules.
