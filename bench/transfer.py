@@ -40,8 +40,10 @@ MAX_RUN_SECONDS = 3600
 N_READ = 20
 MAKERS, PIPELINED = 8, 64
 CONTESTANTS = ["limit", "s5cmd", "rclone", "rclone tuned", "aws-cli", "s3fs", "frazil"]
-# Of small files and of large ones: to the server, from it, on it, and again when nothing has changed.
-ROWS = [f"{size}-{way}" for size in ("small", "large") for way in ("up", "down", "server-side", "again")] + ["listing"]
+# Of small files and of large ones: to the server, from it, on it, again when nothing has changed, and whether both are the same.
+ROWS = [f"{size}-{way}" for size in ("small", "large") for way in ("up", "down", "server-side", "again", "check")] + ["listing"]
+# With what a contestant leaves the places as they are.
+STILL = ("again", "check")
 TUNED = ["--fast-list", "--checksum", "--transfers", "32", "--checkers", "32", "--s3-upload-concurrency", "8", "--s3-chunk-size", "16M", "--s3-no-check-bucket", "--s3-no-head", "--multi-thread-streams", "8"]
 S3FS = """
 import sys, s3fs
@@ -88,6 +90,9 @@ def commands(field: Field, way: str, source, dest) -> dict[str, list | None]:
         "aws-cli": ["s3", "sync" if way == "again" else "cp", *([] if way == "again" else ["--recursive"]), "--only-show-errors", at(source, "s3://", "/"), at(dest, "s3://", "/")],
         "s3fs": None if way == "again" else ["-W", "ignore", "-c", S3FS, way, at(source, ""), at(dest, ""), here],
     }
+    if way == "check":
+        compared = ["check", at(source, "s3:"), at(dest, "s3:")]
+        found = {**dict.fromkeys(found), "frazil": [*binary(), "check", at(source, "s3://"), at(dest, "s3://")], "rclone": compared, "rclone tuned": [*compared, "--fast-list", "--checkers", "32"]}
     if way == "listing":
         found = {
             "frazil": [*binary(), "ls", f"{there}{source}/"], "s5cmd": ["--endpoint-url", here, "ls", f"{there}{source}/*"],
@@ -234,7 +239,7 @@ def why(answer) -> str | None:
 
 
 def move_rows(field: Field, size_name, n, size, arguments, table: Table):
-    """The four rows of `n` files of `size` bytes."""
+    """The rows of `n` files of `size` bytes."""
     folder = DATA / f"transfer-{n}x{size}"
     names = make_files(folder, n, size)
     source = f"{size_name}-source"
@@ -246,7 +251,7 @@ def move_rows(field: Field, size_name, n, size, arguments, table: Table):
         way = row.removeprefix(f"{size_name}-")
         table.row(f"{row}: {n} files of {size:,} bytes")
         for name in arguments.only:
-            dest = field.work / "down" if way == "down" else source if way == "again" else f"{size_name}-{way}-{name.replace(' ', '-')}"
+            dest = field.work / "down" if way == "down" else source if way in STILL else f"{size_name}-{way}-{name.replace(' ', '-')}"
             bucket = field.open if name == "limit" else field.bucket
             start = source if way in ("down", "server-side") else folder
             if name == "limit" and way == "down":
@@ -261,13 +266,13 @@ def move_rows(field: Field, size_name, n, size, arguments, table: Table):
                 if isinstance(dest, pathlib.Path):
                     shutil.rmtree(dest, ignore_errors=True)
                     dest.mkdir(parents=True)
-                elif way != "again":
+                elif way not in STILL:
                     empty(field, bucket, f"{dest}/")
                 answer = measured(words, env=field.environment(), timeout=MAX_RUN_SECONDS, cwd=field.work)
                 return answer, why(answer) or wrong_about(field, bucket, dest, names, size, folder)
 
             table.add(row, name, *best_of(arguments.repeat, run))
-            if isinstance(dest, str) and way != "again":
+            if isinstance(dest, str) and way not in STILL:
                 empty(field, bucket, f"{dest}/")
             if name == "limit" and way == "down":
                 empty(field, field.open, f"{source}/")

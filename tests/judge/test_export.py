@@ -15,6 +15,7 @@ import subprocess
 import pytest
 import xarray
 
+import azurite
 import ceph
 import clients
 from command import ROOT, binary
@@ -134,6 +135,41 @@ def test_clients_read_and_write_with_what_was_exported(home, store, gateway, for
     # It is no more than its role: what lies beside the prefix stays closed.
     home.frazil("profile", "erase", "--yes")
     assert not out.exists()
+
+
+@pytest.fixture(scope="module")
+def blobs(tmp_path_factory):
+    """An Azurite with the store in a container."""
+    from command import frazil
+
+    with azurite.running(tmp_path_factory.mktemp("azurite")) as started:
+        folder = tmp_path_factory.mktemp("store") / "sst.zarr"
+        assert frazil("build", str(ROOT / "examples/sea-surface"), "--to", str(folder)).code == 0
+        container = started.container()
+        remote = {"RCLONE_CONFIG_A_TYPE": "azureblob", "RCLONE_CONFIG_A_ACCOUNT": azurite.ACCOUNT, "RCLONE_CONFIG_A_KEY": azurite.KEY, "RCLONE_CONFIG_A_ENDPOINT": str(started)}
+        subprocess.run([clients.client("rclone"), "copy", folder, f"A:{container}/{STORE}"], env={**os.environ, "RCLONE_CONFIG": "/dev/null", **remote}, check=True, timeout=120)
+        yield started, container, xarray.open_dataset(folder, engine="zarr")
+
+
+@pytest.mark.parametrize("form", [form for form in FORMS if form != "aws"])
+def test_an_identity_of_azure_is_one_for_other_programs(blobs, tmp_path, form):
+    address, container, ours = blobs
+    home = Home(tmp_path / "home", {".config/rclone/rclone.conf": address.rclone("osn")})
+    out = home.folder / "handed.file"
+    said = home.frazil("profile", "export", "osn", "--to", form, "--out", out)
+    usage = re.search(r"^use it: (.*)$", said.out, re.MULTILINE)[1].replace("CONTAINER/STORE.zarr", f"{container}/{STORE}").replace("CONTAINER", container).replace("BUCKET", container)
+    key = f"data/by-{form}"
+    if form == "rclone":
+        assert "zarr.json" in shell(home, usage + f"/{STORE}").stdout
+    elif form == "env":
+        script = f"{usage}\nfrazil cp az://{container}/{STORE} back.zarr\necho word > word\nfrazil cp word az://{container}/{key}\nfrazil ls az://{container}/data/"
+        assert f"by-{form}" in shell(home, script).stdout
+        assert sums(xarray.open_dataset(home.folder / "back.zarr", engine="zarr")) == sums(ours)
+    elif form == "storage-options":
+        assert python(home, f"{SUMS}\nprint(json.dumps(sums({usage})))") == sums(ours)
+    else:
+        code = f"{SUMS}\nimport obstore, obstore.store, zarr.storage\nstore = {usage}\nobstore.put(store, '{key}', b'word')\nassert bytes(obstore.get(store, '{key}').bytes()) == b'word'\ninner = obstore.store.AzureStore('{container}', prefix='{STORE}', **json.load(open({str(out)!r})))\nprint(json.dumps(sums(xarray.open_zarr(zarr.storage.ObjectStore(inner, read_only=True)))))"
+        assert python(home, code) == sums(ours)
 
 
 def test_a_shell_takes_it_from_stdout_and_a_terminal_does_not(home, store):
