@@ -20,6 +20,7 @@ use crate::{
     open::{Answer, Ask, NoAnswer, send},
     region,
     sign::Sign,
+    skew,
 };
 
 /// How often one question may be sent elsewhere.
@@ -141,12 +142,16 @@ pub(crate) fn follow_to(
     manners: &Manners,
 ) -> Result<(Answer, Turn), Fault> {
     region::lead(at);
-    let (mut n_renewals, mut n_redirects) = (0, 0);
+    let (mut n_renewals, mut n_redirects, mut is_timed) = (0, 0, false);
     while n_redirects <= MOST_REDIRECTS {
         let since = Instant::now();
         let (mut answer, turn) = ask_host(location, at, ask, manners)?;
         if let Some(signer) = &at.signer {
             signer.hear(&at.address, &answer);
+        }
+        if !is_timed && is_refused_by_time(&answer, at) {
+            is_timed = true;
+            continue;
         }
         if n_renewals < MOST_RENEWALS && is_refused_by_key(&mut answer, at, since) {
             n_renewals += 1;
@@ -190,6 +195,13 @@ fn login_refused(location: &Location, at: &Way, status: u16) -> Option<StoreErro
     let login = at.signer.as_ref().and_then(|signer| signer.told_by(&at.address));
     let host = at.address.authority().to_owned();
     Some(StoreError::Login { location: location.clone(), host, status, login })
+}
+
+/// Whether a server did not take what was signed, and has another time than it was signed with.
+fn is_refused_by_time(answer: &Answer, at: &Way) -> bool {
+    at.signer.is_some()
+        && matches!(answer.status, 400 | 401 | 403)
+        && skew::is_another(at.address.authority(), answer.header("date"))
 }
 
 /// Whether a server did not take the key that signed, and there is another by now.

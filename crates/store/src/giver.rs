@@ -10,6 +10,7 @@ use crate::{
     manners::Manners,
     open::{Answer, Ask, NoAnswer, Sending, send},
     sign::Sign,
+    skew,
 };
 
 /// Longer answers hold no key and no token.
@@ -43,8 +44,18 @@ pub(crate) fn told(address: &Address, sending: &Sending<'_>, signer: Option<&dyn
     let manners = Manners::default();
     let mut wait = FIRST_WAIT;
     let mut n_tries = 1;
+    let mut is_timed = false;
     loop {
         let answer = send(address, Ask::Send(sending), &manners, signer);
+        if signer.is_some()
+            && !is_timed
+            && answer.as_ref().is_ok_and(|answer| {
+                matches!(answer.status, 400 | 401 | 403) && skew::is_another(address.authority(), answer.header("date"))
+            })
+        {
+            is_timed = true;
+            continue;
+        }
         let answer = answer.and_then(|answer| text_of(answer).ok_or_else(broken));
         let reason = match answer {
             Ok(told) if matches!(told.status, 408 | 429 | 500..=599) => format!("it answered {}", told.status),

@@ -30,6 +30,7 @@ pub mod session;
 mod settled;
 mod shared_key;
 mod sign;
+mod skew;
 pub mod steady;
 mod token;
 pub mod trust;

@@ -20,7 +20,7 @@ use ureq::{
     tls::{Certificate, RootCerts, TlsConfig},
 };
 
-pub(crate) use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Request};
+pub(crate) use ureq::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, request::Parts};
 
 use crate::{
     address::{Address, Scheme},

@@ -9,10 +9,11 @@ use ring::hmac;
 
 use crate::{
     digest::{base64, bytes_of_base64},
-    open::{HeaderMap, HeaderName, HeaderValue, NoAnswer, Request},
+    open::{HeaderName, HeaderValue, NoAnswer, Request},
     secret::Secret,
-    settled::{now_seconds, web_date_of},
+    settled::web_date_of,
     sign::Sign,
+    skew::seconds_at,
 };
 
 /// The version of the interface that we speak.
@@ -37,8 +38,10 @@ fn unsignable() -> NoAnswer {
     NoAnswer::Lasting("the request cannot be signed".into())
 }
 
-fn stamp(headers: &mut HeaderMap) -> Result<(), NoAnswer> {
-    let date = HeaderValue::try_from(web_date_of(now_seconds())).map_err(|_| unsignable())?;
+fn stamp(request: &mut Request<()>) -> Result<(), NoAnswer> {
+    let seconds = seconds_at(request.uri().authority().map_or("", |authority| authority.as_str()));
+    let headers = request.headers_mut();
+    let date = HeaderValue::try_from(web_date_of(seconds)).map_err(|_| unsignable())?;
     headers.insert(HeaderName::from_static("x-ms-date"), date);
     headers.insert(HeaderName::from_static("x-ms-version"), HeaderValue::from_static(VERSION));
     Ok(())
@@ -103,7 +106,7 @@ impl Sign for SharedKey {
     }
 
     fn sign(&self, mut request: Request<()>) -> Result<Request<()>, NoAnswer> {
-        stamp(request.headers_mut())?;
+        stamp(&mut request)?;
         let signature = hmac::sign(&self.key, self.text(&request)?.as_bytes());
         let value = format!("SharedKey {}:{}", self.account, base64(signature.as_ref()));
         let mut value = HeaderValue::try_from(value).map_err(|_| unsignable())?;
@@ -144,7 +147,7 @@ impl Sign for SharedAccess {
 
     fn sign(&self, mut request: Request<()>) -> Result<Request<()>, NoAnswer> {
         let unsendable = |_| NoAnswer::Unsigned("its signature cannot be sent".into());
-        stamp(request.headers_mut())?;
+        stamp(&mut request)?;
         let address = self.with_signature(&request.uri().to_string());
         *request.uri_mut() = address.parse().map_err(|_| unsignable())?;
         // The original of a copy is asked for by the server, which has no signature of its own.

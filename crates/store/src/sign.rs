@@ -1,24 +1,22 @@
-//! Signatures of S3 requests.
+//! Who signs requests, and signatures of S3 requests.
 //!
-//! The only file that knows the library for them. It promises that a signed request goes to the server it was made for
-//! with the key and the query as they are sent, and that no error repeats a secret.
+//! It promises that a signed request goes to the server it was made for with the key and the query as they are sent, and
+//! that no error repeats a secret.
 
-use std::{
-    fmt,
-    future::Future,
-    pin::pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-    time::Instant,
-};
+mod v4;
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use ring::digest;
+use v4::Scope;
 
 use crate::{
     address::Address,
+    bucket::hex,
     keys::{Key, Provider},
     open::{Answer, HeaderMap, HeaderValue, NoAnswer, Request},
+    skew::seconds_at,
 };
-use reqsign_aws_v4::{Credential, RequestSigner};
-use reqsign_core::{SignRequest, hash::hex_sha256};
 
 /// What stands in place of a digest of the body: the connection, or the digest of the object, looks after that.
 const UNSIGNED_BODY: HeaderValue = HeaderValue::from_static("UNSIGNED-PAYLOAD");
@@ -66,7 +64,7 @@ pub(crate) trait Sign: fmt::Debug + Send + Sync {
 /// Signs for one region with the key that a profile has now.
 pub(crate) struct Signer {
     provider: Arc<Provider>,
-    signer: RequestSigner,
+    scope: Scope,
 }
 
 impl fmt::Debug for Signer {
@@ -78,7 +76,7 @@ impl fmt::Debug for Signer {
 impl Signer {
     /// One that signs with the keys of `provider`.
     pub fn new(provider: Arc<Provider>, region: &str) -> Self {
-        Self { provider, signer: RequestSigner::new("s3", region) }
+        Self { provider, scope: Scope::new("s3", region) }
     }
 }
 
@@ -89,7 +87,7 @@ impl Sign for Signer {
 
     fn sign(&self, request: Request<()>) -> Result<Request<()>, NoAnswer> {
         let key = self.provider.key().map_err(NoAnswer::Unsigned)?;
-        signed(request, UNSIGNED_BODY, &self.signer, &key).map_err(NoAnswer::Unsigned)
+        signed(request, UNSIGNED_BODY, &self.scope, &key).map_err(NoAnswer::Unsigned)
     }
 
     fn is_renewed(&self, since: Instant, code: Option<&str>) -> bool {
@@ -110,7 +108,7 @@ impl Sign for Signer {
 /// Signs one request to a server of roles, whose body it has read.
 pub(crate) struct TokenSigner {
     key: Key,
-    signer: RequestSigner,
+    scope: Scope,
     digest: String,
 }
 
@@ -123,7 +121,8 @@ impl fmt::Debug for TokenSigner {
 impl TokenSigner {
     /// One for a request with this body.
     pub fn new(key: &Key, region: &str, body: &[u8]) -> Self {
-        Self { key: key.clone(), signer: RequestSigner::new("sts", region), digest: hex_sha256(body) }
+        let digest = hex(digest::digest(&digest::SHA256, body).as_ref());
+        Self { key: key.clone(), scope: Scope::new("sts", region), digest }
     }
 }
 
@@ -134,7 +133,7 @@ impl Sign for TokenSigner {
 
     fn sign(&self, request: Request<()>) -> Result<Request<()>, NoAnswer> {
         let digest = HeaderValue::from_str(&self.digest).map_err(|_| NoAnswer::Unsigned(unsignable()))?;
-        signed(request, digest, &self.signer, &self.key).map_err(NoAnswer::Unsigned)
+        signed(request, digest, &self.scope, &self.key).map_err(NoAnswer::Unsigned)
     }
 }
 
@@ -142,37 +141,22 @@ fn unsignable() -> String {
     "the request cannot be signed".to_owned()
 }
 
-/// Whether the library signs these headers as servers do: of one that is repeated it takes the first value, and it folds
-/// no spaces. No request of ours has such a header.
+/// Servers fold the values of a header that is repeated, and spaces in a value. No request of ours has such a header.
 fn are_signable(headers: &HeaderMap) -> bool {
     let is_folded = |value: &HeaderValue| !value.as_bytes().windows(2).any(|pair| pair == b"  ");
     headers.keys_len() == headers.len() && headers.values().all(is_folded)
 }
 
-fn signed(request: Request<()>, digest: HeaderValue, signer: &RequestSigner, key: &Key) -> Result<Request<()>, String> {
+fn signed(request: Request<()>, digest: HeaderValue, scope: &Scope, key: &Key) -> Result<Request<()>, String> {
     if !are_signable(request.headers()) {
         return Err(unsignable());
     }
-    let credential = Credential {
-        access_key_id: key.access_key_id.clone(),
-        secret_access_key: key.secret.reveal().to_owned(),
-        session_token: key.token.as_ref().map(|token| token.reveal().to_owned()),
-        expires_in: None,
-    };
     let (mut parts, body) = request.into_parts();
     parts.headers.insert("x-amz-content-sha256", digest);
-    let context = reqsign_core::Context::new();
-    match now(signer.sign_request(&context, &mut parts, Some(&credential), None)) {
-        Some(Ok(())) => Ok(Request::from_parts(parts, body)),
-        _ => Err(unsignable()),
-    }
-}
-
-/// What a future answers at once: with a key at hand, signing waits for nothing.
-fn now<T>(future: impl Future<Output = T>) -> Option<T> {
-    match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(answer) => Some(answer),
-        Poll::Pending => None,
+    let seconds = parts.uri.authority().map(|authority| seconds_at(authority.as_str()));
+    match seconds.and_then(|seconds| scope.sign(&mut parts, key, seconds)) {
+        Some(()) => Ok(Request::from_parts(parts, body)),
+        None => Err(unsignable()),
     }
 }
 

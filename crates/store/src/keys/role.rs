@@ -15,6 +15,7 @@ use crate::{
     profile::source::{Role, TokenService, WebIdentity},
     secret::{Secret, shown_name},
     sign::TokenSigner,
+    skew::by_our_clock,
 };
 
 /// What a form holds as it is.
@@ -72,7 +73,7 @@ pub(crate) fn assume(role: &Role, key: &Key, policy: Option<&str>) -> Result<Key
     fields.extend(duration.as_deref().map(|seconds| ("DurationSeconds", seconds)));
     fields.extend(policy.map(|policy| ("Policy", policy)));
     fields.extend(role.external_id.as_ref().map(|id| ("ExternalId", id.reveal())));
-    read(&post(&role.service, &form(&fields), Some(key))?, &role.arn)
+    read(&post(&role.service, &form(&fields), Some(key))?, &role.arn, &role.service)
 }
 
 /// Takes on a role with a token.
@@ -89,10 +90,10 @@ pub(super) fn assume_with_token(role: &WebIdentity) -> Result<Key, String> {
         ("WebIdentityToken", token.trim()),
     ];
     fields.extend(duration.as_deref().map(|seconds| ("DurationSeconds", seconds)));
-    read(&post(&role.service, &form(&fields), None)?, &role.arn)
+    read(&post(&role.service, &form(&fields), None)?, &role.arn, &role.service)
 }
 
-fn read(told: &Told, arn: &str) -> Result<Key, String> {
+fn read(told: &Told, arn: &str, service: &TokenService) -> Result<Key, String> {
     let arn = shown_name(arn);
     if told.status != 200 {
         let code = between(&told.text, "Code").and_then(service::plain);
@@ -105,11 +106,12 @@ fn read(told: &Told, arn: &str) -> Result<Key, String> {
     let nonsense = |_| format!("the answer about its role `{arn}` makes no sense");
     let answered: Answered = quick_xml::de::from_str(&told.text).map_err(nonsense)?;
     let keys = answered.result.credentials;
+    let server = service::address(&service.endpoint, "/")?;
     Ok(Key {
         access_key_id: keys.access_key_id,
         secret: Secret::new(keys.secret_access_key),
         token: Some(Secret::new(keys.session_token)),
-        ends_seconds: seconds_of(&keys.expiration),
+        ends_seconds: seconds_of(&keys.expiration).map(|ends| by_our_clock(server.authority(), ends)),
     })
 }
 

@@ -3,7 +3,7 @@
 //! It promises that a way that cannot be gone is said to be so, and that no other is taken in its place. Nothing is asked.
 //! Source: the AWS SDKs and Tools Reference Guide, "Assume role", "IAM Identity Center", "Process" and "Container".
 
-use reqsign_core::hash::hex_sha1;
+use ring::digest;
 
 use super::{
     Keys, Surroundings,
@@ -11,7 +11,10 @@ use super::{
     ini::Section,
     source::{Container, Role, SignOn, Source, TokenService, WebIdentity},
 };
-use crate::secret::{Secret, shown_name};
+use crate::{
+    bucket::hex,
+    secret::{Secret, shown_name},
+};
 
 /// How often a role may lead to another.
 const MOST_ROLES: usize = 8;
@@ -159,7 +162,9 @@ fn of_sign_on(files: &Files, name: &str, both: &Both, surroundings: &Surrounding
         return missing("its single sign-on lacks one of `sso_region`, `sso_account_id` and `sso_role_name`");
     };
     let Some(home) = &surroundings.home else { return missing("there is no home folder with its sign-on") };
-    let cache = home.join(".aws/sso/cache").join(format!("{}.json", hex_sha1(cached_as.as_bytes())));
+    // The AWS tools name the file so; nothing rests on that digest.
+    let named = hex(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, cached_as.as_bytes()).as_ref());
+    let cache = home.join(".aws/sso/cache").join(format!("{named}.json"));
     let endpoint = files.endpoint(both, surroundings, "sso");
     let endpoint = endpoint.map_or_else(|| format!("https://portal.sso.{region}.amazonaws.com"), str::to_owned);
     got(Source::SignOn(SignOn { profile: name.to_owned(), cache, endpoint, account_id, role_name }))

@@ -1,9 +1,9 @@
 //! Signatures as others make them.
 //!
 //! `vectors.json` is the suite that AWS publishes for signatures of version 4 (`aws-c-auth` 0.9.0,
-//! `tests/aws-signing-test-suite/v4`, Apache-2.0), those in headers. The library signs for the present moment only, and
-//! all of our requests carry `x-amz-content-sha256`, so what a vector expects is taken with these two lines in its
-//! canonical request and signed by a chain of our own, which is held against every signature of the suite first.
+//! `tests/aws-signing-test-suite/v4`, Apache-2.0), those in headers. All of our requests carry the present moment and
+//! `x-amz-content-sha256`, so what a vector expects is taken with these two lines in its canonical request and signed by a
+//! chain of the tests' own, which is held against every signature of the suite first.
 
 use ring::{digest, hmac};
 use serde::Deserialize;
@@ -23,7 +23,7 @@ const NOT_OURS: [(&str, &str); 8] = [
     ("post-sts-header-after", "a token is signed, never added later"),
 ];
 
-/// Vectors with headers that the library signs otherwise, and that are refused.
+/// Vectors with headers that none of our requests has, and that are refused.
 const REFUSED: [&str; 3] = ["get-header-key-duplicate", "get-header-value-order", "get-header-value-trim"];
 
 #[derive(Deserialize)]
@@ -116,8 +116,8 @@ fn requests_are_signed_as_the_suite_says() {
         };
         let (request, body) = request(vector);
         let digest = if body.is_empty() { "UNSIGNED-PAYLOAD".to_owned() } else { sha256(&body) };
-        let signer = RequestSigner::new(&vector.service, &vector.region);
-        let request = signed(request, HeaderValue::from_str(&digest).unwrap(), &signer, &key);
+        let scope = Scope::new(vector.service.clone().leak(), &vector.region);
+        let request = signed(request, HeaderValue::from_str(&digest).unwrap(), &scope, &key);
         if REFUSED.contains(&vector.name.as_str()) {
             assert!(request.is_err(), "{}", vector.name);
             continue;
