@@ -59,6 +59,8 @@ pub enum StoreError {
     Untrusted { location: Location, host: String, distrust: Distrust, why: String },
     #[error("nobody signs for `{location}`: {why}")]
     Unsigned { location: Location, why: String },
+    #[error("`{location}` stays: {reason}")]
+    Stays { location: Location, reason: String },
     #[error("`{location}` changed while it was read: {reason}")]
     Changed { location: Location, reason: String },
     #[error("the server of `{location}` answered with a web page in place of the file")]
@@ -137,6 +139,7 @@ impl Problem for StoreError {
             Self::Damaged { .. } => "store.damaged",
             Self::Send { .. } => "store.send",
             Self::Changed { .. } => "store.changed",
+            Self::Stays { .. } => "store.stays",
             Self::WebPage { .. } => "store.web-page",
             Self::WrongRange { .. } => "store.wrong-range",
             Self::TooLarge { .. } => "store.too-large",
@@ -201,6 +204,7 @@ impl Problem for StoreError {
             }
             Self::Denied { .. } => "the server asks for something that frazil does not send".into(),
             Self::Changed { .. } => "run the command again: it starts from the file as it is now".into(),
+            Self::Stays { .. } => "look what is there, then type the command again".into(),
             Self::WebPage { .. } => {
                 "open the address in a browser: it may ask you to sign in, or the file may have moved".into()
             }

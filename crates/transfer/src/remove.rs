@@ -15,7 +15,7 @@ use std::{
 
 use frazil_store::{
     StoreError,
-    beneath::removal::{Left, Removal, remove_one},
+    beneath::removal::{Left, Odd, Removal, remove_one},
     bucket::Bucket,
 };
 
@@ -178,7 +178,8 @@ fn of_path(path: &Path, tree: &Tree, watch: Watch<'_>) -> Vec<Left> {
         left.extend(removal.remove(name, None).err().map(|error| (name.clone(), error)));
     }
     let told: BTreeSet<String> = left.iter().map(|(name, _)| name.clone()).collect();
-    left.extend(removal.finish().into_iter().filter(|(name, _)| !told.contains(name)));
+    let odd = if tree.has_odd_names() { Odd::Goes } else { Odd::Stays };
+    left.extend(removal.finish(odd).into_iter().filter(|(name, _)| !told.contains(name)));
     left.into_iter().map(named).collect()
 }
 

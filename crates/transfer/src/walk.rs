@@ -30,6 +30,9 @@ use crate::{
 /// Where unfinished files lie below the folder that is written to.
 pub(crate) const WORKSHOP: &str = ".frazil/staging";
 
+/// Why what has a name that is no text is passed over.
+const ODD_NAME: &str = "its name is not UTF-8 text";
+
 /// Folders within folders.
 const MAX_DEPTH: usize = 2048;
 
@@ -68,6 +71,12 @@ impl Tree {
     #[must_use]
     pub(crate) const fn empty(place: Place, is_file: bool) -> Self {
         Self { place, is_file, found: Vec::new(), passed_over: Vec::new(), identity: None }
+    }
+
+    /// Whether names were seen that are no text.
+    #[must_use]
+    pub(crate) fn has_odd_names(&self) -> bool {
+        self.passed_over.iter().any(|(_, why)| why == ODD_NAME)
     }
 
     /// Whether another look at the same place saw the same files in the same state.
@@ -191,7 +200,7 @@ fn walk(folder: &Path, below: &str, depth: usize, tree: &mut Tree) -> Result<(),
         let entry = entry.map_err(failed)?;
         let Ok(name) = entry.file_name().into_string() else {
             let name = joined(below, &entry.file_name().to_string_lossy());
-            tree.passed_over.push((name, "its name is not UTF-8 text".into()));
+            tree.passed_over.push((name, ODD_NAME.into()));
             continue;
         };
         let name = joined(below, &name);

@@ -5,6 +5,7 @@
 //! with the folders above it.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     fs::{self, File, Metadata},
     io,
@@ -96,14 +97,14 @@ impl Removal {
         let root = File::from(openat(CWD, path, flags, Mode::empty()).map_err(|error| failed(error.into()))?);
         let identity = Identity::of(&root.metadata().map_err(failed)?);
         if identity != seen {
-            return Err(changed(path.to_owned(), "another folder has its name by now"));
+            return Err(stays(path.to_owned(), "another folder has its name by now"));
         }
         let open = Mutex::new(HashMap::new());
         Ok(Self { folder: Beneath { path: path.to_owned(), root: Arc::new(root.into()), open }, identity })
     }
 
-    fn changed(&self, name: &str, reason: &str) -> StoreError {
-        changed(self.folder.path.join(name), reason)
+    fn stays(&self, name: &str, reason: &str) -> StoreError {
+        stays(self.folder.path.join(name), reason)
     }
 
     fn failed(&self, name: &str, error: impl Into<io::Error>) -> StoreError {
@@ -121,7 +122,7 @@ impl Removal {
         let Some(at) = opened else {
             return match self.folder.path.join(above).symlink_metadata() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-                _ => Err(self.changed(name, "a folder above it is a link or a file by now")),
+                _ => Err(self.stays(name, "a folder above it is a link or a file by now")),
             };
         };
         self.check_file_system(&at, name)?;
@@ -129,7 +130,7 @@ impl Removal {
             Err(Errno::NOENT) => return Ok(()),
             Err(error) => return Err(self.failed(name, error)),
             Ok(about) if is_as_seen(&about, mark) => {}
-            Ok(_) => return Err(self.changed(name, WRITTEN)),
+            Ok(_) => return Err(self.stays(name, WRITTEN)),
         }
         match unlinkat(&*at, file, AtFlags::empty()) {
             Ok(()) | Err(Errno::NOENT) => Ok(()),
@@ -144,17 +145,19 @@ impl Removal {
         let here = Identity::of(&about);
         match here == self.identity || (here.device == self.identity.device && !is_mounted(at)) {
             true => Ok(()),
-            false => Err(self.changed(name, "another file system is mounted above it by now")),
+            false => Err(self.stays(name, "another file system is mounted above it by now")),
         }
     }
 
-    /// Removes the folders that are empty by now, the folder itself last. Answers what is still there.
+    /// Removes the folders that are empty by now, the folder itself last, and what `odd` says of names that are no text.
+    /// Answers what is still there.
     #[must_use]
-    pub fn finish(self) -> Vec<Left> {
+    pub fn finish(self, odd: Odd) -> Vec<Left> {
         let mut left = Vec::new();
         self.clear_workshop();
         let root = Arc::clone(&self.folder.root);
-        if self.prune(&root, "", 0, &mut left)
+        let takes = if odd == Odd::Goes { Takes::OddNames } else { Takes::Nothing };
+        if self.prune(&root, "", 0, takes, &mut left)
             && let Err(error) = fs::remove_dir(&self.folder.path)
             && error.kind() != io::ErrorKind::NotFound
         {
@@ -173,8 +176,8 @@ impl Removal {
         }
     }
 
-    /// Removes the empty folders below one. Answers whether nothing is left in it.
-    fn prune(&self, at: &OwnedFd, below: &str, depth: usize, left: &mut Vec<Left>) -> bool {
+    /// Removes the empty folders below one, and what it `takes` besides. Answers whether nothing is left in it.
+    fn prune(&self, at: &OwnedFd, below: &str, depth: usize, takes: Takes, left: &mut Vec<Left>) -> bool {
         let entries = match Dir::read_from(at).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
             Ok(entries) => entries,
             Err(error) => {
@@ -186,15 +189,22 @@ impl Removal {
         for entry in entries.iter().filter(|entry| ![c".", c".."].contains(&entry.file_name())) {
             let file = entry.file_name();
             let text = file.to_string_lossy();
+            let is_odd = matches!(text, Cow::Owned(_));
             let name = if below.is_empty() { text.into_owned() } else { format!("{below}/{text}") };
+            // What lies in a folder with a name that is no text was seen with it, as one thing.
+            let takes = if is_odd && takes == Takes::OddNames { Takes::All } else { takes };
             let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
             let emptied = match openat(at, file, flags, Mode::empty()) {
                 Err(Errno::NOENT) => continue,
-                Err(Errno::NOTDIR | Errno::LOOP) => Err(self.changed(&name, "it came there meanwhile")),
+                Err(Errno::NOTDIR | Errno::LOOP) if takes == Takes::All => {
+                    unlinkat(at, file, AtFlags::empty()).map(|()| false).map_err(|error| self.failed(&name, error))
+                }
+                Err(Errno::NOTDIR | Errno::LOOP) => Err(self.stays(&name, "it came there meanwhile")),
                 Err(error) => Err(self.failed(&name, error)),
-                Ok(_) if depth >= MAX_DEPTH => Err(self.changed(&name, "it lies too deep")),
+                Ok(_) if depth >= MAX_DEPTH => Err(self.stays(&name, "it lies too deep")),
                 Ok(folder) => {
-                    self.check_file_system(&folder, &name).map(|()| self.prune(&folder, &name, depth + 1, left))
+                    let inner = self.check_file_system(&folder, &name);
+                    inner.map(|()| self.prune(&folder, &name, depth + 1, takes, left))
                 }
             };
             let removed = emptied.and_then(|is_empty| match is_empty {
@@ -202,7 +212,7 @@ impl Removal {
                     Ok(()) | Err(Errno::NOENT) => Ok(()),
                     Err(error) => Err(self.failed(&name, error)),
                 },
-                // What is in it was told of.
+                // It was no folder, or what is left in it was told of.
                 false => Ok(()),
             });
             if let Err(error) = removed {
@@ -211,6 +221,23 @@ impl Removal {
         }
         left.len() == n_left
     }
+}
+
+/// What becomes of files and folders whose names are no text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Odd {
+    /// They were seen, and go.
+    Goes,
+    /// Nobody saw them.
+    Stays,
+}
+
+/// What goes besides empty folders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Takes {
+    Nothing,
+    OddNames,
+    All,
 }
 
 const WRITTEN: &str = "it was written to since it was looked at";
@@ -255,12 +282,12 @@ pub fn remove_one(path: &Path, mark: Option<&Fingerprint>) -> Result<(), StoreEr
     };
     match is_as_seen {
         true => fs::remove_file(path).map_err(failed),
-        false => Err(changed(path.to_owned(), WRITTEN)),
+        false => Err(stays(path.to_owned(), WRITTEN)),
     }
 }
 
-fn changed(path: PathBuf, reason: &str) -> StoreError {
-    StoreError::Changed { location: Location::File(path.display().to_string()), reason: reason.to_owned() }
+fn stays(path: PathBuf, reason: &str) -> StoreError {
+    StoreError::Stays { location: Location::File(path.display().to_string()), reason: reason.to_owned() }
 }
 
 #[cfg(test)]
@@ -303,7 +330,7 @@ mod tests {
         for name in ["one", "sub/two", "sub/deep/three"] {
             removal.remove(name, Some(&place.mark(name))).unwrap();
         }
-        assert!(removal.finish().is_empty());
+        assert!(removal.finish(Odd::Stays).is_empty());
         assert!(!place.0.join("a").exists());
     }
 
@@ -316,7 +343,7 @@ mod tests {
         assert!(removal.remove("one", Some(&mark)).is_err());
         removal.remove("sub/two", Some(&place.mark("sub/two"))).unwrap();
         removal.remove("sub/deep/three", Some(&place.mark("sub/deep/three"))).unwrap();
-        let mut left: Vec<String> = removal.finish().into_iter().map(|(name, _)| name).collect();
+        let mut left: Vec<String> = removal.finish(Odd::Stays).into_iter().map(|(name, _)| name).collect();
         left.sort();
         assert_eq!(left, ["one", "sub/new"]);
         assert!(place.0.join("a/sub/new").exists() && !place.0.join("a/sub/deep").exists());
@@ -339,6 +366,20 @@ mod tests {
         fs::rename(place.0.join("a"), place.0.join("b")).unwrap();
         fs::create_dir(place.0.join("a")).unwrap();
         assert!(Removal::open(&place.0.join("a"), seen).is_err());
+    }
+
+    #[test]
+    fn names_that_are_no_text_go_if_they_were_seen() {
+        use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+        let place = Place::new("odd");
+        let odd = place.0.join("a/sub").join(OsStr::from_bytes(b"odd\xff"));
+        fs::create_dir(&odd).unwrap();
+        fs::write(odd.join("inner"), b"x").unwrap();
+        fs::write(place.0.join("a").join(OsStr::from_bytes(b"\xfe")), b"x").unwrap();
+        let mut left: Vec<String> = place.removal().finish(Odd::Goes).into_iter().map(|(name, _)| name).collect();
+        left.sort();
+        assert_eq!(left, ["one", "sub/deep/three", "sub/two"]);
+        assert!(!odd.exists() && place.removal().finish(Odd::Stays).len() == 3);
     }
 
     #[test]

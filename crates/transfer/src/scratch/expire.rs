@@ -248,7 +248,7 @@ pub fn run(plan: &Plan, watch: Watch<'_>) -> Result<Expired, TransferError> {
     let mut expired = Expired::default();
     for (_, then) in &plan.goes {
         let left = match stays_after_all(then, plan.before)? {
-            Some(reason) => vec![(then.place.shown(), changed(&then.place, reason))],
+            Some(reason) => vec![(then.place.shown(), stays(&then.place, reason))],
             None => remove::one(then, watch)?,
         };
         if left.is_empty() {
@@ -278,11 +278,11 @@ fn stays_after_all(then: &Tree, before: u64) -> Result<Option<String>, TransferE
     })
 }
 
-fn changed(place: &Place, reason: String) -> StoreError {
+fn stays(place: &Place, reason: String) -> StoreError {
     let location = match place {
         Place::Local(path) => Location::File(path.display().to_string()),
         Place::Bucket { bucket, key } => bucket.location(key),
         Place::Web(location) => location.clone(),
     };
-    StoreError::Changed { location, reason }
+    StoreError::Stays { location, reason }
 }
