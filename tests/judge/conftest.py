@@ -5,6 +5,7 @@ import pathlib
 import shutil
 import signal
 import tempfile
+import zlib
 
 import pytest
 
@@ -35,6 +36,18 @@ def pytest_sessionstart(session):
     os.environ["XDG_CACHE_HOME"] = tempfile.mkdtemp(prefix="frazil-test-cache-")
     if not (pathlib.Path(binary()[0]).exists() or shutil.which(binary()[0])):
         pytest.exit(f"there is no binary at {binary()[0]}; build it with `cargo build --release`", returncode=4)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Of a large table, whose file says `ONE_IN = n`, one row in `n` is judged, as the seed chooses; the campaigns judge all."""
+    if config.getoption("--soak"):
+        return
+    seed = config.getoption("--seed")
+    is_chosen = lambda item: zlib.crc32(f"{seed} {item.nodeid}".encode()) % getattr(item.module, "ONE_IN", 1) == 0
+    left_out = [item for item in items if not is_chosen(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if is_chosen(item)]
 
 
 @pytest.fixture(scope="session")
