@@ -1,10 +1,9 @@
 //! `frazil accept`: deliveries are looked at, taken on, or waited for.
 
-use std::{
-    collections::BTreeSet,
-    sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, Instant},
-};
+mod listing;
+mod watching;
+
+use std::sync::atomic::AtomicBool;
 
 use frazil_model::{
     problem::{Exit, Problem},
@@ -15,19 +14,21 @@ use frazil_transfer::{
     TransferError,
     check::{Extra, manifest::Checked},
     delivery::{
-        Delivery, Difference, Landing, Manifest, Standing, Taking, check, clear, deliveries, look, record, take_plan,
+        Again, Delivery, Difference, Inbox, Landing, Manifest, Standing, Taking, again, check, clear, look, record,
+        take_plan, why_none,
     },
+    guard,
     place::{Place, Written},
     progress::Progress,
     run::{self, Outcome, Watch},
 };
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::{
     arguments::{Accept, Arguments, Verb},
     build,
     made::this_command,
-    output::{Answer, Talk, bytes, print, print_report, table},
+    output::{Answer, Talk, bytes},
     progress::moving,
     push::{files, first_lines},
 };
@@ -35,27 +36,26 @@ use crate::{
 /// Stands for the name of the delivery in the path of a feedstock.
 const NAME: &str = "{name}";
 
-/// How often it is looked whether somebody wants to stop.
-const LOOKED_EVERY: Duration = Duration::from_millis(100);
-
 pub fn run(words: &Accept, talk: &Talk, stop: &AtomicBool) -> Result<Answer, TransferError> {
     if let Some(limit) = words.limit {
         pace::limit(limit.0);
     }
     let place = Written::read(&words.place)?.place;
     if words.list {
-        return list(&place, words, talk, stop);
+        return listing::list(&place, words, talk, stop);
     }
     let to = Written::read_dest(words.to.as_deref().unwrap_or_default())?;
     if words.watch {
-        return watch(&place, &to, words, talk, stop);
+        return watching::watch(&place, &to, words, talk, stop);
     }
     let delivery = look(&place)?;
     let to = if to.ends_with_slash { to.place.below(&delivery.name) } else { to.place };
-    one(&delivery, &to, words, talk, stop).map_err(|error| match error {
+    let answer = one(&delivery, &to, words, talk, stop).map_err(|error| match error {
         TransferError::Interrupted { open, .. } => TransferError::Interrupted { resume: Some(this_command()), open },
         other => other,
-    })
+    })?;
+    let is_silent = talk.quiet && answer.report.ok && !answer.report.dry_run;
+    Ok(if is_silent { Answer { text: String::new(), ..answer } } else { answer })
 }
 
 /// What a delivery says of itself, as data.
@@ -79,29 +79,31 @@ fn one(
 ) -> Result<Answer, TransferError> {
     let mut report = Report::of("accept");
     let shown = delivery.place.shown();
-    match (delivery.standing(), &delivery.record) {
-        (Standing::Accepted, Some(record)) => {
-            tell(&mut report, delivery, &record.manifest, to);
-            report.more.insert("outcome".into(), json!("already-accepted"));
-            let text = format!("{shown} was accepted already; its files went to {}\n", record.to);
-            return Ok(Answer { report, text });
-        }
-        (Standing::Clearing, Some(record)) if !words.dry_run => {
-            clear(&delivery.place, record)?;
-            tell(&mut report, delivery, &record.manifest, to);
-            report.more.insert("outcome".into(), json!("accepted"));
-            return Ok(Answer { report, text: format!("{shown} was accepted, and is cleared now\n") });
-        }
-        _ => {}
+    if delivery.standing() == Standing::Unfinished {
+        return Err(why_none(&delivery.place));
+    }
+    if !words.dry_run {
+        guard::bounds(&delivery.place)?;
+    }
+    let inbox = match (words.keep, &words.build) {
+        (false, _) => Inbox::Clears,
+        (true, None) => Inbox::Keeps,
+        (true, Some(_)) => Inbox::KeepsAndBuilds,
+    };
+    let reading = Progress::default();
+    match moving(talk, &reading, || again(delivery, to, inbox, &reading, stop))? {
+        Again::All => {}
+        left => return settled(report, delivery, to, &left, words),
     }
     let Some(manifest) = &delivery.manifest else { return Err(TransferError::Unfinished { place: shown }) };
     tell(&mut report, delivery, manifest, to);
+    let landing = Landing::of(&delivery.place, to, &manifest.seal)?;
     let reading = Progress::default();
     let checked = moving(talk, &reading, || check(&delivery.place, manifest, Extra::Counts, &reading, stop))?;
     if !checked.differences.is_empty() {
-        return Ok(refused(report, &shown, &checked.differences));
+        let (n, first) = (checked.differences.len(), first_of(&checked.differences));
+        return Ok(refused(report, &TransferError::NotAsSent { place: shown, n, first }, &checked.differences));
     }
-    let landing = Landing::of(to, &manifest.seal)?;
     let taking = Taking { delivery, manifest, to, landing };
     let plan = take_plan(&taking, &checked)?;
     report.total("n_planned", plan.tasks.len());
@@ -124,7 +126,8 @@ fn one(
     let landing = &taking.landing;
     let there: Checked = moving(talk, &reading, || check(&landing.place, manifest, landing.others(), &reading, stop))?;
     if !there.differences.is_empty() {
-        return Ok(refused(report, &landing.place.shown(), &there.differences));
+        let (place, n, first) = (landing.place.shown(), there.differences.len(), first_of(&there.differences));
+        return Ok(refused(report, &TransferError::NotAsCopied { place, n, first }, &there.differences));
     }
     landing.arrive()?;
     if let Some(feedstock) = feedstock(words, &delivery.name, &mut report)
@@ -152,15 +155,52 @@ fn part_of(outcome: &Outcome, n_all: usize) -> Option<TransferError> {
     Some(TransferError::Part { n_failed, n_all, done: "copied", first, exit })
 }
 
+/// What is left to do of a delivery that was accepted before.
+fn settled(
+    mut report: Report,
+    delivery: &Delivery,
+    to: &Place,
+    left: &Again<'_>,
+    words: &Accept,
+) -> Result<Answer, TransferError> {
+    let shown = delivery.place.shown();
+    report.dry_run = words.dry_run;
+    let (outcome, text, record) = match left {
+        Again::All => return Err(TransferError::Unfinished { place: shown }),
+        Again::Nothing(record) => {
+            ("already-accepted", format!("{shown} was accepted already; its files are at {}\n", to.shown()), record)
+        }
+        Again::Clear(record) if words.dry_run => {
+            let text = format!("{shown} was accepted, and every file is at {}; what is left would go\n", to.shown());
+            ("would-clear", text, record)
+        }
+        Again::Clear(record) => {
+            clear(&delivery.place, record)?;
+            ("accepted", format!("{shown} was accepted, and is cleared now\n"), record)
+        }
+        Again::Differs(record, differences) => {
+            tell(&mut report, delivery, &record.manifest, to);
+            let (to, n) = (to.shown(), differences.len());
+            let error = TransferError::NotThere { place: shown, to, n, first: first_of(differences) };
+            return Ok(refused(report, &error, differences));
+        }
+    };
+    tell(&mut report, delivery, &record.manifest, to);
+    report.more.insert("outcome".into(), json!(outcome));
+    Ok(Answer { report, text })
+}
+
+fn first_of(differences: &[Difference]) -> String {
+    differences.first().map(|one| format!("`{}`: {}", one.name, one.words)).unwrap_or_default()
+}
+
 /// The answer that something is not as it was sent.
-fn refused(mut report: Report, place: &str, differences: &[Difference]) -> Answer {
+fn refused(mut report: Report, error: &TransferError, differences: &[Difference]) -> Answer {
     for one in differences {
         report.items.push(json!({"name": one.name, "outcome": one.what, "message": one.words}));
     }
-    let first = differences.first().map(|one| format!("`{}`: {}", one.name, one.words)).unwrap_or_default();
-    let (place, n) = (place.to_owned(), differences.len());
     report.more.insert("outcome".into(), json!("refused"));
-    report.fail(ErrorReport::of(&TransferError::NotAsSent { place, n, first }));
+    report.fail(ErrorReport::of(error));
     let text = first_lines(differences.iter().map(|one| format!("{}: {}: {}", one.what, one.name, one.words)));
     Answer { report, text }
 }
@@ -196,136 +236,5 @@ fn built(feedstock: &str, report: &mut Report, talk: &Talk, stop: &AtomicBool) -
             answer.report.error
         }
         Err(error) => Some(ErrorReport::of(&error)),
-    }
-}
-
-fn word(standing: Standing) -> &'static str {
-    match standing {
-        Standing::Whole => "whole",
-        Standing::Unfinished => "unfinished",
-        Standing::Clearing | Standing::Accepted => "accepted",
-    }
-}
-
-/// Says which deliveries there are.
-fn list(inbox: &Place, words: &Accept, talk: &Talk, stop: &AtomicBool) -> Result<Answer, TransferError> {
-    let mut report = Report::of("accept");
-    report.more.insert("inbox".into(), json!(inbox.shown()));
-    let mut rows: Vec<Vec<String>> = Vec::new();
-    for (name, delivery) in deliveries(inbox)? {
-        let (state, item) = match &delivery {
-            Err(error) => ("damaged", json!({"name": name, "state": "damaged", "message": error.to_string()})),
-            Ok(delivery) => state(delivery, words, talk, stop)?,
-        };
-        let about = |key: &str| item.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let size = item.get("size_bytes").and_then(Value::as_u64).map(bytes).unwrap_or_default();
-        rows.push(vec![name.clone(), state.to_owned(), size, about("when"), about("who"), about("note")]);
-        report.items.push(item);
-    }
-    report.total("n_deliveries", rows.len());
-    Ok(Answer { report, text: table(&rows) })
-}
-
-fn state(
-    delivery: &Delivery,
-    words: &Accept,
-    talk: &Talk,
-    stop: &AtomicBool,
-) -> Result<(&'static str, Value), TransferError> {
-    let mut state = word(delivery.standing());
-    let manifest = delivery.manifest.as_ref().or(delivery.record.as_ref().map(|record| &record.manifest));
-    let mut item = json!({"name": delivery.name, "state": state});
-    if let Some(manifest) = manifest {
-        item["n_files"] = json!(manifest.files.len());
-        item["size_bytes"] = json!(manifest.size_bytes);
-        item["who"] = json!(manifest.who);
-        item["when"] = json!(manifest.when);
-        item["note"] = json!(manifest.note);
-        if words.check && delivery.standing() == Standing::Whole {
-            let progress = Progress::default();
-            let checked = moving(talk, &progress, || check(&delivery.place, manifest, Extra::Counts, &progress, stop))?;
-            if !checked.differences.is_empty() {
-                state = "damaged";
-                let names = checked.differences.iter().map(|one| json!({"name": one.name, "what": one.what}));
-                item["differences"] = names.collect();
-            }
-            item["state"] = json!(state);
-        }
-    }
-    if let Some(record) = &delivery.record {
-        item["to"] = json!(record.to);
-    }
-    Ok((state, item))
-}
-
-/// Takes each delivery on as it comes.
-fn watch(inbox: &Place, to: &Written, words: &Accept, talk: &Talk, stop: &AtomicBool) -> Result<Answer, TransferError> {
-    let mut report = Report::of("accept");
-    report.more.insert("inbox".into(), json!(inbox.shown()));
-    let (mut told, mut n_accepted, mut n_refused) = (BTreeSet::<(String, String)>::new(), 0_u64, 0_u64);
-    let calm = Talk { progress: false, quiet: true, ..talk.clone() };
-    'rounds: while !stop.load(Ordering::Relaxed) {
-        let began = Instant::now();
-        match deliveries(inbox) {
-            Err(error) => talk.say(&format!("{}: {error}; it is looked at again", inbox.shown())),
-            Ok(all) => {
-                for (name, delivery) in all {
-                    if stop.load(Ordering::Relaxed) {
-                        break 'rounds;
-                    }
-                    let seal = match &delivery {
-                        Ok(delivery) if [Standing::Unfinished, Standing::Accepted].contains(&delivery.standing()) => {
-                            continue;
-                        }
-                        Ok(delivery) => {
-                            delivery.manifest.as_ref().map(|manifest| manifest.seal.clone()).unwrap_or_default()
-                        }
-                        Err(error) => error.to_string(),
-                    };
-                    if told.contains(&(name.clone(), seal.clone())) {
-                        continue;
-                    }
-                    let started = Instant::now();
-                    let answer =
-                        delivery.and_then(|delivery| one(&delivery, &to.place.below(&name), words, &calm, stop));
-                    let mut answer = match answer {
-                        Err(TransferError::Interrupted { .. }) => break 'rounds,
-                        Err(error) => Answer { report: Report::failed("accept", &error), text: String::new() },
-                        Ok(answer) => answer,
-                    };
-                    answer.report.seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
-                    answer.report.more.insert("name".into(), json!(name));
-                    // What may work later is tried again in the next round, and told again.
-                    if answer.report.error.as_ref().is_none_or(|error| error.exit != Exit::Later.code()) {
-                        told.insert((name.clone(), seal));
-                    }
-                    n_accepted += u64::from(answer.report.ok);
-                    n_refused += u64::from(!answer.report.ok);
-                    log(&name, &answer, talk);
-                }
-            }
-        }
-        while began.elapsed() < words.every && !stop.load(Ordering::Relaxed) {
-            std::thread::sleep(LOOKED_EVERY);
-        }
-    }
-    report.total("n_accepted", n_accepted);
-    report.total("n_refused", n_refused);
-    let text = format!("stopped · {n_accepted} accepted · {n_refused} refused\n");
-    Ok(Answer { report, text })
-}
-
-/// A line for people and, for programs, a Report.
-fn log(name: &str, answer: &Answer, talk: &Talk) {
-    let line = match &answer.report.error {
-        None => format!("{name}: {}", answer.text.trim()),
-        Some(error) => format!("{name}: refused: {}", error.message),
-    };
-    // Whoever listens no more is not told; the work goes on.
-    if talk.json {
-        let _ = print_report(&answer.report);
-        talk.say(&line);
-    } else {
-        let _ = print(&format!("{line}\n"));
     }
 }

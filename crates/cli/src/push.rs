@@ -10,7 +10,7 @@ use frazil_store::pace;
 use frazil_transfer::{
     TransferError,
     copy::Filter,
-    delivery::{MANIFEST, Pushing, Sent, Wanted, prepare},
+    delivery::{Already, Claiming, MANIFEST, Pushing, Sent, Wanted, prepare},
     place::Written,
     progress::Progress,
     run::Watch,
@@ -48,8 +48,12 @@ pub fn run(words: &Push, talk: &Talk, stop: &AtomicBool) -> Result<Answer, Trans
         talk.say("reading what is to be sent");
     }
     let looking = Progress::default();
-    let pushing = moving(talk, &looking, || prepare(&wanted, &looking, stop)).map_err(resumable)?;
+    let claiming = if words.dry_run { Claiming::Look } else { Claiming::Take };
     let mut report = Report::of("push");
+    let pushing = match moving(talk, &looking, || prepare(&wanted, claiming, &looking, stop)) {
+        Err(TransferError::Undeliverable { names }) => return Ok(undeliverable(report, names)),
+        pushing => pushing.map_err(resumable)?,
+    };
     tell(&mut report, &pushing);
     if words.dry_run {
         report.dry_run = true;
@@ -99,13 +103,17 @@ fn answer(mut report: Report, pushing: &Pushing, sent: &Sent, talk: &Talk) -> An
         report.more.insert("when".into(), json!(manifest.when));
         report.more.insert("clock".into(), json!(manifest.clock));
     }
-    report.more.insert("outcome".into(), json!(if pushing.is_there { "already-there" } else { "sent" }));
+    let already = if sent.was_accepted { Already::Seen } else { pushing.already };
+    report.more.insert("outcome".into(), json!(if already == Already::No { "sent" } else { "already-there" }));
+    report.more.insert("seen".into(), json!(already != Already::Noted && pushing.can_see()));
     if !talk.quiet {
-        text = match pushing.is_there {
-            true => {
-                format!("{} is there already, with the same {}\n", pushing.place.shown(), files(pushing.files.len()))
-            }
-            false => format!(
+        let (place, same) = (pushing.place.shown(), files(pushing.files.len()));
+        text = match already {
+            Already::Seen => format!("{place} is there already, or was until it was accepted, with the same {same}\n"),
+            Already::Noted => format!(
+                "{place} was sent whole from this machine, with the same {same}; what is there now may not be read from here\n"
+            ),
+            Already::No => format!(
                 "sent {} · {} → {} · {MANIFEST} says that it is whole\n",
                 files(pushing.files.len()),
                 bytes(pushing.files.iter().map(|file| file.size_bytes).sum()),
@@ -113,6 +121,16 @@ fn answer(mut report: Report, pushing: &Pushing, sent: &Sent, talk: &Talk) -> An
             ),
         };
     }
+    Answer { report, text }
+}
+
+/// The answer that names cannot be delivered: all of them.
+fn undeliverable(mut report: Report, names: Vec<(String, String)>) -> Answer {
+    for (name, reason) in &names {
+        report.items.push(json!({"name": name, "outcome": "undeliverable", "message": reason}));
+    }
+    let text = first_lines(names.iter().map(|(name, reason)| format!("{name}: {reason}")));
+    report.fail(ErrorReport::of(&TransferError::Undeliverable { names }));
     Answer { report, text }
 }
 

@@ -28,7 +28,7 @@ const MOST_OPEN: usize = 128;
 /// The longest name of a file (`NAME_MAX` of Linux file systems).
 const MAX_NAME_BYTES: usize = 255;
 
-/// A lock is made, and found removed by who held it before, at most this often before we give up.
+/// A lock or the workshop is made, and found removed by another process, at most this often before we give up.
 const MOST_TRIES: usize = 100;
 
 /// A folder that is written to.
@@ -171,8 +171,18 @@ impl Beneath {
     /// If it cannot be opened.
     pub fn stage(&self, staged: &str) -> Result<File, StoreError> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let opened = self.made(STAGING).and_then(|at| Ok(openat(&*at, staged, flags, Mode::from_raw_mode(0o666))?));
-        opened.map(File::from).map_err(|error| self.failed(staged, 0, error))
+        let mut n_tries = 0;
+        loop {
+            n_tries += 1;
+            let opened = self.made(STAGING).and_then(|at| Ok(openat(&*at, staged, flags, Mode::from_raw_mode(0o666))?));
+            match opened {
+                // Another process that writes below the same folder took the workshop away when nothing was in it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && n_tries < MOST_TRIES => {
+                    self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(STAGING);
+                }
+                opened => return opened.map(File::from).map_err(|error| self.failed(staged, 0, error)),
+            }
+        }
     }
 
     /// The bytes of a file of the workshop, if it is there.

@@ -31,6 +31,7 @@ mod settled;
 mod shared_key;
 mod sign;
 mod skew;
+pub mod small;
 pub mod steady;
 mod token;
 pub mod trust;

@@ -1,16 +1,53 @@
-//! Zarr stores among files: which names belong to one, and in which order they are written and deleted.
+//! Stores among files, of Zarr and of Icechunk: which names belong to one, and in which order they are written and deleted.
 //!
-//! A store is one thing. Whoever opens it comes through the metadata of its root, so that is written after everything
-//! else and deleted before it; a reader sees a whole store or none.
+//! A store is one thing. Whoever opens it comes through the metadata of its root, or through the branches and tags of a
+//! repository, so these are written after everything else and deleted before it; a reader sees a whole store or none. All
+//! is told by names: nothing is read.
 
 use std::collections::BTreeSet;
 
 use frazil_model::zarr::DOCUMENTS;
 
+/// What begins the names of the branches and tags of a repository of Icechunk, below its root.
+const REFS: &str = "refs/";
+
+/// What a repository of Icechunk in version 2 of its format has in place of those.
+const REPOSITORY: &str = "repo";
+
+/// Such a repository has this folder beside it.
+const SNAPSHOTS: &str = "snapshots";
+
+/// How a repository of Icechunk is to be read.
+const SETTINGS: &str = "config.yaml";
+
 /// Whether a file of this name holds metadata of a store. Attributes alone make no store.
 #[must_use]
 pub fn is_metadata(file: &str) -> bool {
     DOCUMENTS.contains(&file) || file == ".zattrs"
+}
+
+/// Whether a name may be one that readers of a store look at first, told by itself.
+#[must_use]
+pub fn may_show(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or_default();
+    is_metadata(file) || file == REPOSITORY || file == SETTINGS || store_of_ref(name).is_some()
+}
+
+/// The repository that a name would be a branch or a tag of: `a` of `a/refs/branch.main/ref.json`.
+fn store_of_ref(name: &str) -> Option<&str> {
+    let (folder, _) = name.rsplit_once('/')?;
+    let (above, ref_) = folder.rsplit_once('/')?;
+    let is_ref = ref_.starts_with("branch.") || ref_.starts_with("tag.");
+    let root = above.strip_suffix("refs").filter(|_| is_ref)?;
+    if root.is_empty() { Some(root) } else { root.strip_suffix('/') }
+}
+
+/// The folder that a name makes a store, if it does so by itself.
+pub(crate) fn root_of_document(name: &str) -> Option<&str> {
+    DOCUMENTS.iter().find_map(|document| {
+        let root = name.strip_suffix(document)?;
+        if root.is_empty() { Some(root) } else { root.strip_suffix('/') }
+    })
 }
 
 /// When a file is written: all of one phase before any of the next. Deleted is in the opposite order.
@@ -40,11 +77,21 @@ pub struct Atoms {
 impl Atoms {
     /// The stores among `names`, which are relative and have slashes between their parts.
     pub fn among<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
-        let marks = names.into_iter().filter_map(|name| {
+        let mut roots: BTreeSet<String> = BTreeSet::new();
+        // Repositories of version 2 show themselves by a file and a folder together.
+        let (mut with_repository, mut with_snapshots): (BTreeSet<&str>, BTreeSet<&str>) = Default::default();
+        for name in names {
+            if let Some(root) = root_of_document(name) {
+                roots.insert(root.to_owned());
+            }
             let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
-            DOCUMENTS.contains(&file).then(|| folder.to_owned())
-        });
-        let mut roots: BTreeSet<String> = marks.collect();
+            match folder.rsplit_once('/').unwrap_or(("", folder)) {
+                _ if file == REPOSITORY => drop(with_repository.insert(folder)),
+                (root, SNAPSHOTS) => drop(with_snapshots.insert(root)),
+                _ => {}
+            }
+        }
+        roots.extend(with_repository.intersection(&with_snapshots).map(|root| (*root).to_owned()));
         let inner: Vec<String> = roots
             .iter()
             .filter(|folder| ancestors(folder).any(|above| above != folder.as_str() && roots.contains(above)))
@@ -71,8 +118,13 @@ impl Atoms {
     #[must_use]
     pub fn phase(&self, name: &str) -> Phase {
         let (folder, file) = name.rsplit_once('/').unwrap_or(("", name));
-        match self.of(name) {
-            Some(root) if is_metadata(file) => match (folder == root, file) {
+        let Some(root) = self.of(name) else { return Phase::Data };
+        let below = name.strip_prefix(root).map_or(name, |below| below.trim_start_matches('/'));
+        match below {
+            REPOSITORY => Phase::Root,
+            SETTINGS => Phase::Outer,
+            _ if below.starts_with(REFS) => Phase::Root,
+            _ if is_metadata(file) => match (folder == root, file) {
                 (false, _) => Phase::Inner,
                 (true, ".zattrs" | ".zmetadata") => Phase::Outer,
                 (true, _) => Phase::Root,
@@ -91,7 +143,8 @@ const OF_A_REPOSITORY: [&str; 8] =
 #[must_use]
 pub fn stranger<'a>(names: &[&'a str]) -> Option<&'a str> {
     let nodes: BTreeSet<&str> = names.iter().filter_map(|name| folder_of_metadata(name)).collect();
-    let is_repository = names.iter().any(|name| name.starts_with("refs/") && name.ends_with("/ref.json"));
+    let is_repository = names.iter().any(|name| name.starts_with(REFS) && name.ends_with("/ref.json"))
+        || (names.contains(&REPOSITORY) && names.iter().any(|name| name.starts_with("snapshots/")));
     names.iter().copied().find(|name| {
         let first = name.split('/').next().unwrap_or_default();
         let is_own = folder_of_metadata(name).is_some()
@@ -170,11 +223,32 @@ mod tests {
         assert_eq!(stranger(&zarr), None);
         let repository = ["refs/branch.main/ref.json", "chunks/AAAA", "snapshots/B", "config.yaml"];
         assert_eq!(stranger(&repository), None);
+        assert_eq!(stranger(&["repo", "chunks/AAAA", "snapshots/B"]), None);
         for odd in ["thesis.tex", "runs/2020", "sst/notes.txt", "chunks/AAAA", "sst/c/0/1.tmp"] {
             let with: Vec<&str> = zarr.iter().copied().chain([odd]).collect();
             assert_eq!(stranger(&with), Some(odd));
         }
         assert_eq!(stranger(&["c/0/0"]), Some("c/0/0"), "without any metadata");
+    }
+
+    #[test]
+    fn a_repository_of_icechunk_is_a_store_and_its_branches_and_tags_come_last() {
+        use Phase::{Data, Outer, Root};
+        let names =
+            ["i/chunks/A", "i/config.yaml", "i/refs/branch.main/ref.json", "i/refs/tag.x/ref.json", "i/snapshots/B"];
+        let atoms = Atoms::among(names);
+        assert_eq!(atoms.roots().collect::<Vec<_>>(), ["i"]);
+        assert_eq!(names.map(|name| atoms.phase(name)), [Data, Outer, Root, Root, Data]);
+        let names = ["chunks/A", "repo", "snapshots/B", "x/repo"];
+        let atoms = Atoms::among(names);
+        assert_eq!(atoms.roots().collect::<Vec<_>>(), [""]);
+        assert_eq!(names.map(|name| atoms.phase(name)), [Data, Root, Data, Data]);
+        assert_eq!(Atoms::among(["x/repo", "y/snapshots/B", "refs/heads/ref.json"]).roots().count(), 0);
+        for (name, may) in
+            [("a/refs/tag.v1/ref.json", true), ("refs/branch.b/ref.json", true), ("refs/a/b", false), ("a/c/0", false)]
+        {
+            assert_eq!(may_show(name), may, "{name}");
+        }
     }
 
     #[test]

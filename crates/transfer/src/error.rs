@@ -68,12 +68,40 @@ pub enum TransferError {
     EmptySource { dest: String },
     #[error("`{name}` is no name for a delivery: {reason}")]
     DeliveryName { name: String, reason: &'static str },
-    #[error("nothing was sent: {n} of the names cannot be delivered; the first, `{name}`: {reason}")]
-    Undeliverable { n: usize, name: String, reason: String },
+    #[error("nothing was sent: {} of the names cannot be delivered{}", names.len(), first_of(names))]
+    Undeliverable { names: Vec<(String, String)> },
+    #[error("there is no file in `{place}` that could be sent")]
+    NoFiles { place: String },
+    #[error("`{place}` was not delivered")]
+    NotDelivered { place: String, source: StoreError },
+    #[error("another push to `{place}` was begun{}, with other files", begun_by(by.as_deref()))]
+    PushTaken { place: String, by: Option<String> },
+    #[error("`{place}` holds {n} files that this push must not write over or leave there; the first: {first}")]
+    Leftover { place: String, n: usize, first: String },
+    #[error("`{place}` lacks {n} of the files that were sent; the first: `{first}`")]
+    Vanished { place: String, n: usize, first: String },
     #[error("`{place}` is a delivery already, with other content: {first}")]
     DeliveryTaken { place: String, first: String },
     #[error("`{place}` is no whole delivery: it has no manifest")]
     Unfinished { place: String },
+    #[error("`{place}` is a file, and no folder of a delivery")]
+    NoDelivery { place: String },
+    #[error("`{place}` is no delivery: it holds {n}; the first: `{first}`")]
+    HoldsDeliveries { place: String, n: usize, first: String },
+    #[error("what is kept of `{place}` is not what frazil wrote: {reason}")]
+    BadRecord { place: String, reason: String },
+    #[error("`{place}` was accepted already, and its files went to `{went}`, not to `{to}`")]
+    WentElsewhere { place: String, went: String, to: String },
+    #[error(
+        "`{place}` was accepted already, and {n} of its files are not at `{to}` as they were sent; the first: {first}"
+    )]
+    NotThere { place: String, to: String, n: usize, first: String },
+    #[error("`{place}` is not what was sent: {n} of the files are not as they were; the first: {first}")]
+    NotAsCopied { place: String, n: usize, first: String },
+    #[error("the files are at `{to}`, but `{place}` could not be noted as accepted, or not be cleared")]
+    NotCleared { place: String, to: String, source: Box<TransferError> },
+    #[error("a delivery cannot go to `{dest}`: it lies in `{inbox}`, or holds it")]
+    IntoInbox { inbox: String, dest: String },
     #[error("the manifest of `{place}` is not one that frazil wrote: {reason}")]
     BadManifest { place: String, reason: String },
     #[error("`{place}` is not what its manifest says: {n} of its files are not as they were sent; the first: {first}")]
@@ -84,6 +112,25 @@ pub enum TransferError {
     InTheWay { place: String, n: usize, first: String },
     #[error("interrupted{}", open.as_deref().map(left_open).unwrap_or_default())]
     Interrupted { resume: Option<String>, open: Option<String> },
+}
+
+/// The first of names that cannot be delivered, with its reason.
+fn first_of(names: &[(String, String)]) -> String {
+    names.first().map(|(name, reason)| format!("; the first, `{name}`: {reason}")).unwrap_or_default()
+}
+
+fn begun_by(who: Option<&str>) -> String {
+    who.map(|who| format!(" by {who}")).unwrap_or_default()
+}
+
+impl TransferError {
+    /// The same as what became of a delivery: nothing says that it is whole.
+    pub(crate) fn undelivered(self, place: &crate::place::Place) -> Self {
+        match self {
+            Self::Store(source) => Self::NotDelivered { place: place.shown(), source },
+            other => other,
+        }
+    }
 }
 
 /// What is said of uploads that were begun.
@@ -124,7 +171,20 @@ impl Problem for TransferError {
             Self::DeliveryName { .. } => "delivery.name",
             Self::Undeliverable { .. } => "delivery.undeliverable",
             Self::DeliveryTaken { .. } => "delivery.taken",
+            Self::NoFiles { .. } => "delivery.no-files",
+            Self::NotDelivered { source, .. } => source.code(),
+            Self::PushTaken { .. } => "delivery.another-push",
+            Self::Leftover { .. } => "delivery.leftover",
+            Self::Vanished { .. } => "delivery.vanished",
             Self::Unfinished { .. } => "delivery.unfinished",
+            Self::NoDelivery { .. } => "delivery.none",
+            Self::HoldsDeliveries { .. } => "delivery.many",
+            Self::BadRecord { .. } => "delivery.record",
+            Self::WentElsewhere { .. } => "delivery.went-elsewhere",
+            Self::NotThere { .. } => "delivery.not-there",
+            Self::NotAsCopied { .. } => "delivery.not-as-copied",
+            Self::NotCleared { .. } => "delivery.not-cleared",
+            Self::IntoInbox { .. } => "delivery.into-inbox",
             Self::BadManifest { .. } => "delivery.manifest",
             Self::NotAsSent { .. } => "delivery.not-as-sent",
             Self::BadSums { .. } => "check.manifest",
@@ -180,6 +240,33 @@ impl Problem for TransferError {
             Self::DeliveryName { .. } => "name it by one word, such as `--as run7`".into(),
             Self::Undeliverable { .. } => "`--exclude` leaves files out".into(),
             Self::DeliveryTaken { .. } => "a delivery never changes: choose another name with `--as`".into(),
+            Self::NoFiles { .. } => "a delivery has one file at least; look what `--exclude` leaves".into(),
+            Self::NotDelivered { source, .. } => return source.hint().or(Some(
+                "nothing says that it is whole; type the same command again: it sends the files as they are then".into(),
+            )),
+            Self::PushTaken { .. } => {
+                "choose another name with `--as`, or have whoever keeps the inbox delete what is there".into()
+            }
+            Self::Leftover { .. } => {
+                "choose another name with `--as`, or have whoever keeps the inbox delete them".into()
+            }
+            Self::Vanished { .. } => {
+                "nothing says that it is whole; type the same command again: what is missing is sent again".into()
+            }
+            Self::NoDelivery { .. } => "name the folder that holds `frazil-delivery.json`".into(),
+            Self::HoldsDeliveries { place, first, .. } => {
+                format!("name one of them, such as `{}/{first}`, or say `--list` or `--watch`", place.trim_end_matches('/'))
+            }
+            Self::BadRecord { .. } => "it is left as it is; look at its `frazil-accepted.json`".into(),
+            Self::WentElsewhere { went, .. } => format!("nothing was done; `--to {went}` is where they went"),
+            Self::NotThere { .. } => "nothing was deleted; look where they are, and at what is left in the inbox".into(),
+            Self::NotAsCopied { .. } => {
+                "the inbox is as it was; name another place with `--to`, or take away what was there before".into()
+            }
+            Self::NotCleared { .. } => {
+                "accept writes to the folder of the delivery and deletes there; once it may, type the same command again".into()
+            }
+            Self::IntoInbox { .. } => "nothing was copied; name a place outside of the delivery and not above it".into(),
             Self::Unfinished { .. } => {
                 "whoever sends it types the same `frazil push` again; until then it is not touched".into()
             }
@@ -205,6 +292,8 @@ impl Problem for TransferError {
             | Self::Configuration { .. }
             | Self::DeliveryName { .. } => Exit::Usage,
             Self::Part { exit, .. } => *exit,
+            Self::NotDelivered { source, .. } => source.exit(),
+            Self::NotCleared { source, .. } => source.exit(),
             Self::Interrupted { .. } => Exit::Interrupted,
             _ => Exit::No,
         }

@@ -74,6 +74,37 @@ pub fn not_around(tree: &Tree, dest: &Place) -> Result<(), TransferError> {
     not_within(&around, &tree.place)
 }
 
+/// Whether a delivery and where it goes are apart: neither lies in the other, whatever links lead there. Else one of its own
+/// files might be taken for the copy of another.
+///
+/// # Errors
+/// [`TransferError::IntoInbox`] if not.
+pub fn apart(delivery: &Place, dest: &Place) -> Result<(), TransferError> {
+    let tree = Tree { place: delivery.clone(), is_file: false, found: Vec::new(), passed_over: Vec::new() };
+    match (not_within(&tree, dest), not_around(&tree, dest)) {
+        (Ok(()), Ok(())) => Ok(()),
+        _ => Err(TransferError::IntoInbox { inbox: delivery.shown(), dest: dest.shown() }),
+    }
+}
+
+/// Whether two texts of places mean the same: paths with their links followed, others as they are written.
+#[must_use]
+pub fn is_one_place(a: &str, b: &Place) -> bool {
+    match b {
+        Place::Local(path) => Path::new(a).is_absolute() && real(Path::new(a)) == real(path),
+        _ => a == b.shown(),
+    }
+}
+
+/// The place as it is noted for others who stand elsewhere.
+#[must_use]
+pub fn noted(place: &Place) -> String {
+    match place {
+        Place::Local(path) => std::path::absolute(path).unwrap_or_else(|_| path.clone()).display().to_string(),
+        _ => place.shown(),
+    }
+}
+
 /// The path with its links followed as far as it is there.
 fn real(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());

@@ -105,6 +105,11 @@ impl Place {
         }
     }
 
+    /// Whether something lies on this machine under a name below this place, be it a link.
+    pub(crate) fn holds(&self, name: &str) -> bool {
+        matches!(self.below(name), Self::Local(path) if path.symlink_metadata().is_ok())
+    }
+
     /// How it is shown.
     #[must_use]
     pub fn shown(&self) -> String {

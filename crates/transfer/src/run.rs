@@ -17,11 +17,11 @@ use frazil_model::location::is_below;
 use frazil_store::{
     StoreError,
     beneath::Beneath,
-    bucket::{Bucket, Upload},
+    bucket::{Bucket, Upload, When},
 };
 
 use crate::{
-    atoms::Phase,
+    atoms::{Phase, may_show},
     copy::{
         Delete, Plan, Task,
         claims::Claims,
@@ -80,6 +80,8 @@ pub(crate) struct Workers<'a> {
     pub began: SystemTime,
     /// Uploads that were begun or go on, and have not ended.
     pub n_open: AtomicUsize,
+    /// When a file that is sent whole is put.
+    pub when: When<'static>,
     notes: Option<&'a dyn Notes>,
     stop: &'a AtomicBool,
     uploads: Mutex<HashMap<String, Vec<Upload>>>,
@@ -183,6 +185,7 @@ pub fn run_noting(plan: &Plan, watch: Watch<'_>, notes: Option<&dyn Notes>) -> R
         together: Together::default(),
         began: SystemTime::now(),
         n_open: AtomicUsize::new(0),
+        when: if plan.only_new { When::Absent } else { When::Always },
         notes,
         stop: watch.stop,
         uploads: Mutex::new(uploads),
@@ -410,6 +413,7 @@ pub(crate) fn phase_of(name: &str) -> Phase {
     match name.rsplit('/').next().unwrap_or_default() {
         "zarr.json" | ".zgroup" | ".zarray" => Phase::Root,
         ".zmetadata" | ".zattrs" => Phase::Outer,
+        _ if may_show(name) => Phase::Root,
         _ => Phase::Data,
     }
 }

@@ -11,7 +11,7 @@ use frazil_store::{StoreError, beneath::unsafe_name};
 use super::Extra;
 use crate::{
     copy::claims::is_lock,
-    delivery::{Difference, MANIFEST, Manifest, RECORD, Record},
+    delivery::{Difference, Manifest, OWN, Record},
     error::TransferError,
     place::{Place, Written},
     progress::Progress,
@@ -214,6 +214,24 @@ pub fn verify(
     Ok(checked)
 }
 
+/// The files of a manifest that are not at a place with the length that they were sent with. Nothing is read.
+///
+/// # Errors
+/// If it cannot be listed.
+pub(crate) fn sizes(place: &Place, manifest: &Manifest) -> Result<Vec<Difference>, TransferError> {
+    let found = listed(place)?;
+    let differs = |file: &crate::delivery::Entry| {
+        let at = found.binary_search_by(|found| (*found.name).cmp(&file.name)).ok();
+        let (what, words) = match at.and_then(|at| found.get(at)).map(|found| found.size_bytes) {
+            Some(size_bytes) if size_bytes == file.size_bytes => return None,
+            None | Some(NO_FILE) => ("missing", "it is missing".to_owned()),
+            Some(size_bytes) => ("size", format!("it has {size_bytes} bytes, and {} were sent", file.size_bytes)),
+        };
+        Some(Difference { name: file.name.clone(), what, words })
+    };
+    Ok(manifest.files.iter().filter_map(differs).collect())
+}
+
 fn differ_in(checked: &mut Checked, file: &Expected, sum: &Sum) {
     let short = |sum: &Sum| sum.digits().get(..12).unwrap_or_default().to_owned();
     let kind = sum.kind_shown();
@@ -233,7 +251,7 @@ fn listed(place: &Place) -> Result<Vec<Found>, TransferError> {
     };
     let passed_over = tree.passed_over.into_iter().map(|(name, _)| Found::named(&name, NO_FILE));
     let mut found: Vec<Found> = tree.found.into_iter().chain(passed_over).collect();
-    found.retain(|found| ![MANIFEST, RECORD].contains(&&*found.name) && !is_lock(&found.name));
+    found.retain(|found| !OWN.contains(&&*found.name) && !is_lock(&found.name));
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
 }

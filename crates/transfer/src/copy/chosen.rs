@@ -25,6 +25,8 @@ impl Plan {
             documents: BTreeMap::new(),
             names,
             unmoved: Vec::new(),
+            only_new: false,
+            besides: &[],
         }
     }
 }

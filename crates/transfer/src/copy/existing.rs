@@ -4,11 +4,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use frazil_model::zarr::DOCUMENTS;
 use frazil_store::bucket::{Bucket, Depth};
 
 use super::claims::is_lock;
 use crate::{
+    atoms::root_of_document,
     error::TransferError,
     place::{Place, Written, joined, under},
     walk::{Found, Tree, tree},
@@ -116,9 +116,7 @@ impl Existing {
 
     /// What stores show themselves by, with size and tag.
     pub fn documents(&self) -> BTreeMap<String, (u64, String)> {
-        let is_document = |found: &&Found| {
-            found.size_bytes != UNLIKE && DOCUMENTS.contains(&found.name.rsplit('/').next().unwrap_or_default())
-        };
+        let is_document = |found: &&Found| found.size_bytes != UNLIKE && root_of_document(&found.name).is_some();
         let documents = self.found.iter().filter(is_document);
         documents.map(|found| (found.name.to_string(), (found.size_bytes, found.state.tag()))).collect()
     }

@@ -22,7 +22,7 @@ use frazil_model::{
 use frazil_store::{beneath::unsafe_name, bucket::Bucket};
 
 use crate::{
-    atoms::{Atoms, Phase, is_metadata},
+    atoms::{Atoms, Phase, may_show},
     error::TransferError,
     guard,
     known::Known,
@@ -100,6 +100,14 @@ impl Filter {
         let fits_one = |patterns: &[String]| patterns.iter().any(|pattern| is_name_like(pattern, name));
         (self.include.is_empty() || fits_one(&self.include)) && !fits_one(&self.exclude)
     }
+
+    /// Whether a name below a source is meant, which is called `base` where it is written to if it is one of several. Filters
+    /// are about a store, not about its parts; a source that is a store itself is meant.
+    #[must_use]
+    pub fn takes_of(&self, atoms: &Atoms, base: &str, name: &str) -> bool {
+        let meant = joined(base, atoms.of(name).unwrap_or(name));
+        meant.is_empty() || self.takes(&meant)
+    }
 }
 
 fn is_name_like(pattern: &str, name: &str) -> bool {
@@ -163,6 +171,10 @@ pub struct Plan {
     names: Vec<Arc<str>>,
     /// Metadata that is there already, should it have to be written again.
     unmoved: Vec<Task>,
+    /// Whether nothing that lies there is written over: files go where nothing is.
+    pub(crate) only_new: bool,
+    /// Names below the sources that are no part of them.
+    besides: &'static [&'static str],
 }
 
 /// A file that goes.
@@ -189,6 +201,14 @@ impl Plan {
 /// # Errors
 /// If a source is not there, a place cannot be listed, or a guard says no.
 pub fn plan(request: &Request) -> Result<Plan, TransferError> {
+    plan_besides(request, &[])
+}
+
+/// The same, where some names below the sources are no part of them.
+///
+/// # Errors
+/// As for [`plan`].
+pub(crate) fn plan_besides(request: &Request, besides: &'static [&'static str]) -> Result<Plan, TransferError> {
     let mut all: Vec<Tree> = Vec::new();
     for source in &request.sources {
         all.extend(trees(source)?);
@@ -231,6 +251,8 @@ pub fn plan(request: &Request) -> Result<Plan, TransferError> {
         documents: existing.documents(),
         names: Vec::new(),
         unmoved: Vec::new(),
+        only_new: false,
+        besides,
     };
     for (tree, base) in all.into_iter().zip(&bases) {
         plan.add(request, tree, base, &existing)?;
@@ -313,14 +335,10 @@ impl Plan {
         let mut wanted = Vec::with_capacity(some.len());
         for found in some {
             // Who writes to a store is no part of it.
-            if is_lock(&found.name) {
+            if is_lock(&found.name) || self.besides.iter().any(|besides| **besides == *found.name) {
                 continue;
             }
-            // Filters are about a store, not about its parts.
-            let is_meant = match atoms.of(&found.name) {
-                Some(root) => root.is_empty() || request.filter.takes(root),
-                None => found.name.is_empty() || request.filter.takes(&found.name),
-            };
+            let is_meant = request.filter.takes_of(atoms, "", &found.name);
             let to = under(base, &found.name);
             self.names.push(Arc::clone(&to));
             if !is_meant {
@@ -347,7 +365,7 @@ impl Plan {
                 Some(same) => {
                     self.same = (self.same.0 + 1, self.same.1.saturating_add(task.found.size_bytes));
                     self.n_by_time += u64::from(same == Same::BySizeAndTime);
-                    if is_metadata(task.to.rsplit('/').next().unwrap_or_default()) {
+                    if may_show(&task.to) {
                         self.unmoved.push(Task { replaces: true, ..task });
                     }
                 }

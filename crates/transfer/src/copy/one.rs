@@ -6,7 +6,7 @@ use frazil_model::{location::Location, range::ByteRange};
 use frazil_store::{
     StoreError,
     beneath::Beneath,
-    bucket::{Bucket, Digest, Listed, State, When},
+    bucket::{Bucket, Digest, Listed, State},
     digest::{Running, crc32c, md5},
     folder::staging_name,
     pace::{self, Paced},
@@ -161,7 +161,14 @@ fn to_bucket(source: &Source, bucket: &Bucket, key: &str, workers: &Workers<'_>)
     let bytes = source.whole(workers)?;
     verify(source, &bytes)?;
     let began = Instant::now();
-    let state = bucket.put(key, &bytes, When::Always)?;
+    let state = match bucket.put(key, &bytes, workers.when) {
+        // What is there may be just this.
+        Err(StoreError::Taken { location }) => match bucket.about(key)?.map(|there| there.state) {
+            Some(state) if state.digest == Some(Digest::Md5(md5(&bytes))) => state,
+            _ => return Err(StoreError::Taken { location }.into()),
+        },
+        put => put?,
+    };
     workers.progress.waited(began.elapsed());
     workers.progress.bytes(size_bytes);
     Ok(Moved { is_verified: state.digest.is_some(), state })

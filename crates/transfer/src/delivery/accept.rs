@@ -4,7 +4,11 @@
 //! every file was read at its new place, and that only what the manifest names goes. Whatever stops it, typed again it
 //! goes on.
 
-use std::sync::atomic::AtomicBool;
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::atomic::AtomicBool,
+};
 
 use frazil_model::location::Location;
 use frazil_store::{
@@ -13,14 +17,15 @@ use frazil_store::{
     bucket::{Bucket, Depth},
 };
 
-use super::{Landing, MANIFEST, Manifest, Put, RECORD, Record, VERSION, put_text, text};
+use super::{CLAIM, Landing, MANIFEST, Manifest, OWN, Put, RECORD, Record, VERSION, put_text, text};
 use crate::{
     check::{
         Extra,
         manifest::{Checked, Expectation, verify},
     },
-    copy::{Filter, Mode, Plan, Proof, Request, Scope, plan},
+    copy::{Filter, Mode, Plan, Proof, Request, Scope, plan_besides},
     error::TransferError,
+    guard,
     place::{Place, Written},
     progress::Progress,
 };
@@ -56,7 +61,8 @@ impl Delivery {
     #[must_use]
     pub fn standing(&self) -> Standing {
         match (&self.manifest, &self.record) {
-            (Some(manifest), Some(record)) if record.manifest.seal == manifest.seal => match record.cleared {
+            // Who sends the same files once more sends nothing new.
+            (Some(manifest), Some(record)) if record.manifest.files == manifest.files => match record.cleared {
                 true => Standing::Accepted,
                 false => Standing::Clearing,
             },
@@ -85,17 +91,60 @@ pub struct Difference {
 /// If it cannot be read, or says of itself what makes no sense.
 pub fn look(place: &Place) -> Result<Delivery, TransferError> {
     let manifest = text(place, MANIFEST)?.map(|text| Manifest::parse(&text, place)).transpose()?;
-    let wrong =
-        |error: serde_json::Error| TransferError::BadManifest { place: place.shown(), reason: error.to_string() };
-    let record = match text(place, RECORD)? {
-        None => None,
-        Some(text) => {
-            let record: Record = serde_json::from_str(&text).map_err(wrong)?;
-            // It lies where others may write, and says what is deleted.
-            Some(Record { manifest: record.manifest.checked(place)?, ..record })
-        }
+    let record = match text(place, RECORD).and_then(|text| text.map(|text| read_record(&text, place)).transpose()) {
+        // What is no record takes nothing from a delivery that is whole.
+        Err(TransferError::BadManifest { .. } | TransferError::BadRecord { .. }) if manifest.is_some() => None,
+        record => record?,
     };
     Ok(Delivery { name: place.base_name(), place: place.clone(), manifest, record })
+}
+
+/// It lies where others may write: nothing goes because it says so.
+fn read_record(text: &str, place: &Place) -> Result<Record, TransferError> {
+    let wrong = |reason: String| TransferError::BadRecord { place: place.shown(), reason };
+    let record: Record = serde_json::from_str(text).map_err(|error| wrong(error.to_string()))?;
+    match record.manifest.checked(place) {
+        Ok(manifest) => Ok(Record { manifest, ..record }),
+        Err(TransferError::BadManifest { reason, .. }) => Err(wrong(reason)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Why a place is no delivery that could be taken on.
+#[must_use]
+pub fn why_none(place: &Place) -> TransferError {
+    let nothing = || TransferError::Nothing { place: place.shown() };
+    let is_file = match place {
+        Place::Local(path) => match path.metadata() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return nothing(),
+            about => about.is_ok_and(|about| !about.is_dir()),
+        },
+        Place::Bucket { bucket, key } => {
+            let mut below = bucket.pages(&format!("{key}/"), Depth::One);
+            let is_empty = |page: &frazil_store::bucket::Page| page.objects.is_empty() && page.folders.is_empty();
+            match (bucket.about(key), below.next()) {
+                (Ok(Some(_)), _) => true,
+                (Ok(None), Some(Ok(page))) if is_empty(&page) => return nothing(),
+                _ => false,
+            }
+        }
+        Place::Web(_) => return nothing(),
+    };
+    if is_file {
+        return TransferError::NoDelivery { place: place.shown() };
+    }
+    let inside = deliveries(place).unwrap_or_default();
+    let is_one = |inside: &&Named| match &inside.1 {
+        Ok(delivery) => delivery.standing() != Standing::Unfinished,
+        Err(_) => true,
+    };
+    let inside: Vec<&str> = inside.iter().filter(is_one).map(|(name, _)| name.as_str()).collect();
+    match inside.first() {
+        None => TransferError::Unfinished { place: place.shown() },
+        Some(first) => {
+            TransferError::HoldsDeliveries { place: place.shown(), n: inside.len(), first: (*first).to_owned() }
+        }
+    }
 }
 
 /// A folder of a place of deliveries by its name, with what it says or why it cannot be told.
@@ -171,19 +220,21 @@ pub struct Taking<'a> {
 /// If other files are there, or the delivery changed since it was checked.
 pub fn take_plan(taking: &Taking<'_>, checked: &Checked) -> Result<Plan, TransferError> {
     let landing = &taking.landing.place;
-    let exclude = vec![format!("/{MANIFEST}"), format!("/{RECORD}")];
     let request = Request {
         sources: vec![written(&taking.delivery.place)],
         dest: Written { text: landing.shown(), place: landing.clone(), ends_with_slash: false },
         mode: Mode::Copy,
-        proof: Proof::Remembered,
+        // What lies at a place that others see may be anybody's, whatever its time says.
+        proof: if taking.landing.is_hidden() { Proof::Remembered } else { Proof::Read },
         scope: Scope::WholeStores,
-        filter: Filter { include: Vec::new(), exclude },
+        filter: Filter::default(),
     };
-    let plan = plan(&request)?;
-    let others =
-        plan.in_the_way.iter().cloned().chain(plan.passed_over.iter().map(|(name, why)| format!("{name}: {why}")));
-    let others: Vec<String> = others.collect();
+    let plan = plan_besides(&request, OWN)?;
+    let mut others = plan.in_the_way.clone();
+    others.extend(plan.passed_over.iter().map(|(name, why)| format!("{name}: {why}")));
+    if let Place::Local(path) = landing {
+        others.extend(of_another_kind(path, taking.manifest));
+    }
     if let Some(first) = others.first() {
         let (place, n) = (taking.to.shown(), others.len());
         return Err(TransferError::InTheWay { place, n, first: format!("`{first}`") });
@@ -209,9 +260,31 @@ pub fn take_plan(taking: &Taking<'_>, checked: &Checked) -> Result<Plan, Transfe
 /// # Errors
 /// If that cannot be written.
 pub fn record(taking: &Taking<'_>, cleared: bool) -> Result<Record, TransferError> {
-    let record = Record { frazil_accepted: VERSION, manifest: taking.manifest.clone(), to: taking.to.shown(), cleared };
-    put_record(&taking.delivery.place, &record)?;
+    let to = guard::noted(taking.to);
+    let record = Record { frazil_accepted: VERSION, manifest: taking.manifest.clone(), to, cleared };
+    put_record(&taking.delivery.place, &record).map_err(|error| not_cleared(&taking.delivery.place, &record, error))?;
     Ok(record)
+}
+
+fn not_cleared(place: &Place, record: &Record, error: TransferError) -> TransferError {
+    TransferError::NotCleared { place: place.shown(), to: record.to.clone(), source: Box::new(error) }
+}
+
+/// Folders where files of a delivery would go, and files where its folders would.
+fn of_another_kind(path: &Path, manifest: &Manifest) -> BTreeSet<String> {
+    let (mut others, mut seen): (BTreeSet<String>, BTreeSet<PathBuf>) = Default::default();
+    for file in &manifest.files {
+        let name = Path::new(&file.name);
+        if path.join(name).symlink_metadata().is_ok_and(|about| about.is_dir()) {
+            others.insert(format!("{}: a folder is there", file.name));
+        }
+        for above in name.ancestors().skip(1).filter(|above| !above.as_os_str().is_empty()) {
+            if seen.insert(above.to_owned()) && path.join(above).symlink_metadata().is_ok_and(|about| !about.is_dir()) {
+                others.insert(format!("{}: a file or a link is there", above.display()));
+            }
+        }
+    }
+    others
 }
 
 fn put_record(place: &Place, record: &Record) -> Result<(), TransferError> {
@@ -227,7 +300,12 @@ fn put_record(place: &Place, record: &Record) -> Result<(), TransferError> {
 /// # Errors
 /// If something of it cannot be deleted.
 pub fn clear(place: &Place, record: &Record) -> Result<(), TransferError> {
-    let names = std::iter::once(MANIFEST).chain(record.manifest.files.iter().map(|file| file.name.as_str()));
+    cleared(place, record).map_err(|error| not_cleared(place, record, error))
+}
+
+fn cleared(place: &Place, record: &Record) -> Result<(), TransferError> {
+    let files = record.manifest.files.iter().map(|file| file.name.as_str());
+    let names = std::iter::once(MANIFEST).chain(files).chain([CLAIM]);
     match place {
         Place::Bucket { bucket, key } => {
             let keys: Vec<String> = names.map(|name| key_below(place, name)).collect();

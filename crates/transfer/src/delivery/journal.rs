@@ -1,19 +1,19 @@
 //! What a push noted on this machine, so that the same command typed again goes on where nothing may be listed.
 //!
-//! A line a note, appended as things happen; a line that a kill cut short is passed over. It promises never to be needed:
-//! without it files are asked for one by one, or sent again. It holds names, digests and the names that servers give to
-//! uploads, and no secret.
+//! A line a note, appended as things happen; a line that a kill cut short is passed over. One process at a time has it. Where
+//! files may be read it is not needed: without it they are asked for one by one, or sent again. It holds names, digests and
+//! the names that servers give to uploads, and no secret.
 
 use std::{
-    collections::HashMap,
-    fs::{File, OpenOptions},
+    collections::{BTreeSet, HashMap},
+    fs::{File, OpenOptions, TryLockError},
     io::Write,
     os::unix::fs::OpenOptionsExt,
     path::PathBuf,
     sync::{Mutex, PoisonError},
 };
 
-use frazil_store::{bucket::Upload, cache};
+use frazil_store::{StoreError, bucket::Upload, cache};
 use serde::{Deserialize, Serialize};
 
 use crate::{copy::Task, place::Place, run::Notes, walk::Found};
@@ -30,6 +30,14 @@ enum Line {
     Sent { name: String, mark: String, tag: String },
     /// An upload was begun.
     Upload { key: String, id: String },
+    /// A claim with this text is about to be put.
+    Trying { text: String },
+    /// It is there, and nothing of ours was there before.
+    First,
+    /// It is there.
+    Claimed,
+    /// A delivery of this content was sent whole.
+    Whole { content: String },
 }
 
 /// The notes of one delivery.
@@ -40,7 +48,14 @@ pub(super) struct Journal {
     sums: HashMap<String, (String, String)>,
     sent: HashMap<String, (String, String)>,
     uploads: Vec<Upload>,
-    pub is_new: bool,
+    /// What this process has sent, with tags.
+    arrived: Mutex<HashMap<String, String>>,
+    /// Claims that were put or were about to be, the last one last.
+    pub claims: Vec<String>,
+    /// Whether the last of them is known to be there.
+    pub is_claimed: bool,
+    /// The content that was sent whole.
+    pub whole: Option<String>,
 }
 
 /// A state of a file as it is noted; nothing where a later change might not show.
@@ -60,10 +75,9 @@ impl Journal {
     /// The notes of a delivery, as earlier runs left them.
     pub fn of(delivery: &Place) -> Self {
         let path = home().map(|home| cache::file(&home, &delivery.shown(), "journal"));
-        let mut journal = Self { path, is_new: true, ..Self::default() };
+        let mut journal = Self { path, ..Self::default() };
         let Some(path) = &journal.path else { return journal };
         if path.metadata().is_ok_and(|about| about.len() <= MOST_BYTES) {
-            journal.is_new = false;
             for line in std::fs::read_to_string(path).unwrap_or_default().lines() {
                 match serde_json::from_str(line) {
                     Ok(Line::Sum { name, mark, sha256 }) => {
@@ -73,6 +87,10 @@ impl Journal {
                         journal.sent.insert(name, (mark, tag));
                     }
                     Ok(Line::Upload { key, id }) => journal.uploads.push(Upload { key, id, begun_seconds: None }),
+                    Ok(Line::Trying { text }) => journal.try_claim(text),
+                    Ok(Line::First) => journal.begin_anew(),
+                    Ok(Line::Claimed) => journal.is_claimed = true,
+                    Ok(Line::Whole { content }) => journal.whole = Some(content),
                     Err(_) => {}
                 }
             }
@@ -80,18 +98,72 @@ impl Journal {
         journal
     }
 
+    fn try_claim(&mut self, text: String) {
+        self.claims.retain(|claim| *claim != text);
+        self.claims.push(text);
+        (self.is_claimed, self.whole) = (false, None);
+    }
+
+    fn begin_anew(&mut self) {
+        self.sent.clear();
+        self.claims.drain(..self.claims.len().saturating_sub(1));
+        self.is_claimed = true;
+    }
+
     /// Begins to write.
-    pub fn open(&self) {
-        let Some(path) = &self.path else { return };
+    ///
+    /// # Errors
+    /// [`StoreError::Locked`] if another process has it.
+    pub fn open(&self, place: &Place) -> Result<(), StoreError> {
+        let Some(path) = &self.path else { return Ok(()) };
         if let Some(folder) = path.parent() {
             let _ = std::fs::create_dir_all(folder);
         }
         let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path).ok();
-        // A line that was cut short must not swallow the next.
         if let Some(file) = &mut file {
+            // Where there are no locks nobody is kept apart here; the claim at the place still is.
+            if matches!(file.try_lock(), Err(TryLockError::WouldBlock)) {
+                let by = " on this machine: a push of the same name".to_owned();
+                return Err(StoreError::Locked { place: place.shown(), by });
+            }
+            // A line that was cut short must not swallow the next.
             let _ = file.write_all(b"\n");
         }
         *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
+        Ok(())
+    }
+
+    /// Notes that a claim is about to be put.
+    pub fn note_trying(&mut self, text: &str) {
+        self.note(&Line::Trying { text: text.to_owned() });
+        self.try_claim(text.to_owned());
+    }
+
+    /// Notes that it is there, the first one at its place.
+    pub fn note_first(&mut self) {
+        self.note(&Line::First);
+        self.begin_anew();
+    }
+
+    /// Notes that it is there.
+    pub fn note_claimed(&mut self) {
+        self.note(&Line::Claimed);
+        self.is_claimed = true;
+    }
+
+    /// All names that this or an earlier try meant to send.
+    pub fn names(&self) -> BTreeSet<&str> {
+        self.sums.keys().chain(self.sent.keys()).map(String::as_str).collect()
+    }
+
+    /// Whether it is noted that a name was sent, in whatever state.
+    pub fn has_sent(&self, name: &str) -> bool {
+        self.sent.contains_key(name)
+    }
+
+    /// The tag of what this process has sent under a name.
+    pub fn arrived_tag(&self, name: &str) -> Option<String> {
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
     }
 
     fn note(&self, line: &Line) {
@@ -109,9 +181,9 @@ impl Journal {
     }
 
     pub fn note_sum(&self, name: &str, found: &Found, sha256: &str) {
-        if let Some(mark) = mark_of(found) {
-            self.note(&Line::Sum { name: name.to_owned(), mark, sha256: sha256.to_owned() });
-        }
+        // Without a mark it tells at least that the name was meant.
+        let mark = mark_of(found).unwrap_or_default();
+        self.note(&Line::Sum { name: name.to_owned(), mark, sha256: sha256.to_owned() });
     }
 
     /// The tag that a file got when it was sent in the state that it has now.
@@ -120,19 +192,27 @@ impl Journal {
         (mark_of(found)? == *mark).then_some(tag)
     }
 
-    /// It is not needed any more.
-    pub fn remove(&self) {
-        if let Some(path) = &self.path {
-            let _ = std::fs::remove_file(path);
+    /// What is kept once the delivery is whole: that it was, for whoever cannot read it when the command is typed again.
+    pub fn finish(&self, content: &str) {
+        let Some(path) = &self.path else { return };
+        let claim = self.claims.last().map(|text| Line::Trying { text: text.clone() });
+        let lines = claim.into_iter().chain([Line::Claimed, Line::Whole { content: content.to_owned() }]);
+        let mut text = String::new();
+        for line in lines {
+            text.push_str(&serde_json::to_string(&line).unwrap_or_default());
+            text.push('\n');
         }
+        let beside = path.with_extension("new");
+        // A journal that stays as it was says less, and nothing wrong.
+        let _ = std::fs::write(&beside, text).and_then(|()| std::fs::rename(&beside, path));
     }
 }
 
 impl Notes for Journal {
     fn arrived(&self, task: &Task, tag: &str) {
-        if let Some(mark) = mark_of(&task.found) {
-            self.note(&Line::Sent { name: task.to.to_string(), mark, tag: tag.to_owned() });
-        }
+        let mark = mark_of(&task.found).unwrap_or_default();
+        self.note(&Line::Sent { name: task.to.to_string(), mark, tag: tag.to_owned() });
+        self.arrived.lock().unwrap_or_else(PoisonError::into_inner).insert(task.to.to_string(), tag.to_owned());
     }
 
     fn begun(&self, upload: &Upload) {

@@ -26,12 +26,13 @@ pub struct Landing {
 }
 
 impl Landing {
-    /// The landing of a delivery with this seal that goes to `to`.
+    /// The landing of a delivery with this seal that goes from `delivery` to `to`.
     ///
     /// # Errors
-    /// If it must not be written there.
-    pub fn of(to: &Place, seal: &str) -> Result<Self, TransferError> {
+    /// If it must not be written there, or the two are not apart.
+    pub fn of(delivery: &Place, to: &Place, seal: &str) -> Result<Self, TransferError> {
         guard::bounds(to)?;
+        guard::apart(delivery, to)?;
         let direct = Self { place: to.clone(), moves: None };
         let Place::Local(path) = to else { return Ok(direct) };
         let is_free = path.symlink_metadata().is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound);
@@ -54,6 +55,12 @@ impl Landing {
             give_name(beside, path)?;
         }
         Ok(())
+    }
+
+    /// Whether nobody else puts files there.
+    #[must_use]
+    pub const fn is_hidden(&self) -> bool {
+        self.moves.is_some()
     }
 
     /// Whether whatever lies there but the files of the delivery has no business there.

@@ -5,9 +5,12 @@
 //! told from one that was written. It does not know who may send.
 
 mod accept;
+mod again;
+mod claim;
 pub(crate) mod journal;
 mod landing;
 mod push;
+mod there;
 
 use std::fmt::Write;
 
@@ -17,13 +20,18 @@ use frazil_store::{
     bucket::When,
     bucket::hex,
     folder::staging_name,
+    small,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use accept::{Delivery, Difference, Standing, Taking, check, clear, deliveries, look, record, take_plan};
+pub use accept::{
+    Delivery, Difference, Named, Standing, Taking, check, clear, deliveries, look, record, take_plan, why_none,
+};
+pub use again::{Again, Inbox, again};
+pub use claim::Claiming;
 pub use landing::Landing;
-pub use push::{Pushing, Sent, Wanted, prepare};
+pub use push::{Already, Pushing, Sent, Wanted, prepare};
 
 use crate::{error::TransferError, place::Place};
 
@@ -32,6 +40,12 @@ pub const MANIFEST: &str = "frazil-delivery.json";
 
 /// What is kept in the folder of a delivery that was accepted.
 pub const RECORD: &str = "frazil-accepted.json";
+
+/// What a push puts first, so that no other push writes under its name.
+pub const CLAIM: &str = "frazil-push.json";
+
+/// What a delivery says of itself, which is none of its files.
+pub(crate) const OWN: &[&str] = &[MANIFEST, RECORD, CLAIM];
 
 /// The largest manifest that is read.
 const MOST_MANIFEST_BYTES: u64 = 1 << 30;
@@ -125,13 +139,20 @@ impl Manifest {
         if self.seal != self.seal_of() {
             return Err(wrong("its seal does not fit what it says".into()));
         }
-        if !self.files.is_sorted_by(|a, b| a.name < b.name) {
-            return Err(wrong("it names a file twice".into()));
+        if let Some(pair) = self.files.windows(2).find(|pair| matches!(pair, [a, b] if a.name >= b.name)) {
+            let names: Vec<&str> = pair.iter().map(|file| file.name.as_str()).collect();
+            return Err(wrong(match names.as_slice() {
+                [a, b] if a == b => format!("it names `{a}` twice"),
+                _ => format!("its files are not sorted by name: {}", names.join(", ")),
+            }));
         }
         for file in &self.files {
             if let Some(reason) = unsafe_name(&file.name).or_else(|| reserved(&file.name)) {
                 return Err(wrong(format!("it names `{}`: {reason}", file.name)));
             }
+        }
+        if self.files.iter().try_fold(0_u64, |sum, file| sum.checked_add(file.size_bytes)) != Some(self.size_bytes) {
+            return Err(wrong("its size is not that of its files".into()));
         }
         Ok(self)
     }
@@ -153,21 +174,18 @@ impl Manifest {
 
 /// Names that a file of a delivery cannot have.
 fn reserved(name: &str) -> Option<&'static str> {
-    [MANIFEST, RECORD].contains(&name).then_some("a delivery keeps what it says of itself under that name")
+    OWN.contains(&name).then_some("a delivery keeps what it says of itself under that name")
 }
 
 /// A small text of a folder; nothing if it is not there.
 fn text(folder: &Place, name: &str) -> Result<Option<String>, TransferError> {
     match folder.below(name) {
-        Place::Local(path) => match std::fs::read_to_string(&path) {
-            Ok(text) => Ok(Some(text)),
-            Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory) => {
-                Ok(None)
+        Place::Local(path) => match small::text(&path, MOST_MANIFEST_BYTES) {
+            Err(StoreError::Read { source, .. }) if source.kind() == std::io::ErrorKind::InvalidData => {
+                let reason = format!("`{name}`: {source}");
+                Err(TransferError::BadManifest { place: folder.shown(), reason })
             }
-            Err(error) => {
-                let location = frazil_model::location::Location::File(path.display().to_string());
-                Err(StoreError::reading(&location, error).into())
-            }
+            text => Ok(text?),
         },
         Place::Bucket { bucket, key } => Ok(bucket.text(&key, MOST_MANIFEST_BYTES)?),
         Place::Web(location) => Err(TransferError::NoListing { place: location.to_string() }),

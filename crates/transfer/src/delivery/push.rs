@@ -1,8 +1,9 @@
 //! Sending a delivery: every file, then the manifest.
 //!
-//! It lists nothing: what is there already a journal tells, or a question for each file, so that whoever may only put
-//! objects below one prefix can send. It deletes nothing. It promises that the manifest is put only once every file that it
-//! names is there, and only if no file changed since its digest was made.
+//! A claim comes first, so that the files of one content are sent under one name. What is there already a journal tells, or a
+//! question for each file, so that whoever may only put objects below one prefix can send. It deletes nothing. It promises
+//! that the manifest is put only if no file changed since its digest was made, and only once every file that it names is
+//! there, as far as whoever sends may look.
 
 use std::{
     collections::BTreeMap,
@@ -14,26 +15,24 @@ use std::{
 
 use frazil_store::{StoreError, bucket::Listed, read::fingerprint_of, rfc3339};
 
-use super::{Entry, MANIFEST, Manifest, Put, RECORD, Record, VERSION, journal::Journal, put_text, reserved, text};
+use super::{
+    Entry, MANIFEST, Manifest, Put, RECORD, Record, VERSION,
+    claim::{self, Claim, Claiming, Sight},
+    journal::Journal,
+    put_text, reserved, text,
+    there::{self, Lies},
+};
 use crate::{
-    atoms::Phase,
-    copy::{Filter, Plan, Proof, Task, claims::is_lock, one},
+    atoms::{Atoms, Phase},
+    copy::{Filter, Plan, Task, claims::is_lock},
     error::TransferError,
     guard,
-    known::Known,
     place::{Place, Written, joined},
     progress::Progress,
     run::{Outcome, Watch, run_noting},
-    same::Same,
     sums::{FILES_AT_A_TIME, for_each, sha256},
     walk::{Found, Tree, trees},
 };
-
-/// Questions asked at a time.
-const QUESTIONS_AT_A_TIME: usize = 32;
-
-/// If none of so many files is there and nobody noted that one was sent, none is.
-const FIRST_ASKED: usize = 16;
 
 /// What is to be sent, and where.
 #[derive(Debug)]
@@ -64,9 +63,23 @@ pub struct Pushing {
     /// Its files.
     pub files: Vec<Entry>,
     /// Whether a whole delivery of this name and content is there.
-    pub is_there: bool,
+    pub already: Already,
     all: Vec<SourceFile>,
+    /// What was there when it was asked for, with tags, by the order of the files.
+    lay: Vec<Lies>,
+    claim: Option<Claim>,
     journal: Journal,
+}
+
+/// Whether a delivery is whole before anything is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Already {
+    /// It is not.
+    No,
+    /// Its manifest is there, or what is kept of it once it was accepted.
+    Seen,
+    /// It may not be read from here; that it was sent whole is noted on this machine.
+    Noted,
 }
 
 /// What became of a delivery.
@@ -76,13 +89,20 @@ pub struct Sent {
     pub outcome: Outcome,
     /// The manifest, if it was put.
     pub manifest: Option<Manifest>,
+    /// Whether somebody else had sent the same meanwhile, and it was accepted.
+    pub was_accepted: bool,
 }
 
-/// Looks at everything and makes the plan; nothing is changed but the journal on this machine.
+/// Looks at everything, claims the name unless that is not wished for, and makes the plan.
 ///
 /// # Errors
-/// If a source is not there or cannot be delivered, or a delivery of that name has other content.
-pub fn prepare(wanted: &Wanted, progress: &Progress, stop: &AtomicBool) -> Result<Pushing, TransferError> {
+/// If a source is not there or cannot be delivered, or the name is that of other files.
+pub fn prepare(
+    wanted: &Wanted,
+    claiming: Claiming,
+    progress: &Progress,
+    stop: &AtomicBool,
+) -> Result<Pushing, TransferError> {
     check_name(&wanted.name)?;
     let place = wanted.to.place.below(&wanted.name);
     if let Place::Web(location) = &place {
@@ -90,19 +110,23 @@ pub fn prepare(wanted: &Wanted, progress: &Progress, stop: &AtomicBool) -> Resul
         return Err(TransferError::NotWritable { place, reason });
     }
     guard::bounds(&place)?;
+    // The delivery itself may be a store; what it lies in may not.
+    guard::not_inside_a_store(&place, guard::Around::Above)?;
     let all = sources(wanted, &place)?;
-    let journal = Journal::of(&place);
-    journal.open();
+    let mut journal = Journal::of(&place);
+    journal.open(&place)?;
     progress.expect(all.len() as u64, all.iter().map(|(_, found, _)| found.size_bytes).sum());
-    let files = digests(&all, &journal, progress, stop)?;
-    let is_there = match there(&place)? {
-        Some(manifest) => match manifest.first_difference(&files) {
-            Some(first) => return Err(TransferError::DeliveryTaken { place: place.shown(), first }),
-            None => true,
-        },
-        None => false,
-    };
-    let mut tasks: Vec<Task> = all
+    let files = digests(&all, &journal, progress, stop).map_err(|error| error.undelivered(&place))?;
+    let names: Vec<Arc<str>> = all.iter().map(|(_, _, to)| Arc::clone(to)).collect();
+    let already = already(&place, &files, &journal)?;
+    if already != Already::No {
+        let same = (all.len() as u64, all.iter().map(|(_, found, _)| found.size_bytes).sum());
+        let plan = Plan::of_tasks(place.clone(), Vec::new(), names, same);
+        return Ok(Pushing { place, plan, files, already, all, lay: Vec::new(), claim: None, journal });
+    }
+    let claim = claim::take(&place, &files, &wanted.who, &mut journal, claiming)?;
+    there::no_leftovers(&place, &files, &journal, &claim, stop)?;
+    let tasks: Vec<Task> = all
         .iter()
         .map(|(from, found, to)| Task {
             from: Arc::clone(from),
@@ -112,24 +136,32 @@ pub fn prepare(wanted: &Wanted, progress: &Progress, stop: &AtomicBool) -> Resul
             replaces: false,
         })
         .collect();
-    let mut same = (0, 0);
-    if is_there {
-        same = (tasks.len() as u64, tasks.iter().map(|task| task.found.size_bytes).sum());
-        tasks.clear();
-    } else {
-        let is_sent = sent_already(&place, &tasks, &journal, stop)?;
-        let mut is_sent = is_sent.into_iter();
-        tasks.retain(|task| {
-            let is_sent = is_sent.next().unwrap_or(false);
-            if is_sent {
-                same = (same.0 + 1, same.1 + task.found.size_bytes);
-            }
-            !is_sent
-        });
+    let lay = there::ask(&place, &tasks, &files, &journal, &claim, stop)?;
+    let (mut moving, mut same) = (Vec::new(), (0, 0));
+    for (task, lies) in tasks.into_iter().zip(&lay) {
+        match lies {
+            Lies::Same(_) => same = (same.0 + 1, same.1 + task.found.size_bytes),
+            Lies::Nothing | Lies::Other => moving.push(task),
+        }
     }
-    let names = all.iter().map(|(_, _, to)| Arc::clone(to)).collect();
-    let plan = Plan::of_tasks(place.clone(), tasks, names, same);
-    Ok(Pushing { place, plan, files, is_there, all, journal })
+    let mut plan = Plan::of_tasks(place.clone(), moving, names, same);
+    plan.only_new = claim.is_fresh;
+    Ok(Pushing { place, plan, files, already, all, lay, claim: Some(claim), journal })
+}
+
+/// Whether these files are a whole delivery already.
+///
+/// # Errors
+/// [`TransferError::DeliveryTaken`] if others are.
+fn already(place: &Place, files: &[Entry], journal: &Journal) -> Result<Already, TransferError> {
+    match manifest_there(place)? {
+        Seen::Manifest(manifest) => match manifest.first_difference(files) {
+            Some(first) => Err(TransferError::DeliveryTaken { place: place.shown(), first }),
+            None => Ok(Already::Seen),
+        },
+        Seen::Hidden if journal.whole.as_deref() == Some(&*claim::content_of(files)) => Ok(Already::Noted),
+        Seen::Hidden | Seen::Nothing => Ok(Already::No),
+    }
 }
 
 fn check_name(name: &str) -> Result<(), TransferError> {
@@ -159,12 +191,14 @@ fn sources(wanted: &Wanted, place: &Place) -> Result<Vec<SourceFile>, TransferEr
     for tree in found {
         guard::not_within(&tree, place)?;
         let base = if is_one_folder { String::new() } else { tree.place.base_name() };
-        let passed_over = tree.passed_over.into_iter().filter(|(name, _)| wanted.filter.takes(name));
+        let atoms = Atoms::among(tree.found.iter().map(|found| &*found.name));
+        let takes = |name: &str| wanted.filter.takes_of(&atoms, &base, name);
+        let passed_over = tree.passed_over.into_iter().filter(|(name, _)| takes(name));
         wrong.extend(passed_over.map(|(name, reason)| (joined(&base, &name), reason)));
         let from = Arc::new(tree.place);
         for found in tree.found {
             let name: Arc<str> = joined(&base, &found.name).into();
-            if is_lock(&name) || !wanted.filter.takes(&name) {
+            if is_lock(&name) || !takes(&found.name) {
                 continue;
             }
             let unsafe_name = frazil_store::beneath::unsafe_name(&name).or_else(|| reserved(&name));
@@ -175,14 +209,12 @@ fn sources(wanted: &Wanted, place: &Place) -> Result<Vec<SourceFile>, TransferEr
             }
         }
     }
-    let n = wrong.len();
-    match wrong.into_iter().next() {
-        Some((name, reason)) => return Err(TransferError::Undeliverable { n, name, reason }),
-        None if all.is_empty() => {
-            let place = wanted.sources.first().map(|source| source.text.clone()).unwrap_or_default();
-            return Err(TransferError::Nothing { place });
-        }
-        None => {}
+    if !wrong.is_empty() {
+        return Err(TransferError::Undeliverable { names: wrong });
+    }
+    if all.is_empty() {
+        let place = wanted.sources.first().map(|source| source.text.clone()).unwrap_or_default();
+        return Err(TransferError::NoFiles { place });
     }
     Ok(all.into_iter().map(|(name, (from, found))| (from, found, name)).collect())
 }
@@ -220,74 +252,31 @@ fn digests(
     Ok(files)
 }
 
-/// The manifest of a delivery that is there, or was there until it was accepted. Whoever may not read is told nothing.
-fn there(place: &Place) -> Result<Option<Manifest>, TransferError> {
-    let read = |name| match text(place, name) {
-        Err(TransferError::Store(StoreError::Denied { .. } | StoreError::Refused { .. })) => Ok(None),
-        text => text,
-    };
-    if let Some(text) = read(MANIFEST)? {
-        return Manifest::parse(&text, place).map(Some);
-    }
-    let record = read(RECORD)?.and_then(|text| serde_json::from_str::<Record>(&text).ok());
-    Ok(record.map(|record| record.manifest))
+/// What a place says of a delivery.
+enum Seen {
+    /// This one is whole there, or was until it was accepted.
+    Manifest(Manifest),
+    Nothing,
+    /// It may not be read, or not be told that nothing is there.
+    Hidden,
 }
 
-/// Whether each file is there already.
-fn sent_already(
-    place: &Place,
-    tasks: &[Task],
-    journal: &Journal,
-    stop: &AtomicBool,
-) -> Result<Vec<bool>, TransferError> {
-    let known = match (place, tasks.first().map(|task| &*task.from)) {
-        (Place::Bucket { .. }, Some(Place::Local(path))) => Known::of(path),
-        _ => Known::nothing(),
-    };
-    let ask = |task: &Task| -> Result<bool, TransferError> {
-        let to = place.below(&task.to);
-        let noted = journal.tag(&task.to, &task.found);
-        let listed = match &to {
-            Place::Bucket { bucket, key } => match bucket.about(key) {
-                // Who may not look is told by notes alone.
-                Err(StoreError::Denied { .. }) => return Ok(noted.is_some()),
-                listed => listed?,
+fn manifest_there(place: &Place) -> Result<Seen, TransferError> {
+    let mut seen = Seen::Nothing;
+    for name in [MANIFEST, RECORD] {
+        match text(place, name) {
+            Err(TransferError::Store(StoreError::Denied { .. } | StoreError::Refused { .. })) => seen = Seen::Hidden,
+            text => match text? {
+                Some(text) if name == MANIFEST => return Manifest::parse(&text, place).map(Seen::Manifest),
+                Some(text) => {
+                    let record = serde_json::from_str::<Record>(&text).ok();
+                    return Ok(record.map_or(seen, |record| Seen::Manifest(record.manifest)));
+                }
+                None => {}
             },
-            Place::Local(path) => {
-                let same = path.symlink_metadata().is_ok_and(|about| {
-                    let there = Found::of_file("", &about);
-                    let times =
-                        |found: &Found| found.mark.as_ref().map(|mark| mark.state.split('/').next().map(str::to_owned));
-                    about.is_file() && there.size_bytes == task.found.size_bytes && times(&there) == times(&task.found)
-                });
-                return Ok(same);
-            }
-            Place::Web(_) => None,
-        };
-        let Some(listed) = listed else { return Ok(false) };
-        if noted.is_some_and(|tag| !tag.is_empty() && tag == listed.state.tag()) {
-            return Ok(listed.size_bytes == task.found.size_bytes);
         }
-        let there = Found::of_object(listed, "");
-        let same = one::judge((&task.place(), &task.found), (&to, &there), &known, Proof::Remembered)?;
-        Ok(same == Same::Yes)
-    };
-    let mut is_sent = vec![false; tasks.len()];
-    let mut begin = 0;
-    for end in [FIRST_ASKED.min(tasks.len()), tasks.len()] {
-        let some = tasks.get(begin..end).unwrap_or_default();
-        for (at, answer) in for_each(some, QUESTIONS_AT_A_TIME, stop, ask).into_iter().enumerate() {
-            if let Some(is_sent) = is_sent.get_mut(begin + at) {
-                *is_sent = answer.ok_or_else(interrupted)??;
-            }
-        }
-        if journal.is_new && !is_sent.contains(&true) {
-            break;
-        }
-        begin = end;
     }
-    known.keep();
-    Ok(is_sent)
+    Ok(seen)
 }
 
 impl Pushing {
@@ -298,12 +287,23 @@ impl Pushing {
     /// files the outcome tells; then there is no manifest.
     pub fn run(&self, wanted: &Wanted, watch: Watch<'_>) -> Result<Sent, TransferError> {
         let outcome = run_noting(&self.plan, watch, Some(&self.journal))?;
-        if outcome.n_failed > 0 || self.is_there {
-            return Ok(Sent { outcome, manifest: None });
+        let sent = |outcome, manifest, was_accepted| Ok(Sent { outcome, manifest, was_accepted });
+        let Some(claim) = &self.claim else { return sent(outcome, None, false) };
+        if outcome.n_failed > 0 {
+            return sent(outcome, None, false);
         }
-        self.check_unchanged()?;
+        self.check_unchanged().map_err(|error| error.undelivered(&self.place))?;
         if watch.stop.load(Ordering::Relaxed) {
             return Err(interrupted());
+        }
+        // Somebody else may have sent the same files under this name, and had them accepted and cleared.
+        if already(&self.place, &self.files, &self.journal)? == Already::Seen {
+            self.journal.finish(&claim.content);
+            return sent(outcome, None, true);
+        }
+        claim::assure(&self.place, claim)?;
+        if claim.sight == Sight::Open {
+            there::look_again(&self.place, &self.files, &self.lay, &self.journal, watch.stop)?;
         }
         let (when, clock) = self.when();
         let mut manifest = Manifest {
@@ -323,16 +323,22 @@ impl Pushing {
         text.push('\n');
         if !put_text(&self.place, MANIFEST, &text, Put::New)? {
             // Somebody was faster, or an answer of the server was lost.
-            let first = match there(&self.place)? {
-                Some(there) => there.first_difference(&self.files),
-                None => Some("it cannot be read from here".to_owned()),
+            let first = match manifest_there(&self.place)? {
+                Seen::Manifest(there) => there.first_difference(&self.files),
+                Seen::Nothing | Seen::Hidden => Some("it cannot be read from here".to_owned()),
             };
             if let Some(first) = first {
                 return Err(TransferError::DeliveryTaken { place: self.place.shown(), first });
             }
         }
-        self.journal.remove();
-        Ok(Sent { outcome, manifest: Some(manifest) })
+        self.journal.finish(&claim.content);
+        sent(outcome, Some(manifest), false)
+    }
+
+    /// Whether what is at the place can be read from here.
+    #[must_use]
+    pub fn can_see(&self) -> bool {
+        self.claim.as_ref().is_none_or(|claim| claim.sight == Sight::Open)
     }
 
     /// A file that was written to since its digest was made is not what the manifest would say.
