@@ -167,6 +167,7 @@ fn has_root(store: &str, all: &[&Difference]) -> bool {
 /// Checks a folder by a manifest.
 pub fn manifest(words: &Verify, talk: &Talk, stop: &AtomicBool) -> Result<Answer, TransferError> {
     let place = Written::read(&words.store)?.place;
+    place.must_be_folder()?;
     let file = Written::read(words.manifest.as_deref().unwrap_or_default())?;
     let expectation = Expectation::read(&file)?;
     let extra = if words.one_way { Extra::IsFine } else { Extra::Counts };

@@ -84,8 +84,10 @@ pub enum TransferError {
     DeliveryTaken { place: String, first: String },
     #[error("`{place}` is no whole delivery: it has no manifest")]
     Unfinished { place: String },
-    #[error("`{place}` is a file, and no folder of a delivery")]
-    NoDelivery { place: String },
+    #[error("`{place}` is a file, and a folder is asked for")]
+    NoFolder { place: String },
+    #[error("`{place}` lies in the store `{store}`")]
+    IntoStore { place: String, store: String },
     #[error("`{place}` is no delivery: it holds {n}; the first: `{first}`")]
     HoldsDeliveries { place: String, n: usize, first: String },
     #[error("what is kept of `{place}` is not what frazil wrote: {reason}")]
@@ -124,6 +126,14 @@ fn begun_by(who: Option<&str>) -> String {
 }
 
 impl TransferError {
+    /// The same where a delivery was to be written: no word makes it part of a store.
+    pub(crate) fn of_delivery(self) -> Self {
+        match self {
+            Self::InsideStore { place, store } => Self::IntoStore { place, store },
+            other => other,
+        }
+    }
+
     /// The same as what became of a delivery: nothing says that it is whole.
     pub(crate) fn undelivered(self, place: &crate::place::Place) -> Self {
         match self {
@@ -177,7 +187,8 @@ impl Problem for TransferError {
             Self::Leftover { .. } => "delivery.leftover",
             Self::Vanished { .. } => "delivery.vanished",
             Self::Unfinished { .. } => "delivery.unfinished",
-            Self::NoDelivery { .. } => "delivery.none",
+            Self::NoFolder { .. } => "transfer.no-folder",
+            Self::IntoStore { .. } => "delivery.into-store",
             Self::HoldsDeliveries { .. } => "delivery.many",
             Self::BadRecord { .. } => "delivery.record",
             Self::WentElsewhere { .. } => "delivery.went-elsewhere",
@@ -253,7 +264,8 @@ impl Problem for TransferError {
             Self::Vanished { .. } => {
                 "nothing says that it is whole; type the same command again: what is missing is sent again".into()
             }
-            Self::NoDelivery { .. } => "name the folder that holds `frazil-delivery.json`".into(),
+            Self::NoFolder { .. } => "name the folder that it lies in".into(),
+            Self::IntoStore { .. } => "a store is one thing, and a delivery no part of it: name another place".into(),
             Self::HoldsDeliveries { place, first, .. } => {
                 format!("name one of them, such as `{}/{first}`, or say `--list` or `--watch`", place.trim_end_matches('/'))
             }

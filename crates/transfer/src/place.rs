@@ -7,7 +7,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use frazil_model::location::Location;
 use frazil_store::{
-    bucket::Bucket,
+    bucket::{Bucket, Depth},
     profile::{located, located_to_write},
 };
 
@@ -108,6 +108,32 @@ impl Place {
     /// Whether something lies on this machine under a name below this place, be it a link.
     pub(crate) fn holds(&self, name: &str) -> bool {
         matches!(self.below(name), Self::Local(path) if path.symlink_metadata().is_ok())
+    }
+
+    /// Whether it is a folder, as far as that may be seen.
+    ///
+    /// # Errors
+    /// [`TransferError::Nothing`] if nothing is there, [`TransferError::NoFolder`] if it is a file.
+    pub fn must_be_folder(&self) -> Result<(), TransferError> {
+        let nothing = || Err(TransferError::Nothing { place: self.shown() });
+        let is_file = match self {
+            Self::Local(path) => match path.metadata() {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return nothing(),
+                about => about.is_ok_and(|about| !about.is_dir()),
+            },
+            Self::Bucket { key, .. } if key.is_empty() => false,
+            Self::Bucket { bucket, key } => {
+                let below = bucket.pages(&format!("{key}/"), Depth::One).next();
+                let is_empty = matches!(below, Some(Ok(page)) if page.objects.is_empty() && page.folders.is_empty());
+                match bucket.about(key) {
+                    Ok(Some(_)) => is_empty,
+                    Ok(None) if is_empty => return nothing(),
+                    _ => false,
+                }
+            }
+            Self::Web(_) => return nothing(),
+        };
+        if is_file { Err(TransferError::NoFolder { place: self.shown() }) } else { Ok(()) }
     }
 
     /// How it is shown.

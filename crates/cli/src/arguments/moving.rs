@@ -8,8 +8,8 @@ use super::values::read;
 /// Send files as one delivery: resumable, checksummed, and there only once it is whole
 ///
 /// Files go to PLACE/NAME/. Last comes frazil-delivery.json, which names each file with its length and SHA-256: until it
-/// is there, there is no delivery. Nothing is listed and nothing is deleted, so a token that may only put objects below
-/// one prefix is enough. Typed again, the same command goes on; a delivery that is there is never changed.
+/// is there, there is no delivery. Nothing is deleted, and a token that may only put objects below one prefix is enough; one
+/// that may read is told more. Typed again, the same command goes on; a delivery that is there is never changed.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frazil push results --to inbox:bucket/jdoe --as run7
@@ -42,7 +42,8 @@ pub struct Push {
 /// Take a delivery on: check every byte, copy, check again, clear the inbox
 ///
 /// A delivery with a file too many or too few, or of which one bit is another, is refused, every such file is named, and
-/// nothing is copied. The metadata of a Zarr store comes last. Typed again, the same command goes on.
+/// nothing is copied. What shows a store comes last. Nothing goes from the inbox before every file was read where it is
+/// now. Typed again, the same command goes on.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   frazil accept --list inbox:bucket/jdoe

@@ -113,25 +113,8 @@ fn read_record(text: &str, place: &Place) -> Result<Record, TransferError> {
 /// Why a place is no delivery that could be taken on.
 #[must_use]
 pub fn why_none(place: &Place) -> TransferError {
-    let nothing = || TransferError::Nothing { place: place.shown() };
-    let is_file = match place {
-        Place::Local(path) => match path.metadata() {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return nothing(),
-            about => about.is_ok_and(|about| !about.is_dir()),
-        },
-        Place::Bucket { bucket, key } => {
-            let mut below = bucket.pages(&format!("{key}/"), Depth::One);
-            let is_empty = |page: &frazil_store::bucket::Page| page.objects.is_empty() && page.folders.is_empty();
-            match (bucket.about(key), below.next()) {
-                (Ok(Some(_)), _) => true,
-                (Ok(None), Some(Ok(page))) if is_empty(&page) => return nothing(),
-                _ => false,
-            }
-        }
-        Place::Web(_) => return nothing(),
-    };
-    if is_file {
-        return TransferError::NoDelivery { place: place.shown() };
+    if let Err(error) = place.must_be_folder() {
+        return error;
     }
     let inside = deliveries(place).unwrap_or_default();
     let is_one = |inside: &&Named| match &inside.1 {
@@ -229,7 +212,7 @@ pub fn take_plan(taking: &Taking<'_>, checked: &Checked) -> Result<Plan, Transfe
         scope: Scope::WholeStores,
         filter: Filter::default(),
     };
-    let plan = plan_besides(&request, OWN)?;
+    let plan = plan_besides(&request, OWN).map_err(TransferError::of_delivery)?;
     let mut others = plan.in_the_way.clone();
     others.extend(plan.passed_over.iter().map(|(name, why)| format!("{name}: {why}")));
     if let Place::Local(path) = landing {

@@ -111,7 +111,7 @@ pub fn prepare(
     }
     guard::bounds(&place)?;
     // The delivery itself may be a store; what it lies in may not.
-    guard::not_inside_a_store(&place, guard::Around::Above)?;
+    guard::not_inside_a_store(&place, guard::Around::Above).map_err(TransferError::of_delivery)?;
     let all = sources(wanted, &place)?;
     let mut journal = Journal::of(&place);
     journal.open(&place)?;
