@@ -103,7 +103,7 @@ pub(super) fn take(
         There::Hidden if claiming == Claiming::Look => return Ok(claim(Sight::Blind, !journal.is_claimed)),
         There::Nothing | There::Hidden => {}
     }
-    let (earlier, was_claimed) = (journal.claims.clone(), journal.is_claimed);
+    let (earlier, was_claimed, may_be_whole) = (journal.claims.clone(), journal.is_claimed, journal.may_be_whole);
     let last = earlier.last().filter(|text| is_of(text, &content));
     let ours = last.cloned().unwrap_or_else(|| said(&content, who, place));
     if !was_claimed || last.is_none() {
@@ -121,6 +121,10 @@ pub(super) fn take(
     }
     // It cannot be read, and is ours if it is as one that is noted: the server compares.
     let is_known = was_claimed && last.is_some();
+    if !is_known && may_be_whole {
+        let first = "it was sent from this machine, and cannot be read from here".to_owned();
+        return Err(TransferError::DeliveryTaken { place: place.shown(), first });
+    }
     if is_known || earlier.iter().rev().any(|old| matches!(replaced(place, old, &ours), Ok(true))) {
         journal.note_claimed();
         return Ok(claim(Sight::Blind, false));

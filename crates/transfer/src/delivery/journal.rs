@@ -36,6 +36,8 @@ enum Line {
     First,
     /// It is there.
     Claimed,
+    /// The manifest is about to be put.
+    Finishing,
     /// A delivery of this content was sent whole.
     Whole { content: String },
 }
@@ -56,6 +58,8 @@ pub(super) struct Journal {
     pub is_claimed: bool,
     /// The content that was sent whole.
     pub whole: Option<String>,
+    /// Whether the manifest may be there.
+    pub may_be_whole: bool,
 }
 
 /// A state of a file as it is noted; nothing where a later change might not show.
@@ -90,7 +94,11 @@ impl Journal {
                     Ok(Line::Trying { text }) => journal.try_claim(text),
                     Ok(Line::First) => journal.begin_anew(),
                     Ok(Line::Claimed) => journal.is_claimed = true,
-                    Ok(Line::Whole { content }) => journal.whole = Some(content),
+                    Ok(Line::Finishing) => journal.may_be_whole = true,
+                    Ok(Line::Whole { content }) => {
+                        journal.whole = Some(content);
+                        journal.may_be_whole = true;
+                    }
                     Err(_) => {}
                 }
             }
@@ -101,13 +109,13 @@ impl Journal {
     fn try_claim(&mut self, text: String) {
         self.claims.retain(|claim| *claim != text);
         self.claims.push(text);
-        (self.is_claimed, self.whole) = (false, None);
+        self.is_claimed = false;
     }
 
     fn begin_anew(&mut self) {
         self.sent.clear();
         self.claims.drain(..self.claims.len().saturating_sub(1));
-        self.is_claimed = true;
+        (self.is_claimed, self.whole, self.may_be_whole) = (true, None, false);
     }
 
     /// Begins to write.
@@ -149,6 +157,11 @@ impl Journal {
     pub fn note_claimed(&mut self) {
         self.note(&Line::Claimed);
         self.is_claimed = true;
+    }
+
+    /// Notes that the manifest is about to be put: what it names is not written to from then on.
+    pub fn note_finishing(&self) {
+        self.note(&Line::Finishing);
     }
 
     /// All names that this or an earlier try meant to send.

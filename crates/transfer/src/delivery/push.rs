@@ -321,6 +321,7 @@ impl Pushing {
         manifest.seal = manifest.seal_of();
         let mut text = serde_json::to_string_pretty(&manifest).unwrap_or_default();
         text.push('\n');
+        self.journal.note_finishing();
         if !put_text(&self.place, MANIFEST, &text, Put::New)? {
             // Somebody was faster, or an answer of the server was lost.
             let first = match manifest_there(&self.place)? {
