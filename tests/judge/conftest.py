@@ -11,6 +11,7 @@ import pytest
 
 import ceph
 import clients
+import inboxes
 import moves
 from command import CORPUS, binary
 
@@ -90,6 +91,18 @@ def mover(gateway, tmp_path):
     """The command, with a home of its own and keys for the shared Ceph."""
     (tmp_path / "home").mkdir()
     return moves.Mover(tmp_path / "home", gateway)
+
+
+@pytest.fixture(params=["bucket", "folder"])
+def inbox(request, gateway, bucket, tmp_path):
+    """A place of deliveries, once in a bucket and once in a folder."""
+    return inboxes.Inbox(request.param, gateway, bucket, tmp_path)
+
+
+@pytest.fixture
+def local(gateway, bucket, tmp_path):
+    """A place of deliveries in a folder."""
+    return inboxes.Inbox("folder", gateway, bucket, tmp_path)
 
 
 def pytest_sessionfinish(session):

@@ -15,7 +15,7 @@ use frazil_transfer::{
     check::{Extra, manifest::Checked},
     delivery::{
         Again, Delivery, Difference, Inbox, Landing, Manifest, Standing, Taking, again, check, clear, look, record,
-        take_plan, why_none,
+        surely_apart, take_plan, why_none,
     },
     guard,
     place::{Place, Written},
@@ -116,6 +116,9 @@ fn one(
     if !talk.quiet && !talk.json {
         talk.say(&said);
     }
+    if !words.keep && !taking.landing.is_hidden() {
+        surely_apart(&delivery.place, to)?;
+    }
     let progress = Progress::default();
     let outcome = moving(talk, &progress, || run::run(&plan, Watch { progress: &progress, stop }))?;
     if let Some(error) = part_of(&outcome, manifest.files.len()) {
@@ -175,6 +178,7 @@ fn settled(
             ("would-clear", text, record)
         }
         Again::Clear(record) => {
+            surely_apart(&delivery.place, to)?;
             clear(&delivery.place, record)?;
             ("accepted", format!("{shown} was accepted, and is cleared now\n"), record)
         }

@@ -27,8 +27,12 @@ use crate::{
     error::TransferError,
     guard,
     place::{Place, Written},
+    probe::{above, are_two},
     progress::Progress,
 };
+
+/// Folders above a delivery that are asked for.
+const MOST_ABOVE: usize = 64;
 
 /// A folder of deliveries, or one that is none yet.
 #[derive(Debug)]
@@ -195,6 +199,35 @@ pub struct Taking<'a> {
     pub to: &'a Place,
     /// Where its files are put first.
     pub landing: Landing,
+}
+
+/// Whether the place where a delivery goes is another than its own and than those above it, whatever their names: of servers,
+/// of remotes, of mounts. A mark is put there and looked for.
+///
+/// # Errors
+/// [`TransferError::IntoInbox`] if it is not, or why nobody can tell.
+pub fn surely_apart(delivery: &Place, to: &Place) -> Result<(), TransferError> {
+    let mut at = match delivery {
+        Place::Local(path) => Place::Local(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
+        other => other.clone(),
+    };
+    for depth in 0..MOST_ABOVE {
+        match are_two(&at, to) {
+            Err(TransferError::Within { .. }) => {
+                return Err(TransferError::IntoInbox { inbox: delivery.shown(), dest: to.shown() });
+            }
+            // Whoever may not look above the inbox cannot be told.
+            Err(TransferError::Store(StoreError::Denied { .. })) if depth > 0 => return Ok(()),
+            told => told?,
+        }
+        let next = above(&at);
+        let is_top = matches!(&at, Place::Bucket { key, .. } if key.is_empty()) || next.shown() == at.shown();
+        if is_top || matches!(&at, Place::Local(path) if path.parent().is_none()) {
+            return Ok(());
+        }
+        at = next;
+    }
+    Ok(())
 }
 
 /// The plan of the copy. Nothing may be in its way.

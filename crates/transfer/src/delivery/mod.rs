@@ -26,7 +26,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use accept::{
-    Delivery, Difference, Named, Standing, Taking, check, clear, deliveries, look, record, take_plan, why_none,
+    Delivery, Difference, Named, Standing, Taking, check, clear, deliveries, look, record, surely_apart, take_plan,
+    why_none,
 };
 pub use again::{Again, Inbox, again};
 pub use claim::Claiming;
