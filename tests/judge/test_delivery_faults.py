@@ -212,6 +212,7 @@ def test_those_that_write_below_one_folder_do_not_disturb_each_other(mover, tmp_
     for _ in range(40):
         shutil.rmtree(tmp_path / "d", ignore_errors=True)
         with contextlib.ExitStack() as stack:
-            copies = [stack.enter_context(running(mover, "cp", tmp_path / name, tmp_path / "d")) for name in "abcd"]
-            assert [copy.wait(MAX_SECONDS) for copy in copies] == [0] * len(copies)
+            copies = [stack.enter_context(running(mover, "cp", tmp_path / name, tmp_path / "d", err=subprocess.PIPE)) for name in "abcd"]
+            said = [copy.communicate(timeout=MAX_SECONDS)[1].decode() for copy in copies]
+            assert [copy.returncode for copy in copies] == [0] * len(copies), said
         assert len(digests(tmp_path / "d")) == 3 * len(copies)

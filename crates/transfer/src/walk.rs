@@ -196,7 +196,12 @@ fn of_path(path: &Path, written: &Written) -> Result<Tree, TransferError> {
 
 fn walk(folder: &Path, below: &str, depth: usize, tree: &mut Tree) -> Result<(), TransferError> {
     let failed = |error| StoreError::reading(&Location::File(folder.display().to_string()), error);
-    for entry in fs::read_dir(folder).map_err(failed)? {
+    let entries = match fs::read_dir(folder) {
+        // Somebody removed it since the folder above was read: another process its workshop, for one.
+        Err(error) if depth > 0 && error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries.map_err(failed)?,
+    };
+    for entry in entries {
         let entry = entry.map_err(failed)?;
         let Ok(name) = entry.file_name().into_string() else {
             let name = joined(below, &entry.file_name().to_string_lossy());
