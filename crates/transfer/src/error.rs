@@ -74,7 +74,7 @@ pub enum TransferError {
     NoFiles { place: String },
     #[error("`{place}` was not delivered")]
     NotDelivered { place: String, source: StoreError },
-    #[error("another push to `{place}` was begun{}, with other files", begun_by(by.as_deref()))]
+    #[error("another push to `{place}` was begun{}", begun_by(by.as_deref()))]
     PushTaken { place: String, by: Option<String> },
     #[error("`{place}` holds {n} files that this push must not write over or leave there; the first: {first}")]
     Leftover { place: String, n: usize, first: String },
@@ -122,7 +122,10 @@ fn first_of(names: &[(String, String)]) -> String {
 }
 
 fn begun_by(who: Option<&str>) -> String {
-    who.map(|who| format!(" by {who}")).unwrap_or_default()
+    match who {
+        Some(who) => format!(" by {who}, with other files"),
+        None => ", and it cannot be told from here with which files".into(),
+    }
 }
 
 impl TransferError {
