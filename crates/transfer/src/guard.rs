@@ -80,7 +80,7 @@ pub fn not_around(tree: &Tree, dest: &Place) -> Result<(), TransferError> {
 /// # Errors
 /// [`TransferError::IntoInbox`] if not.
 pub fn apart(delivery: &Place, dest: &Place) -> Result<(), TransferError> {
-    let tree = Tree { place: delivery.clone(), is_file: false, found: Vec::new(), passed_over: Vec::new() };
+    let tree = Tree::empty(delivery.clone(), false);
     match (not_within(&tree, dest), not_around(&tree, dest)) {
         (Ok(()), Ok(())) => Ok(()),
         _ => Err(TransferError::IntoInbox { inbox: delivery.shown(), dest: dest.shown() }),
