@@ -210,9 +210,9 @@ def test_those_that_write_below_one_folder_do_not_disturb_each_other(mover, tmp_
     for name in "abcd":
         make_tree(tmp_path / name, seed, {f"{name}{number}": 100 for number in range(3)})
     for _ in range(40):
-        shutil.rmtree(tmp_path / "d", ignore_errors=True)
+        shutil.rmtree(tmp_path / "there", ignore_errors=True)
         with contextlib.ExitStack() as stack:
-            copies = [stack.enter_context(running(mover, "cp", tmp_path / name, tmp_path / "d", err=subprocess.PIPE)) for name in "abcd"]
+            copies = [stack.enter_context(running(mover, "cp", tmp_path / name, tmp_path / "there", err=subprocess.PIPE)) for name in "abcd"]
             said = [copy.communicate(timeout=MAX_SECONDS)[1].decode() for copy in copies]
             assert [copy.returncode for copy in copies] == [0] * len(copies), said
-        assert len(digests(tmp_path / "d")) == 3 * len(copies)
+        assert len(digests(tmp_path / "there")) == 3 * len(copies)

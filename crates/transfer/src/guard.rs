@@ -66,12 +66,16 @@ pub fn not_within(tree: &Tree, dest: &Place) -> Result<(), TransferError> {
 /// # Errors
 /// [`TransferError::Within`] if so.
 pub fn not_around(tree: &Tree, dest: &Place) -> Result<(), TransferError> {
-    let identity = match dest {
+    not_within(&folder(dest), &tree.place)
+}
+
+/// A folder as a tree of which nothing is known but which one it is.
+fn folder(place: &Place) -> Tree {
+    let identity = match place {
         Place::Local(path) => std::fs::metadata(path).ok().map(|about| Identity::of(&about)),
         Place::Bucket { .. } | Place::Web(_) => None,
     };
-    let around = Tree { identity, ..Tree::empty(dest.clone(), false) };
-    not_within(&around, &tree.place)
+    Tree { identity, ..Tree::empty(place.clone(), false) }
 }
 
 /// Whether a delivery and where it goes are apart: neither lies in the other, whatever links lead there. Else one of its own
@@ -80,7 +84,7 @@ pub fn not_around(tree: &Tree, dest: &Place) -> Result<(), TransferError> {
 /// # Errors
 /// [`TransferError::IntoInbox`] if not.
 pub fn apart(delivery: &Place, dest: &Place) -> Result<(), TransferError> {
-    let tree = Tree::empty(delivery.clone(), false);
+    let tree = folder(delivery);
     match (not_within(&tree, dest), not_around(&tree, dest)) {
         (Ok(()), Ok(())) => Ok(()),
         _ => Err(TransferError::IntoInbox { inbox: delivery.shown(), dest: dest.shown() }),
