@@ -320,10 +320,16 @@ def test_whole_stores_go_that_are_old_and_nothing_else(mover, gateway, bucket, o
 @pytest.mark.parametrize("text, stay", [
     ("sst.zarr", {"kim/sst.zarr"}), ("s3://{bucket}/jdoe/", {"jdoe/a.zarr", "jdoe/b.zarr", "jdoe/deep/c.zarr"}), ("s3://other/nothing", set()),
     ('{{"a": ["s3:\\/\\/{bucket}\\/kim\\/\\u0064.zarr"]}}', {"kim/d.zarr"}),
-], ids=["a name", "a folder", "elsewhere", "escaped"])
+    ("https://{bucket}.s3.amazonaws.com/kim/d.zarr", {"kim/d.zarr"}), ("https://data.example/kim/d.zarr/.zmetadata", {"kim/d.zarr"}),
+    ("arn:aws:s3:::{bucket}/kim/d.zarr", {"kim/d.zarr"}), ("s3://{bucket}/kim/../jdoe/b.zarr", {"jdoe/b.zarr"}),
+    ("[it](s3://{bucket}/kim/d.zarr), <a href='/kim/e.zarr?a=1&amp;b'>", {"kim/d.zarr", "kim/e.zarr"}),
+    ("all: [s3://{bucket}/kim/d.zarr, kim/e.zarr] # two", {"kim/d.zarr", "kim/e.zarr"}),
+    ("kim/*.zarr", {"kim/d.zarr", "kim/e.zarr", "kim/sst.zarr"}), ("kim/{{{{ name }}}}.zarr", {"kim/d.zarr", "kim/e.zarr", "kim/sst.zarr"}),
+    ("kim/", {"kim/d.zarr", "kim/e.zarr", "kim/sst.zarr"}), ("root: s3://{bucket}", ALL - {"kim/notes.txt"}),
+], ids=["a name", "a folder", "elsewhere", "escaped", "in a host", "at a host", "arn", "dots", "markup", "flow", "glob", "template", "folder alone", "all"])
 def test_what_a_catalog_names_stays(mover, gateway, bucket, old, tmp_path, text, stay):
-    (tmp_path / "catalog.json").write_text(text.format(bucket=bucket))
-    mover("scratch", "expire", f"s3://{bucket}", *OLD, "--catalog", tmp_path / "catalog.json", "--yes", code=0)
+    (tmp_path / "catalog.txt").write_text(text.format(bucket=bucket))
+    mover("scratch", "expire", f"s3://{bucket}", *OLD, "--catalog", tmp_path / "catalog.txt", "--yes", code=0)
     assert left(gateway, bucket) == stay | {"kim/notes.txt"}
 
 

@@ -103,6 +103,7 @@ pub fn profile_of(object: &Object) -> Result<Profile, StoreError> {
 pub struct Bucket {
     dialect: Arc<dyn Dialect>,
     naming: Naming,
+    name: Arc<str>,
 }
 
 impl Bucket {
@@ -132,8 +133,15 @@ impl Bucket {
             None => (object.bucket.clone(), String::new()),
         };
         let naming = Naming { object: object.with_key(String::new()), below };
+        let name = bucket.as_str().into();
         let dialect = opening::dialect(&naming, bucket, &profile)?;
-        Ok(Self { dialect, naming })
+        Ok(Self { dialect, naming, name })
+    }
+
+    /// Where a key lies on its server: the bucket's own name and all folders, whatever an alias leaves out.
+    #[must_use]
+    pub fn path(&self, key: &str) -> String {
+        format!("{}/{}", self.name, self.key(key))
     }
 
     fn key(&self, key: &str) -> String {

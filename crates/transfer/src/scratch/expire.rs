@@ -88,11 +88,12 @@ pub fn plan(written: &Written, age_seconds: u64, named: &Named) -> Result<Plan, 
     let n_loose = units.iter().filter(|unit| !unit.is_store).map(|unit| unit.fate.n_objects).sum();
     let (mut goes, mut stays) = (Vec::new(), Vec::new());
     for unit in units.into_iter().filter(|unit| unit.is_store) {
-        match stays_for(&unit, written, before, &uploads, named)? {
+        match stays_for(&unit, written, before, &uploads)? {
             Some(why) => stays.push((unit, why)),
             None => goes.push(unit),
         }
     }
+    let goes = unnamed(goes, written, named, &mut stays)?;
     // All of them, before anything is decided: one that cannot be listed is an error for all.
     let mut trees = Vec::new();
     for unit in goes {
@@ -107,6 +108,25 @@ pub fn plan(written: &Written, age_seconds: u64, named: &Named) -> Result<Plan, 
         }
     }
     Ok(Plan { goes: trees, stays, n_loose, now_seconds, before })
+}
+
+/// Those that no catalog names.
+fn unnamed(
+    goes: Vec<Unit>,
+    written: &Written,
+    named: &Named,
+    stays: &mut Vec<(Unit, Stays)>,
+) -> Result<Vec<Unit>, TransferError> {
+    let names: Vec<&str> = goes.iter().map(|unit| unit.name.as_str()).collect();
+    let catalogs = named.find(&written.place, &names)?;
+    let mut left = Vec::new();
+    for (unit, catalog) in goes.into_iter().zip(catalogs) {
+        match catalog {
+            Some(catalog) => stays.push((unit, Stays::Named { catalog })),
+            None => left.push(unit),
+        }
+    }
+    Ok(left)
 }
 
 /// Uploads that have begun below a place and not ended.
@@ -160,13 +180,7 @@ impl Uploads {
 }
 
 /// Why a store stays, if it does.
-fn stays_for(
-    unit: &Unit,
-    written: &Written,
-    before: u64,
-    uploads: &Uploads,
-    named: &Named,
-) -> Result<Option<Stays>, TransferError> {
+fn stays_for(unit: &Unit, written: &Written, before: u64, uploads: &Uploads) -> Result<Option<Stays>, TransferError> {
     let place = place_of(unit, written);
     if unit.fate.n_undated > 0 {
         let why = format!("nobody knows how old {} of its files are", unit.fate.n_undated);
@@ -185,18 +199,6 @@ fn stays_for(
         && let Some(mount) = mounted_below(path).first()
     {
         return Ok(Some(Stays::Unknown { why: format!("`{}` is mounted in it", mount.display()) }));
-    }
-    let n_above = written
-        .place
-        .shown()
-        .rsplit("://")
-        .next()
-        .unwrap_or_default()
-        .split('/')
-        .filter(|part| !part.is_empty())
-        .count();
-    if let Some(catalog) = named.names(&place.shown(), n_above) {
-        return Ok(Some(Stays::Named { catalog: catalog.to_owned() }));
     }
     Ok(None)
 }
