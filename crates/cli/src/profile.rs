@@ -20,7 +20,7 @@ use frazil_store::{
     profile::{
         Keys, Known, Origin, Profile, Server, Surroundings, WebRemote, default_name,
         import::{self, With},
-        known, located, of_s3,
+        known, located_to_write, of_s3,
     },
     rfc3339,
     secret::{shown_key_id, shown_name},
@@ -83,7 +83,9 @@ pub fn list() -> Answer {
     report.total("n_profiles", rows.len());
     report.more.insert("in_force".into(), json!(of_s3(&surroundings, None).map(|profile| profile.name).ok()));
     let text = if rows.is_empty() {
-        "no AWS profile, no rclone remote, no keys of Google or Azure and no login were found\n".into()
+        "no AWS profile, no rclone remote, no keys of Google or Azure and no login were found\n\
+         `frazil profile import NAME FILE` keeps keys that you were given; `aws configure` and `rclone config` are read, too\n"
+            .into()
     } else {
         table(&rows)
     };
@@ -112,7 +114,7 @@ impl Listed {
 /// Which file and which key open a place, and why no other.
 pub fn explain(words: &arguments::Explain) -> Result<Answer, EngineError> {
     let mut report = Report::of("profile-explain");
-    let location = located(&words.place)?;
+    let location = located_to_write(&words.place)?;
     report.more.insert("location".into(), json!(location.to_string()));
     let object = match &location {
         Location::Object(object) => object,
@@ -208,7 +210,14 @@ pub fn check(words: &arguments::CheckProfile, talk: &Talk) -> Result<Answer, Eng
     }
     if !check.is_signed_in() {
         let message = format!("the server takes the keys of `{}` for nothing that was tried", words.name);
-        let hint = format!("it was signed with {} ({})", keys(&check.profile), check.profile.origin);
+        // Keys for one folder may nothing elsewhere.
+        let and = match &words.place {
+            None => {
+                format!("; keys for one folder are tried there: `frazil profile check {} bucket/folder/`", words.name)
+            }
+            Some(_) => String::new(),
+        };
+        let hint = format!("it was signed with {} ({}){and}", keys(&check.profile), check.profile.origin);
         report.fail(ErrorReport::new("profile.refused", message, Exit::SignIn).with_hint(&hint));
     }
     let text = check_text(&check);
@@ -247,6 +256,12 @@ pub fn import(words: &arguments::Import) -> Result<Answer, EngineError> {
 fn given(file: Option<&Path>) -> Result<String, String> {
     let mut text = String::new();
     let read = match file {
+        Some(path) if path.is_dir() => {
+            return Err(format!("`{}` is a folder; name the file with the keys", path.display()));
+        }
+        Some(path) if !path.exists() => {
+            return Err(format!("there is no file `{}`; without one, keys are read from stdin", path.display()));
+        }
         Some(path) => {
             import::is_private(path)?;
             let file = std::fs::File::open(path);

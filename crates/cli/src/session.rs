@@ -8,17 +8,17 @@ use std::{io::IsTerminal, path::Path};
 use frazil_model::{
     location::{Door, Location, Object},
     problem::Exit,
-    report::{ErrorReport, Report},
+    report::{ErrorReport, Report, one_line},
 };
 use frazil_store::{
     bucket::check::place_for,
-    profile::{Surroundings, located, of_s3},
+    profile::{Surroundings, located_to_write, of_s3},
     rfc3339,
     secret::Secret,
     session::{
         Form, Kind, Session,
         erase::{self, Found},
-        is_free,
+        is_free, quoted,
         token::{NoToken, Token, Unscoped, Wish, make},
         write,
     },
@@ -84,9 +84,10 @@ pub fn token(words: &arguments::Token, talk: &Talk) -> Result<Answer, TransferEr
     if let Some(Err(why)) = to.path().map(|path| is_free(&surroundings, path)) {
         return failed(refused(why));
     }
-    let Location::Object(object) = located(&words.place)? else {
+    let Location::Object(object) = located_to_write(&words.place)? else {
         let why = format!("`{}` is in no bucket; a token opens a folder of one", words.place);
-        return failed(ErrorReport::new("profile.token", why, Exit::Usage));
+        let error = ErrorReport::new("profile.token", why, Exit::Usage);
+        return failed(error.with_hint("name a folder of one, such as `osn:bucket/folder/`"));
     };
     let unscoped = if words.unscoped { Unscoped::Wanted } else { Unscoped::Refused };
     let wish = Wish { mode: words.mode, seconds: words.lifetime.as_secs(), role: words.role.clone(), unscoped };
@@ -110,7 +111,7 @@ pub fn token(words: &arguments::Token, talk: &Talk) -> Result<Answer, TransferEr
     if let Err(why) = to.take(&surroundings, &token.text, Kind::Token) {
         return failed(refused(why));
     }
-    let usage = to.path().map(|path| format!("frazil profile import NAME {}", path.display()));
+    let usage = to.path().map(|path| format!("frazil profile import NAME {}", quoted(&path.display().to_string())));
     report.items.push(json!({
         "opens": token.opens, "mode": words.mode.shown(), "expires": until, "file": to.path(), "narrow": token.is_narrow,
         "policy": token.policy,
@@ -137,7 +138,7 @@ pub fn erase(words: &arguments::Erase, talk: &Talk) -> Result<Answer, TransferEr
             "path": one.path, "profile": one.profile, "what": one.what, "outcome": outcome, "why": why,
         }));
         let reason = why.map(|why| format!(": {why}")).unwrap_or_default();
-        rows.push(vec![outcome.to_owned(), one.path.display().to_string(), format!("{}{reason}", one.what)]);
+        rows.push(vec![outcome.to_owned(), one_line(&one.path.display().to_string()), format!("{}{reason}", one.what)]);
     };
     if words.dry_run {
         report.dry_run = true;
@@ -146,7 +147,10 @@ pub fn erase(words: &arguments::Erase, talk: &Talk) -> Result<Answer, TransferEr
         if !words.confirmed.yes && !talk.json {
             talk.say(
                 table(
-                    &goes.iter().map(|one| vec![one.path.display().to_string(), one.what.clone()]).collect::<Vec<_>>(),
+                    &goes
+                        .iter()
+                        .map(|one| vec![one_line(&one.path.display().to_string()), one.what.clone()])
+                        .collect::<Vec<_>>(),
                 )
                 .trim_end(),
             );
@@ -154,7 +158,7 @@ pub fn erase(words: &arguments::Erase, talk: &Talk) -> Result<Answer, TransferEr
         let n_bytes = goes.iter().map(|one| one.size_bytes).sum();
         confirm(talk, &words.confirmed, "credentials", goes.len() as u64, n_bytes)?;
         for one in &goes {
-            match erase::erase(one) {
+            match erase::erase(&surroundings, one) {
                 Ok(()) => tell(&mut report, one, "erased", None),
                 Err(why) => {
                     tell(&mut report, one, "failed", Some(&why));
@@ -222,11 +226,9 @@ fn told(report: Report, to: &Target<'_>, said: &str, usage: Option<&str>, talk: 
     let text = match to {
         Target::File(path) => {
             let usage = usage.map(|usage| format!("use it: {usage}\n")).unwrap_or_default();
-            format!(
-                "{said} → {} (for you alone)\n{usage}erase it: frazil profile erase {}\n",
-                path.display(),
-                path.display()
-            )
+            let path = path.display().to_string();
+            let (shown, quoted) = (one_line(&path), quoted(&path));
+            format!("{said} → {shown} (for you alone)\n{usage}erase it: frazil profile erase {quoted}\n")
         }
         Target::Stdout => {
             if !talk.quiet {

@@ -1,13 +1,16 @@
 //! Keys and tokens that somebody was given for a while, taken into frazil's own file of profiles.
 //!
 //! The file has the form of `rclone.conf`, so that it needs no reader of its own. It promises that the file is for its
-//! owner alone, is replaced whole or not at all, and keeps what it says of others; and that nothing of what was given is
-//! repeated, whether it makes sense or not.
+//! owner alone, is replaced whole or not at all by one command at a time, and keeps what it says of others; and that
+//! nothing of what was given is repeated, whether it makes sense or not.
 
 use std::{
-    fs,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    fs::{self, File, OpenOptions, TryLockError},
+    io::ErrorKind,
+    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
@@ -17,6 +20,12 @@ use crate::{keys::seconds_of, secret::Secret, session::replace};
 
 /// What was given is no longer.
 const MAX_GIVEN_BYTES: usize = 1 << 20;
+
+/// How long another command that changes the file may take.
+const MAX_HELD: Duration = Duration::from_secs(60);
+
+/// How long until it is looked at again.
+const NEXT_LOOK: Duration = Duration::from_millis(20);
 
 /// What goes with the keys.
 #[derive(Debug, Clone, Default)]
@@ -72,17 +81,59 @@ pub fn import(surroundings: &Surroundings, name: &str, text: &str, with: &With) 
     let path = file(surroundings).ok_or("there is no home folder for its file")?;
     let given = Given::read(text)?;
     let (what, section, expires) = given.section(name, with)?;
+    // It may be kept elsewhere, with a link to it: the old keys are there, and are overwritten there.
+    let path = match fs::canonicalize(&path) {
+        Ok(real) => real,
+        Err(_) if path.symlink_metadata().is_ok() => {
+            return Err(format!("{} is a link that leads nowhere; remove it first", path.display()));
+        }
+        Err(_) => path,
+    };
+    let failed = |error: std::io::Error| format!("{} could not be written: {error}", path.display());
+    make_folder(&path).map_err(failed)?;
+    let _held = held(&path)?;
     let old = match fs::read_to_string(&path) {
         Ok(old) => old,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
         Err(error) => return Err(format!("{} could not be read: {error}", path.display())),
     };
     is_private(&path)?;
     let text = Secret::new(format!("{}{}", without(&old, name), section.reveal()));
-    make_folder(&path)
-        .and_then(|()| replace(&path, &text))
-        .map_err(|error| format!("{} could not be written: {error}", path.display()))?;
+    replace(&path, &text).map_err(failed)?;
     Ok(Imported { path, expires, what })
+}
+
+/// Holds the file of profiles against other commands that change it, until it is dropped.
+///
+/// # Errors
+/// If another command does not end, or the folder takes no file.
+pub(crate) fn held(path: &Path) -> Result<File, String> {
+    let beside = path.with_extension("lock");
+    let failed = |error: std::io::Error| format!("{} could not be locked: {error}", beside.display());
+    // The file stays: one that is removed is locked by two.
+    let file = OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&beside).map_err(failed)?;
+    let begun = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if begun.elapsed() < MAX_HELD => sleep(NEXT_LOOK),
+            Err(TryLockError::WouldBlock) => {
+                return Err(format!("another command holds {}; nothing was changed", beside.display()));
+            }
+            // Some file systems of networks have none; two commands at once are then not kept apart.
+            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => return Ok(file),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+    }
+}
+
+/// Takes away a link in the place of the file whose target went.
+pub(crate) fn unlinked(surroundings: &Surroundings) {
+    let Some(path) = file(surroundings) else { return };
+    if path.symlink_metadata().is_ok_and(|about| about.file_type().is_symlink()) && path.metadata().is_err() {
+        // A link that leads nowhere holds no secret.
+        let _ = fs::remove_file(path);
+    }
 }
 
 /// The text of the other sections.
@@ -128,7 +179,8 @@ struct Given {
 impl Given {
     /// Reads JSON as AWS and Google print it, lines as shells and files of AWS have them, or a token alone.
     fn read(text: &str) -> Result<Self, String> {
-        let text = text.trim();
+        // Editors of some systems put a mark before what they write.
+        let text = text.trim_start_matches('\u{feff}').trim();
         if text.is_empty() || text.len() > MAX_GIVEN_BYTES {
             return Err("nothing was given, or far too much".into());
         }
@@ -150,8 +202,14 @@ impl Given {
                 let Some((key, value)) = line.split_once('=') else { continue };
                 given.take(key.trim(), value.trim().trim_matches(['"', '\'']));
             }
-        } else if text.split_whitespace().count() == 1 {
+        } else if is_token(text) {
             given.token = Some(Secret::new(text.to_owned()));
+        } else if text.starts_with('<') {
+            return Err("what was given is no token: it looks like a page of the web".into());
+        } else if text.starts_with(['[', '"']) {
+            return Err("what was given is no token: it looks like JSON, and has no names".into());
+        } else if text.split_whitespace().count() == 1 {
+            return Err("what was given is no token: it has letters that none has".into());
         }
         Ok(given)
     }
@@ -180,11 +238,20 @@ impl Given {
         if expires.as_deref().is_some_and(|text| seconds_of(text).is_none()) {
             return Err("when it ends is no time such as 2026-11-20T18:00:00Z".into());
         }
-        let is_line = |text: &String| !text.contains(['\n', '\r']);
-        let address = with.address.clone().or_else(|| self.endpoint.clone()).filter(is_line);
+        let is_line = |text: &String| !text.contains(char::is_control);
+        let address = with.address.clone().or_else(|| self.endpoint.clone());
+        if address.as_ref().is_some_and(|address| !is_address(address)) {
+            return Err("its server is no address such as `https://osn.example`".into());
+        }
         let region = with.region.clone().or_else(|| self.region.clone()).filter(is_line);
+        if self.access_key_id.is_none() && self.token.as_ref().is_some_and(|token| !is_token(token.reveal())) {
+            return Err("what was given is no token: it has letters that none has".into());
+        }
         let mut lines = vec![format!("[{name}]")];
         let what = match (&self.access_key_id, &self.secret, &self.token) {
+            (Some(_), Some(_), _) if address.as_deref() == Some("gs://") => {
+                return Err("`--server gs://` takes a token of Google, and keys were given".into());
+            }
             (Some(id), Some(secret), token) => {
                 lines.extend(["type = s3".into(), format!("access_key_id = {id}")]);
                 lines.push(format!("secret_access_key = {}", secret.reveal()));
@@ -217,6 +284,26 @@ impl Given {
         lines.extend(expires.as_ref().map(|expires| format!("expires = {expires}")));
         Ok((what, Secret::new(format!("{}\n", lines.join("\n"))), expires))
     }
+}
+
+/// Whether a word may be told to servers as a token (RFC 6750, section 2.1).
+fn is_token(text: &str) -> bool {
+    let letters = text.trim_end_matches('=');
+    !letters.is_empty() && letters.chars().all(|c| c.is_ascii_alphanumeric() || "-._~+/".contains(c))
+}
+
+/// Whether a text is the address of a server: with a scheme, or a name that a server may have.
+fn is_address(text: &str) -> bool {
+    if text == "gs://" {
+        return true;
+    }
+    let (is_told, rest) = match text.split_once("://") {
+        Some((scheme, rest)) => (matches!(scheme, "http" | "https"), rest),
+        None => (text.contains('.') || text.contains(':') || text == "localhost", text),
+    };
+    let host = rest.split('/').next().unwrap_or_default();
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+    is_told && !host.is_empty() && host.chars().all(is_letter) && !rest.contains(|c: char| c.is_control() || c == ' ')
 }
 
 #[cfg(test)]
@@ -256,6 +343,13 @@ mod tests {
     }
 
     #[test]
+    fn a_mark_before_what_is_pasted_is_no_part_of_it() {
+        let keys = "\u{feff}{\"AccessKeyId\": \"A\", \"SecretAccessKey\": \"s\"}";
+        let expected = "a key: [n]; type = s3; access_key_id = A; secret_access_key = s; endpoint = https://h";
+        check(keys, Some("https://h"), expected);
+    }
+
+    #[test]
     fn a_token_of_google_is_kept_with_its_end() {
         check(
             r#"{"access_token": "CANARY", "expiry": "2030-01-01T00:00:00Z"}"#,
@@ -272,6 +366,18 @@ mod tests {
         check("{CANARY", None, "what was given is no JSON");
         check("CANARY and CANARY", None, "what was given holds no key and no token that frazil knows");
         check("AWS_ACCESS_KEY_ID=CANARY\n", None, "what was given holds one half of a key");
+        check("<html>502</html>", Some("gs://"), "what was given is no token: it looks like a page of the web");
+        check("[\"CANARY\"]", Some("gs://"), "what was given is no token: it looks like JSON, and has no names");
+        check("CANARY\u{1b}", Some("https://h"), "what was given is no token: it has letters that none has");
+        check(
+            r#"{"token": "CANARY two"}"#,
+            Some("https://h"),
+            "what was given is no token: it has letters that none has",
+        );
+        check("CANARY", Some("notaurl"), "its server is no address such as `https://osn.example`");
+        check("CANARY", Some("ftp://h"), "its server is no address such as `https://osn.example`");
+        let keys = "aws_access_key_id = A\naws_secret_access_key = CANARY";
+        check(keys, Some("gs://"), "`--server gs://` takes a token of Google, and keys were given");
         check(
             r#"{"token": "CANARY", "expiry": "CANARY"}"#,
             Some("https://h"),

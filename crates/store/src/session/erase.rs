@@ -2,7 +2,7 @@
 //!
 //! It looks at what frazil wrote or was told of: profiles that were imported, files that were exported, files that were imported
 //! from. It promises to take only what holds for a while, unless it was named by itself; that the files of other programs
-//! are not its own; and that a file which somebody changed since goes only if it still holds nothing else.
+//! are not its own; that a file which somebody changed since goes only if it still holds nothing else; and that no link is followed.
 
 use std::{
     collections::BTreeSet,
@@ -45,14 +45,15 @@ pub struct Found {
 /// If something that is named is not there, or cannot be looked at.
 pub fn look(surroundings: &Surroundings, told: &[String]) -> Result<Vec<Found>, String> {
     let mut found = Vec::new();
-    let own = import::file(surroundings);
+    // Its folder of settings may be kept elsewhere, with a link to it: the secret is there.
+    let own = import::file(surroundings).map(|path| fs::canonicalize(&path).unwrap_or(path));
     let kept = own.as_deref().map(of_own_file).transpose()?.unwrap_or_default();
     let noted = notes(surroundings);
     if told.is_empty() {
         found.extend(kept.into_iter().map(|(found, _)| found));
         found.extend(own.as_deref().and_then(Path::parent).into_iter().flat_map(of_kills));
         for note in noted.values() {
-            found.extend(of_noted(note));
+            found.extend(of_noted(note, surroundings));
         }
         return Ok(found);
     }
@@ -61,7 +62,7 @@ pub fn look(surroundings: &Surroundings, told: &[String]) -> Result<Vec<Found>, 
         match named {
             // Whoever names it means it.
             Some((one, _)) => found.push(Found { stays: None, ..one.clone() }),
-            None => found.push(of_told(Path::new(text), &noted)?),
+            None => found.push(of_told(Path::new(text), &noted, surroundings)?),
         }
     }
     let mut seen = BTreeSet::new();
@@ -119,16 +120,72 @@ fn of_kills(folder: &Path) -> Vec<Found> {
         .collect()
 }
 
+/// Where other programs keep what they sign with, below the home of somebody: also what only ends there is theirs.
+const OTHERS: [&str; 8] =
+    [".aws", ".azure", ".boto", ".config/gcloud", ".config/rclone", ".netrc", ".rclone.conf", ".s3cfg"];
+
+/// Variables that name such files and folders.
+const OTHERS_NAMED: [&str; 13] = [
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_CONFIG_FILE",
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE",
+    "RCLONE_CONFIG",
+    "NETRC",
+    "CLOUDSDK_CONFIG",
+    "CLOUDSDK_AUTH_ACCESS_TOKEN_FILE",
+    "GOOGLE_APPLICATION_CREDENTIALS",
+    "AZURE_CONFIG_DIR",
+    "AZURE_STORAGE_TOKEN_FILE",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "BOTO_CONFIG",
+];
+
+/// Whether a file is another program's: where such programs keep theirs, or in a hidden folder of the home.
+fn is_others(path: &Path, surroundings: &Surroundings) -> bool {
+    let home = surroundings.variable("HOME").map(PathBuf::from);
+    let home = home.as_ref();
+    let named = OTHERS_NAMED.iter().filter_map(|name| surroundings.variable(name)).map(PathBuf::from);
+    let known = home.into_iter().flat_map(|home| OTHERS.map(|name| home.join(name)));
+    let real = |path: PathBuf| fs::canonicalize(&path).unwrap_or(path);
+    if named.chain(known).any(|others| !others.as_os_str().is_empty() && path.starts_with(real(others))) {
+        return true;
+    }
+    let below = home.map(|home| real(home.clone())).and_then(|home| path.strip_prefix(home).ok().map(Path::to_owned));
+    let first = below.as_deref().and_then(|below| below.components().next()).map(|first| first.as_os_str().to_owned());
+    first.is_some_and(|first| first.as_encoded_bytes().starts_with(b"."))
+}
+
+/// Why a file stays whatever it holds, if it does.
+fn stays_where_it_is(path: &Path, kind: Option<Kind>, surroundings: &Surroundings) -> Option<String> {
+    let about = path.symlink_metadata().ok()?;
+    if about.file_type().is_symlink() {
+        return Some("it is a link now, and what it leads to is left to you".into());
+    }
+    if fs::canonicalize(path).is_ok_and(|real| real != path) {
+        return Some("a folder that it was in is a link now, and what that leads to is left to you".into());
+    }
+    if about.nlink() > 1 {
+        return Some("it has a second name elsewhere, which would be empty; it is left to you".into());
+    }
+    // What frazil itself wrote is its own wherever that was wanted.
+    let is_own = matches!(kind, Some(Kind::Exported | Kind::Token));
+    (!is_own && is_others(path, surroundings)).then(|| "it is another program's; it is left to you".into())
+}
+
 /// A file that was noted; nothing if it is gone.
-fn of_noted(note: &Note) -> Option<Found> {
+fn of_noted(note: &Note, surroundings: &Surroundings) -> Option<Found> {
     let about = note.path.symlink_metadata().ok()?;
     let mut found = Found {
         path: note.path.clone(),
         profile: None,
         what: note.kind.shown().to_owned(),
         size_bytes: about.len(),
-        stays: None,
+        stays: stays_where_it_is(&note.path, Some(note.kind), surroundings),
     };
+    if found.stays.is_some() {
+        return Some(found);
+    }
     if note.kind == Kind::Imported || note.mark != mark_of(&about) {
         let is_noted = note.mark == mark_of(&about);
         match held_by(&note.path, is_noted) {
@@ -140,7 +197,11 @@ fn of_noted(note: &Note) -> Option<Found> {
 }
 
 /// A file that somebody names.
-fn of_told(path: &Path, noted: &std::collections::BTreeMap<PathBuf, Note>) -> Result<Found, String> {
+fn of_told(
+    path: &Path,
+    noted: &std::collections::BTreeMap<PathBuf, Note>,
+    surroundings: &Surroundings,
+) -> Result<Found, String> {
     let name = path.display();
     let about = path
         .symlink_metadata()
@@ -152,10 +213,11 @@ fn of_told(path: &Path, noted: &std::collections::BTreeMap<PathBuf, Note>) -> Re
         return Err(format!("{name} is no file of yours"));
     }
     let path = fs::canonicalize(path).map_err(|error| format!("{name} could not be looked at: {error}"))?;
-    if let Some(found) = noted.get(&path).and_then(of_noted) {
+    if let Some(found) = noted.get(&path).and_then(|note| of_noted(note, surroundings)) {
         return Ok(found);
     }
-    let (what, stays) = match held_by(&path, false) {
+    let held = stays_where_it_is(&path, None, surroundings).map_or_else(|| held_by(&path, false), Err);
+    let (what, stays) = match held {
         Ok(what) => (what, None),
         Err(why) => ("a file".to_owned(), Some(why)),
     };
@@ -178,8 +240,11 @@ fn held_by(path: &Path, is_noted: bool) -> Result<String, String> {
     }
     if text.lines().any(|line| line.trim_start().starts_with('[')) {
         let all: Vec<(String, bool)> = sections(text).iter().map(told_by).collect();
+        if all.len() > 1 {
+            return Err(format!("it holds {} profiles; it is left to you", all.len()));
+        }
         return match all.iter().find(|(_, is_temporary)| !is_temporary) {
-            None => Ok(all.into_iter().map(|(what, _)| what).collect::<Vec<_>>().join(", ")),
+            None => Ok(all.into_iter().map(|(what, _)| what).next().unwrap_or_default()),
             Some((what, _)) => Err(format!("it holds {what}, which does not end; it is left to you")),
         };
     }
@@ -210,13 +275,21 @@ fn names_in(value: &Value, names: &mut BTreeSet<String>) {
 ///
 /// # Errors
 /// If it is still there.
-pub fn erase(found: &Found) -> Result<(), String> {
+pub fn erase(surroundings: &Surroundings, found: &Found) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{} could not be erased: {error}", found.path.display());
-    let Some(name) = &found.profile else { return wipe(&found.path).map_err(failed) };
+    let Some(name) = &found.profile else {
+        // Once more: it may have changed since somebody said yes.
+        let is_there = found.path.parent().and_then(|folder| fs::canonicalize(folder).ok());
+        return match is_there.is_none_or(|folder| Some(folder.as_path()) == found.path.parent()) {
+            true => wipe(&found.path).map_err(failed),
+            false => Err(format!("{} could not be erased: a folder above it is a link now", found.path.display())),
+        };
+    };
+    let _held = import::held(&found.path)?;
     let text = text_of(&found.path).map_err(|why| format!("{} could not be read: {why}", found.path.display()))?;
     let left = Secret::new(without(&text, name));
     match sections(left.reveal()).is_empty() {
-        true => wipe(&found.path).map_err(failed),
+        true => wipe(&found.path).map_err(failed).inspect(|()| import::unlinked(surroundings)),
         false => replace(&found.path, &left).map_err(failed),
     }
 }
@@ -254,6 +327,10 @@ mod tests {
         check("[a]\naws_access_key_id = A\naws_session_token = t\n", "temporary key A");
         check(
             "[a]\naws_access_key_id = A\naws_session_token = t\n[b]\naws_access_key_id = B\naws_secret_access_key = CANARY\n",
+            "it holds 2 profiles; it is left to you",
+        );
+        check(
+            "[b]\naws_access_key_id = B\naws_secret_access_key = CANARY\n",
             "it holds key B, which does not end; it is left to you",
         );
         check(

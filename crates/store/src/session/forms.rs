@@ -159,7 +159,9 @@ fn plain(value: &str) -> Result<&str, String> {
     }
 }
 
-fn quoted(text: &str) -> String {
+/// A word as shells take it.
+#[must_use]
+pub fn quoted(text: &str) -> String {
     let is_word = |c: char| c.is_ascii_alphanumeric() || "-_./:".contains(c);
     if !text.is_empty() && text.chars().all(is_word) {
         text.to_owned()
