@@ -298,3 +298,52 @@ def test_a_million_real_objects_are_those_of_the_servers_account(tmp_path, gatew
         # A million deletions take longer than all else; what lies in memory goes with the server.
         return
     ceph.discard(gateway, bucket)
+
+
+def kept(path, **changed):
+    """A Report with something else in it: in its first item, its totals, or itself."""
+    report = json.loads(path.read_text())
+    for name, value in changed.items():
+        where, _, name = name.rpartition("__")
+        {"item": report["items"][0], "totals": report["totals"], "": report}[where][name] = value
+    return report
+
+
+@pytest.mark.parametrize("changed, says", [
+    ({"item__size_bytes": -5}, "`size_bytes` of `a`"), ({"item__size_bytes": 1e300}, "`size_bytes` of `a`"), ({"item__size_bytes": "x"}, "`size_bytes` of `a`"),
+    ({"item__size_bytes": 2**64 - 1}, "`size_bytes` of `a`"), ({"item__size_bytes": None}, "`size_bytes` of `a`"), ({"item__name": 5}, "item 0"),
+    ({"totals__n_bytes": -1}, "`totals.n_bytes`"), ({"at": "\x1b[31mred 2026-11-30T"}, "`at`"), ({"at": 5}, "`at`"),
+])
+def test_an_earlier_report_that_makes_no_sense_is_refused(mover, tmp_path, changed, says):
+    (tmp_path / "place/a").mkdir(parents=True)
+    (tmp_path / "place/a/x").write_bytes(bytes(5000))
+    mover("du", tmp_path / "place", "--save", tmp_path / "before.json", code=0)
+    (tmp_path / "before.json").write_text(json.dumps(kept(tmp_path / "before.json", **changed)))
+    refused = mover("du", tmp_path / "place", "--since", tmp_path / "before.json", code=1)
+    assert says in refused.err and "\x1b" not in refused.text, refused
+
+
+def test_no_other_file_is_replaced_by_a_report(mover, tmp_path):
+    (tmp_path / "place/a").mkdir(parents=True)
+    for text in ("my thesis", json.dumps({"schema": "frazil.ls/1"}), json.dumps({"a": 1})):
+        (tmp_path / "thesis.txt").write_text(text)
+        assert mover("du", tmp_path / "place", "--save", tmp_path / "thesis.txt", code=1) and (tmp_path / "thesis.txt").read_text() == text
+    # The first week of the line in the guide, and the second.
+    for n_warnings in (1, 0):
+        words = ["du", tmp_path / "place", "--since", tmp_path / "last.json", "--save", tmp_path / "this.json"]
+        assert len(mover(*words, "--json", code=0).report["warnings"]) == n_warnings
+        (tmp_path / "this.json").replace(tmp_path / "last.json")
+    mover("du", tmp_path / "place", "--save", tmp_path / "last.json", code=0)
+    assert "--save" in mover("du", tmp_path / "place", "--since", tmp_path / "none.json", code=1).err
+
+
+def test_items_come_a_line_each_and_names_stay_in_order(mover, tmp_path):
+    for name in ("a", "evil\u202erraz", "$x$"):
+        (tmp_path / "place" / name).mkdir(parents=True)
+        (tmp_path / "place" / name / "x").write_bytes(bytes(5000))
+    *items, report = map(json.loads, mover("du", tmp_path / "place", "--json=lines", code=0).out.splitlines())
+    assert {item["name"] for item in items} - {""} == {"a", "evil\u202erraz", "$x$"} and report["items"] == []
+    for words in ([], ["--markdown"]):
+        said = mover("du", tmp_path / "place", *words, code=0).out
+        assert "\u202e" not in said and "evil" in said
+    assert "\\$x\\$" in said

@@ -6,6 +6,7 @@ use frazil_transfer::TransferError;
 
 use crate::{
     arguments::Confirmed,
+    du::objects,
     output::{Talk, bytes},
 };
 
@@ -33,7 +34,7 @@ pub fn confirm(talk: &Talk, said: &Confirmed, what: &str, n_objects: u64, n_byte
     let amount = bytes(n_bytes);
     let mut err = std::io::stderr();
     // Nobody who does not see the question can answer it.
-    let asked = write!(err, "{n_objects} objects, {amount}, will be gone. Type {wanted} to delete them: ");
+    let asked = write!(err, "{}, {amount}, will be gone. Type {wanted} to delete them: ", objects(n_objects));
     asked.and_then(|()| err.flush()).map_err(|_| refused())?;
     let mut line = String::new();
     match std::io::stdin().read_line(&mut line) {

@@ -27,6 +27,12 @@ const MOST_POSTED: usize = 20;
 /// A Report that was kept is no longer.
 const MAX_KEPT_BYTES: u64 = 1 << 30;
 
+/// No place holds more, and differences of such numbers are numbers still.
+const MAX_BYTES: u64 = i64::MAX as u64;
+
+/// What Reports of this verb say they are.
+const SCHEMA: &str = "frazil.du/1";
+
 /// What an earlier Report said.
 struct Before {
     /// Bytes of each group.
@@ -44,19 +50,68 @@ pub fn run(words: &Du) -> Result<Answer, TransferError> {
         UsedBy::Store => By::Store,
     };
     // Before the listing, which may take long.
-    let before = words.since.as_deref().map(|path| earlier(path, words)).transpose()?;
+    if let Some(Err(error)) = words.save.as_deref().map(may_be_saved) {
+        return Ok(Answer::failed("du", error));
+    }
+    // The first of a row of Reports has none before it.
+    let is_first = words.save.is_some() && words.since.as_deref().is_some_and(|path| path.symlink_metadata().is_err());
+    let since = words.since.as_deref().filter(|_| !is_first);
+    let before = since.map(|path| earlier(path, words)).transpose()?;
     let mounts = if words.other_file_systems { Mounts::Entered } else { Mounts::PassedOver };
     let used = usage(&words.place, by, mounts)?;
     let mut report = report_of(&used, words, before.as_ref());
+    if let Some(path) = words.since.as_deref().filter(|_| is_first) {
+        let message = format!("there is no `{}` yet, so that nothing is compared", path.display());
+        report.warn("du.no-earlier", message);
+    }
     let text = shown(&used, words, before.as_ref());
     if let Some(path) = &words.save {
         let text = serde_json::to_string(&report).map_err(std::io::Error::from);
-        if let Err(error) = text.and_then(|text| fs::write(path, text)) {
+        if let Err(error) = text.and_then(|text| save(path, &text)) {
             let message = format!("the Report could not be kept in `{}`: {}", path.display(), error.kind());
             report.fail(ErrorReport::new("du.save", message, Exit::Partly));
         }
     }
     Ok(Answer { report, text })
+}
+
+/// Whether a Report may be kept there: nothing is there, or an earlier one is.
+fn may_be_saved(path: &Path) -> Result<(), ErrorReport> {
+    let refused = |why: &str| {
+        let message = format!("`{}` is {why}, and is left as it is", path.display());
+        Err(ErrorReport::new("du.save", message, Exit::No).with_hint("name another file with `--save`"))
+    };
+    match fs::metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => refused(&format!("no file that can be looked at ({})", error.kind())),
+        // Nothing to lose: a pipe, a terminal, a file that is empty.
+        Ok(about) if about.is_dir() => refused("a folder"),
+        Ok(about) if !about.is_file() || about.len() == 0 => Ok(()),
+        Ok(_) => {
+            let mut text = String::new();
+            let read = fs::File::open(path).and_then(|file| file.take(MAX_KEPT_BYTES).read_to_string(&mut text));
+            let report: Option<Report> = read.ok().and_then(|_| serde_json::from_str(&text).ok());
+            match report.is_some_and(|report| report.schema == SCHEMA) {
+                true => Ok(()),
+                false => refused("no earlier Report of `frazil du`"),
+            }
+        }
+    }
+}
+
+/// Keeps a Report whole, or leaves the earlier one.
+fn save(path: &Path, text: &str) -> std::io::Result<()> {
+    let real = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    if real.metadata().is_ok_and(|about| !about.is_file()) {
+        return fs::write(real, text);
+    }
+    let mut fresh = real.as_os_str().to_owned();
+    fresh.push(format!(".{}.new", std::process::id()));
+    let written = fs::write(&fresh, text).and_then(|()| fs::rename(&fresh, &real));
+    if written.is_err() {
+        let _ = fs::remove_file(&fresh);
+    }
+    written
 }
 
 fn report_of(used: &Usage, words: &Du, before: Option<&Before>) -> Report {
@@ -141,10 +196,13 @@ fn earlier(path: &Path, words: &Du) -> Result<Before, TransferError> {
     let wrong = |reason: &str| TransferError::Uncomparable { file: path.display().to_string(), reason: reason.into() };
     let location = frazil_model::location::Location::File(path.display().to_string());
     let mut text = String::new();
-    let file = fs::File::open(path).map_err(|error| StoreError::reading(&location, error))?;
+    let file = fs::File::open(path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => wrong("there is no such file"),
+        _ => StoreError::reading(&location, error).into(),
+    })?;
     file.take(MAX_KEPT_BYTES).read_to_string(&mut text).map_err(|error| StoreError::reading(&location, error))?;
     let report: Report = serde_json::from_str(&text).map_err(|_| wrong("it is no Report"))?;
-    let is_alike = report.schema == "frazil.du/1"
+    let is_alike = report.schema == SCHEMA
         && report.more.get("by") == Some(&json!(word(words.by)))
         && report.more.get("depth") == Some(&json!(words.depth));
     if !is_alike {
@@ -157,12 +215,33 @@ fn earlier(path: &Path, words: &Du) -> Result<Before, TransferError> {
     if report.more.get("place") != Some(&json!(place)) {
         return Err(wrong("it is of another place"));
     }
-    let amount = |item: &Value| Some((item["name"].as_str()?.to_owned(), item["size_bytes"].as_u64()?));
-    Ok(Before {
-        groups: report.items.iter().filter_map(amount).collect(),
-        n_bytes: report.totals.get("n_bytes").and_then(Value::as_u64).unwrap_or(0),
-        at: report.more.get("at").and_then(Value::as_str).map(str::to_owned),
-    })
+    // What is no number there would count as nothing, and all of it as grown.
+    let number = |value: Option<&Value>, of: &str| {
+        let number = value.and_then(Value::as_u64).filter(|number| *number <= MAX_BYTES);
+        number.ok_or_else(|| wrong(&format!("{of} is no number of bytes")))
+    };
+    let mut groups = BTreeMap::new();
+    for (at, item) in report.items.iter().enumerate() {
+        let name = item["name"].as_str().ok_or_else(|| wrong(&format!("item {at} has no name")))?;
+        let n_bytes = number(item.get("size_bytes"), &format!("`size_bytes` of `{}`", one_line(name)))?;
+        groups.insert(name.to_owned(), n_bytes);
+    }
+    let n_bytes = number(report.totals.get("n_bytes"), "`totals.n_bytes`")?;
+    let at = match report.more.get("at") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(text)) if is_moment(text) => Some(text.clone()),
+        Some(_) => return Err(wrong("`at` is no moment such as 2026-11-30T09:58:26Z")),
+    };
+    Ok(Before { groups, n_bytes, at })
+}
+
+/// Whether a text is a moment as Reports tell it.
+fn is_moment(text: &str) -> bool {
+    text.len() == 20
+        && text.bytes().zip(b"0000-00-00T00:00:00Z").all(|(byte, like)| match like {
+            b'0' => byte.is_ascii_digit(),
+            _ => byte == *like,
+        })
 }
 
 fn grown(group: &Group, before: &Before) -> i64 {
@@ -266,7 +345,7 @@ fn moment(text: &str) -> String {
     }
 }
 
-fn objects(n_objects: u64) -> String {
+pub fn objects(n_objects: u64) -> String {
     format!("{} object{}", thousands(n_objects), if n_objects == 1 { "" } else { "s" })
 }
 
@@ -306,12 +385,19 @@ fn markdown(place: &str, sum: &str, rows: &[Vec<String>], lines: &[String]) -> S
 }
 
 fn escaped(cell: &str) -> String {
-    let mut text = String::new();
-    for letter in one_line(cell).chars() {
-        if "\\`*_[]|<>#&~@".contains(letter) {
+    let (cell, mut text) = (one_line(cell), String::new());
+    let mut before = ' ';
+    let mut letters = cell.chars().peekable();
+    while let Some(letter) = letters.next() {
+        // Also of dialects: mathematics, what stands high or is marked, and small pictures such as `:tada:`, no times of day.
+        let next = letters.peek().copied().unwrap_or(' ');
+        let is_picture = (next.is_ascii_alphanumeric() || "+-_".contains(next))
+            && !(before.is_ascii_digit() && next.is_ascii_digit());
+        if "\\`*_[]|<>#&~@$^=".contains(letter) || (letter == ':' && is_picture) {
             text.push('\\');
         }
         text.push(letter);
+        before = letter;
     }
     text
 }
@@ -326,6 +412,7 @@ mod tests {
             assert_eq!(thousands(number), expected);
         }
         assert_eq!(moment("2026-11-30T09:58:26Z"), "2026-11-30 09:58 UTC");
+        assert_eq!(escaped("$x$ :tada: at 09:58, a|b\u{202e}c"), "\\$x\\$ \\:tada: at 09:58, a\\|b c");
         assert_eq!((percent(995, 1000), percent(994, 1000), percent(1, 0)), (100, 99, 100));
     }
 }

@@ -162,7 +162,8 @@ impl Talk {
         }
         let mut printed = Ok(());
         if self.json {
-            printed = print_report(&answer.report);
+            let items = if self.lines { std::mem::take(&mut answer.report.items) } else { Vec::new() };
+            printed = print_items(&items).and_then(|()| print_report(&answer.report));
         } else {
             if self.verbose {
                 self.say(&format!("{verb} took {:.3} s", answer.report.seconds));
@@ -223,6 +224,15 @@ impl Talk {
 pub fn print(text: &str) -> std::io::Result<()> {
     let mut out = std::io::stdout().lock();
     unless_closed(out.write_all(text.as_bytes()).and_then(|()| out.flush()))
+}
+
+fn print_items(items: &[serde_json::Value]) -> std::io::Result<()> {
+    let mut out = std::io::BufWriter::with_capacity(1 << 16, std::io::stdout().lock());
+    for item in items {
+        let written = serde_json::to_writer(&mut out, item).map_err(std::io::Error::from);
+        unless_closed(written.and_then(|()| out.write_all(b"\n")))?;
+    }
+    unless_closed(out.flush())
 }
 
 pub fn print_report(report: &Report) -> std::io::Result<()> {

@@ -168,10 +168,32 @@ impl ErrorReport {
     }
 }
 
-/// Without line breaks and without what a terminal would obey: names in a file are somebody else's.
+/// Without line breaks and without what a terminal would obey, or show in another order than it stands: names in a file are
+/// somebody else's.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().map(|c| if c.is_control() || is_unseen(c) { ' ' } else { c }).collect()
+}
+
+/// Letters that nobody sees and that change what is seen: directions, joiners, spaces of no width, ends of lines, tags
+/// (Unicode's categories Cf, Zl and Zp). The joiners inside words of some scripts are among them; a name is then shown apart.
+const fn is_unseen(letter: char) -> bool {
+    matches!(
+        letter,
+        '\u{ad}'
+            | '\u{600}'..='\u{605}'
+            | '\u{61c}'
+            | '\u{6dd}'
+            | '\u{70f}'
+            | '\u{180e}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}'
+            | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0001}'..='\u{e007f}'
+    )
 }
 
 #[cfg(test)]
@@ -196,5 +218,6 @@ mod tests {
     #[test]
     fn a_name_cannot_write_to_the_terminal() {
         assert_eq!(one_line("a\u{1b}[31mb\nc"), "a [31mb c");
+        assert_eq!(one_line("evil\u{202e}rraz.\u{200b}\u{2066}é\u{2028}\u{9b}"), "evil rraz.  é  ");
     }
 }
