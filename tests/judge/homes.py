@@ -82,7 +82,7 @@ def answering(answer, certificate=None):
             if self.command != "HEAD":
                 self.wfile.write(body)
 
-        do_POST = do_HEAD = do_GET
+        do_POST = do_PUT = do_HEAD = do_GET
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True

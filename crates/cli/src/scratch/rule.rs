@@ -16,6 +16,7 @@ use super::words_of;
 use crate::{
     arguments::ScratchRule,
     confirm::confirm,
+    du::objects,
     output::{Answer, Talk, bytes},
 };
 
@@ -34,6 +35,11 @@ pub(super) fn as_data(rule: &Rule) -> Value {
 
 pub fn run(words: &ScratchRule, talk: &Talk) -> Result<Answer, TransferError> {
     let written = Written::read(&words.place)?;
+    if let Place::Local(path) = &written.place
+        && !path.exists()
+    {
+        return Err(TransferError::Nothing { place: words.place.clone() });
+    }
     let wanted = match (words.days, words.off) {
         (Some(days), _) => Some(Wanted::Days(days)),
         (None, true) => Some(Wanted::Nothing),
@@ -50,20 +56,41 @@ pub fn run(words: &ScratchRule, talk: &Talk) -> Result<Answer, TransferError> {
         (_, place) => return Err(TransferError::NoRules { place: place.shown(), reason: "it is no bucket".into() }),
     };
     guard::bounds(&written.place)?;
+    let ours: Vec<&Rule> = before.all.iter().filter(|rule| before.is_ours(rule, &prefix)).collect();
+    let may = if words.dry_run { "would " } else { "" };
     let mut plan = match wanted {
-        Wanted::Days(days) => format!("set: what lies below {} goes after {days} days\n", written.place.shown()),
-        Wanted::Nothing => format!("take away: the rule of {}\n", written.place.shown()),
+        Wanted::Days(1) => format!("{may}set: what lies below {} goes after 1 day\n", written.place.shown()),
+        Wanted::Days(days) => format!("{may}set: what lies below {} goes after {days} days\n", written.place.shown()),
+        Wanted::Nothing if ours.is_empty() => {
+            let text = format!("{} has no rule of frazil's; nothing is changed\n", written.place.shown());
+            let mut report = Report::of("scratch-rule");
+            report.more.insert("place".into(), json!(written.place.shown()));
+            report.dry_run = words.dry_run;
+            items(&mut report, &before, &written);
+            return Ok(Answer { report, text: text + &lines(&before, &written) });
+        }
+        Wanted::Nothing => format!("{may}take away the rule of {}\n", written.place.shown()),
     };
+    for rule in &ours {
+        let how = if wanted == Wanted::Nothing { "goes" } else { "is replaced" };
+        plan.push_str(&format!("{how}: {}\n", one_line(&words_of(rule))));
+    }
     // What is old already goes at once, which is a deletion like others.
     let (n_old, old_bytes) = match wanted {
         Wanted::Days(days) => older(&written, days)?,
         Wanted::Nothing => (0, 0),
     };
     if n_old > 0 {
-        plan.push_str(&format!("{n_old} objects, {}, are older already and go soon\n", bytes(old_bytes)));
+        plan.push_str(&format!(
+            "{}, {}, older already, {} soon\n",
+            objects(n_old),
+            bytes(old_bytes),
+            if n_old == 1 { "goes" } else { "go" }
+        ));
     }
     let mut report = Report::of("scratch-rule");
     report.more.insert("place".into(), json!(written.place.shown()));
+    report.more.insert("replaces".into(), ours.iter().map(|rule| as_data(rule)).collect());
     report.total("n_older", n_old);
     report.total("older_bytes", old_bytes);
     if words.dry_run {
@@ -84,7 +111,11 @@ pub fn run(words: &ScratchRule, talk: &Talk) -> Result<Answer, TransferError> {
         return Err(TransferError::RuleNotKept { place: written.place.shown() });
     }
     items(&mut report, &after, &written);
-    let text = if talk.quiet { String::new() } else { format!("set\n{}", lines(&after, &written)) };
+    let text = if talk.quiet {
+        String::new()
+    } else {
+        format!("{}\n{}", if wanted == Wanted::Nothing { "taken away" } else { "set" }, lines(&after, &written))
+    };
     Ok(Answer { report, text })
 }
 

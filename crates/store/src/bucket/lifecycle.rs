@@ -10,7 +10,18 @@ use crate::{bounds, error::StoreError};
 const DAY_SECONDS: u64 = 86_400;
 
 /// What the rules that frazil sets are called, with the prefix after it.
-pub(super) const OURS: &str = "frazil-scratch ";
+const OURS: &str = "frazil-scratch ";
+
+/// The longest name of a rule (Amazon S3 API reference, `LifecycleRule`).
+const MAX_ID_BYTES: usize = 255;
+
+/// What the rule of a prefix is called; one that is too long for that by its digest.
+pub(super) fn id_of(prefix: &str) -> String {
+    match OURS.len() + prefix.len() <= MAX_ID_BYTES {
+        true => format!("{OURS}{prefix}"),
+        false => format!("{OURS}{}", blake3::hash(prefix.as_bytes()).to_hex()),
+    }
+}
 
 /// One rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +42,8 @@ pub struct Rule {
     pub fewer_than_bytes: Option<u64>,
     /// What else must hold, in words: what listings do not tell, such as tags.
     pub only: Vec<String>,
+    /// Where rules have no names: whether another one ends uploads of the same keys after as many days, and neither says more.
+    pub is_pair: bool,
 }
 
 /// When an object goes.
@@ -104,12 +117,13 @@ impl Rules {
         }
     }
 
-    /// Whether a rule is the one that [`Bucket::set_rule`] sets for a prefix; some servers know no names of rules.
+    /// Whether a rule is the one that [`Bucket::set_rule`] sets for a prefix, by its name; where rules have none, by being the pair
+    /// that it sets and nothing more.
     #[must_use]
     pub fn is_ours(&self, rule: &Rule, prefix: &str) -> bool {
         let prefix = format!("{}{prefix}", self.below);
         let is_of_prefix = rule.prefixes.len() == 1 && rule.prefixes.first() == Some(&prefix);
-        rule.id == format!("{OURS}{prefix}") || (rule.id.is_empty() && is_of_prefix)
+        rule.id == id_of(&prefix) || (rule.is_pair && is_of_prefix)
     }
 
     /// The rules that may be about keys that begin with `prefix`, those that are not in force included.
@@ -166,7 +180,15 @@ mod tests {
             more_than_bytes: None,
             fewer_than_bytes: None,
             only: Vec::new(),
+            is_pair: false,
         }
+    }
+
+    #[test]
+    fn names_of_rules_are_no_longer_than_servers_take() {
+        assert_eq!(id_of("a/"), "frazil-scratch a/");
+        let (long, other) = (id_of(&"a".repeat(900)), id_of(&"a".repeat(901)));
+        assert!(long.len() <= MAX_ID_BYTES && long != other);
     }
 
     #[test]

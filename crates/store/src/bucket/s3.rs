@@ -15,6 +15,7 @@ use super::{
     },
     documents::{self, AllBuckets, Begun, Copied, Deleted, ListPage, UploadsPage, state_of},
     lifecycle::{Days, Rule, Wanted},
+    s3_lifecycle::LEAST_MOVED,
 };
 use crate::{
     address::Address,
@@ -215,7 +216,9 @@ impl S3 {
 /// What an answer said.
 #[derive(Debug, Default)]
 pub(super) struct Said {
-    text: String,
+    pub(super) text: String,
+    /// From which size on objects change their class by themselves; rules that are sent must say it again.
+    pub(super) least_moved: Option<String>,
     etag: String,
     /// Whether the server encrypts with keys of its own; then its tags are no digests.
     is_encrypted: bool,
@@ -235,9 +238,10 @@ fn said_once(location: &Location, way: &Way, sending: &Sending<'_>, manners: &Ma
     let etag = answer.header("etag").unwrap_or_default().trim_matches('"').to_owned();
     let is_encrypted = answer.header("x-amz-server-side-encryption").is_some_and(|kind| kind != "AES256")
         || answer.header("x-amz-server-side-encryption-customer-algorithm").is_some();
+    let least_moved = answer.header(LEAST_MOVED).map(str::to_owned);
     let text = whole_text(&mut answer)?;
     match documents::code_of_error(&text) {
-        None => Ok(Said { text, etag, is_encrypted }),
+        None => Ok(Said { text, least_moved, etag, is_encrypted }),
         Some(code @ ("SlowDown" | "InternalError" | "ServiceUnavailable" | "RequestTimeout")) => {
             Err(again(format!("the server answered 200 and in it {code}")))
         }

@@ -1,13 +1,13 @@
 //! The document of the lifecycle of a bucket, as Amazon and Ceph have it, and how a rule is put in it.
 //!
 //! Source: the Amazon S3 API reference, `GetBucketLifecycleConfiguration`. A server takes only whole documents: the rules
-//! that are not ours go back as the very text that they came as.
+//! that are not ours go back as the very text that they came as, and with them what a header says beside the document.
 
 use serde::Deserialize;
 
 use super::{
     dialect::Dialect,
-    lifecycle::{Goes, OURS, Rule, Wanted},
+    lifecycle::{Goes, Rule, Wanted, id_of},
     s3::S3,
 };
 use crate::{
@@ -21,6 +21,13 @@ use crate::{
 const HEAD: &str =
     r#"<?xml version="1.0" encoding="UTF-8"?><LifecycleConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/">"#;
 const TAIL: &str = "</LifecycleConfiguration>";
+
+/// How a server says that there are none, and what that is as a document.
+const NO_RULES: &str = "NoSuchLifecycleConfiguration";
+const NONE: &str = "<LifecycleConfiguration/>";
+
+/// The header that says from which size on objects change their class by themselves.
+pub(super) const LEAST_MOVED: &str = "x-amz-transition-default-minimum-object-size";
 
 #[derive(Deserialize)]
 struct Document {
@@ -75,19 +82,26 @@ impl S3 {
 
     /// Sets or takes away the rule of a prefix.
     pub fn send_rule(&self, prefix: &str, wanted: Wanted) -> Result<(), StoreError> {
-        let document = with_rule(&self.lifecycle()?, prefix, wanted).map_err(|error| self.nonsense("", error))?;
-        let sending = match &document {
+        let way = self.way_to_bucket("lifecycle=".into());
+        let (text, least_moved) = match self.send("", &way, &Sending::new(Method::GET, &[])) {
+            Err(StoreError::Absent { code: Some(code), .. }) if code == NO_RULES => (NONE.to_owned(), None),
+            said => said.map(|said| (said.text, said.least_moved))?,
+        };
+        let document = with_rule(&text, prefix, wanted).map_err(|error| self.nonsense("", error))?;
+        let mut sending = match &document {
             Some(text) => Sending::new(Method::PUT, text.as_bytes()).with("content-md5", base64(&md5(text.as_bytes()))),
             None => Sending::new(Method::DELETE, &[]),
         };
+        // Without it Amazon takes its own default, by which rules of others would move other objects.
+        if let (Some(_), Some(least)) = (&document, least_moved) {
+            sending = sending.with(LEAST_MOVED, least);
+        }
         self.send("", &self.way_to_bucket("lifecycle=".into()), &sending).map(drop)
     }
 
     fn lifecycle(&self) -> Result<String, StoreError> {
         match self.text(&self.location(""), "lifecycle=".into()) {
-            Err(StoreError::Absent { code: Some(code), .. }) if code == "NoSuchLifecycleConfiguration" => {
-                Ok("<LifecycleConfiguration/>".into())
-            }
+            Err(StoreError::Absent { code: Some(code), .. }) if code == NO_RULES => Ok(NONE.into()),
             text => text,
         }
     }
@@ -132,6 +146,7 @@ impl Entry {
             more_than_bytes: plain.object_size_greater_than.or(and.and_then(|and| and.object_size_greater_than)),
             fewer_than_bytes: plain.object_size_less_than.or(and.and_then(|and| and.object_size_less_than)),
             only,
+            is_pair: false,
             id: self.id,
         })
     }
@@ -147,7 +162,7 @@ pub(super) fn with_rule(text: &str, prefix: &str, wanted: Wanted) -> Result<Opti
     if pieces.len() != all.len() {
         return Err("its rules cannot be told apart".into());
     }
-    let id = format!("{OURS}{prefix}");
+    let id = id_of(prefix);
     let mut kept: Vec<String> =
         all.iter().zip(pieces).filter(|(rule, _)| rule.id != id).map(|(_, text)| text.to_owned()).collect();
     if let Wanted::Days(days) = wanted {
