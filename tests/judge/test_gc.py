@@ -13,6 +13,7 @@ import ceph
 import lying
 import moves
 from command import ROOT
+from test_scratch_faults import at_the_prompt
 
 LARGE = 40 << 20
 
@@ -172,3 +173,21 @@ def test_notes_of_pushes_go_when_they_are_old(mover, gateway, bucket, tmp_path):
     os.utime(notes / "a.journal", (time.time() - 40 * 86400,) * 2)
     mover("gc", "--older-than", "4w", "--yes", code=0)
     assert os.listdir(notes) == ["b.journal"]
+
+
+@pytest.mark.parametrize("what", ["part", "staged"])
+def test_what_is_written_to_while_the_question_waits_stays(mover, gateway, bucket, tmp_path, what):
+    client = gateway.client()
+    if what == "part":
+        upload = client.create_multipart_upload(Bucket=bucket, Key="a/one")["UploadId"]
+        part = lambda number: client.upload_part(Bucket=bucket, Key="a/one", UploadId=upload, PartNumber=number, Body=bytes(5 << 20))
+        part(1)
+        place, write = f"s3://{bucket}", lambda: part(2)
+    else:
+        staged = tmp_path / "place/s.zarr/.frazil/staging/1-0"
+        staged.parent.mkdir(parents=True)
+        staged.write_bytes(b"a")
+        place, write = tmp_path / "place", lambda: staged.write_bytes(b"b")
+    time.sleep(4)
+    code, answer = at_the_prompt(mover, ["gc", place, "--older-than", "3s"], write)
+    assert code == 3 and "stays" in answer and (staged.exists() if what == "staged" else ceph.open_uploads(gateway, bucket)), answer

@@ -105,13 +105,14 @@ fn item(stray: &Stray, outcome: &str, reason: Option<&str>) -> serde_json::Value
     })
 }
 
-fn words_of(stray: &Stray) -> String {
+fn words_of(stray: &Stray, stays: Option<Stays>) -> String {
     let what = match stray.what {
+        What::Lock if stays == Some(Stays::Held) => "the lock of a run",
         What::Upload(_) => "an upload that has not ended",
         What::Staged => "a file that is not whole",
         What::Lock => "a lock that nobody holds",
         What::Journal | What::Notes => "notes of a run that is over",
-        What::Clock => "an empty file of a run that is over",
+        What::Clock => "a trial of a run that is over",
         What::Work => "work that is not finished",
     };
     let written = stray.written_seconds.map(|written| format!(", {}", rfc3339(written))).unwrap_or_default();
@@ -121,22 +122,25 @@ fn words_of(stray: &Stray) -> String {
 fn shown(plan: &Plan) -> String {
     let mut text = String::new();
     for stray in plan.goes.iter().take(MOST_SHOWN) {
-        text.push_str(&format!("remove {}\n", words_of(stray)));
+        text.push_str(&format!("remove {}\n", words_of(stray, None)));
     }
     if plan.goes.len() > MOST_SHOWN {
         text.push_str(&format!("remove {} more\n", plan.goes.len() - MOST_SHOWN));
     }
     // What is young is somebody's who is at work.
-    for (stray, why) in plan.stays.iter().filter(|(_, why)| *why != Stays::Young).take(MOST_SHOWN) {
-        let why = match why {
+    for (stray, stays) in plan.stays.iter().filter(|(_, why)| *why != Stays::Young).take(MOST_SHOWN) {
+        let why = match stays {
             Stays::Unfinished => "its command goes on with it; `frazil rm` removes the store",
             Stays::Held => "a run holds it",
             Stays::Young | Stays::Undated => "nobody knows how old it is",
         };
-        text.push_str(&format!("keep {}: {why}\n", words_of(stray)));
+        text.push_str(&format!("keep {}: {why}\n", words_of(stray, Some(*stays))));
     }
+    let n_young = plan.stays.iter().filter(|(_, why)| *why == Stays::Young).count();
+    let young = if n_young > 0 { format!(", {n_young} of them not old enough") } else { String::new() };
+    let things = if plan.goes.len() == 1 { "thing" } else { "things" };
     text.push_str(&format!(
-        "{} things to remove · {} · {} stay\n",
+        "{} {things} to remove · {} · {} stay{young}\n",
         plan.goes.len(),
         bytes(n_bytes(plan)),
         plan.stays.len()

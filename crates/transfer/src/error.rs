@@ -22,6 +22,8 @@ pub enum TransferError {
     NoListing { place: String },
     #[error("not all of it could be counted: {reason}")]
     Uncountable { reason: String },
+    #[error("nobody knows where your home is: `HOME` is not set")]
+    NoHome,
     #[error("nobody says what time it is at `{place}`")]
     NoClock { place: String },
     #[error("`{place}` is no catalog that can be read: {reason}")]
@@ -161,6 +163,7 @@ impl Problem for TransferError {
             Self::NoListing { .. } => "transfer.no-listing",
             Self::Uncountable { .. } => "transfer.uncountable",
             Self::Uncomparable { .. } => "transfer.uncomparable",
+            Self::NoHome => "transfer.no-home",
             Self::NoClock { .. } => "scratch.no-clock",
             Self::NoCatalog { .. } => "scratch.no-catalog",
             Self::Unlike { .. } => "scratch.changed",
@@ -218,6 +221,7 @@ impl Problem for TransferError {
             Self::Nothing { .. } => "`frazil ls` on the folder above shows what is there".into(),
             Self::Nameless { .. } => "name its objects one by one, or the bucket with one slash".into(),
             Self::NoListing { .. } => "name its files, each by its address".into(),
+            Self::NoHome => "name a place to look at: `frazil gc PLACE`".into(),
             Self::NoClock { .. } => "nothing was deleted; tell whoever runs the server".into(),
             Self::NoCatalog { .. } => "nothing was deleted: what it names is not known".into(),
             Self::Unlike { .. } => {

@@ -2,7 +2,7 @@
 //!
 //! It promises that only what is older than was said goes, by the clock of the place; that nothing goes of a store that a run
 //! holds; and that nothing goes by which unfinished work could go on: that is told, and stays. A listing that failed
-//! means that nothing goes.
+//! means that nothing goes, and each thing is looked at once more right before it goes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -41,6 +41,9 @@ const JOURNAL: &str = ".frazil/journal/";
 const BESIDE: &str = ".frazil-new";
 const CLOCK: &str = ".frazil-clock-";
 
+/// How objects begin by which it was tried out what keys may do.
+const TRIED: &str = ".frazil-check-";
+
 /// Folders within folders.
 const MAX_DEPTH: usize = 2048;
 
@@ -60,7 +63,7 @@ pub enum What {
     Journal,
     /// What a push noted in the home of whoever typed it.
     Notes,
-    /// A file that told what time it is.
+    /// A file that told what time it is, or what keys may do.
     Clock,
     /// Work that can go on.
     Work,
@@ -102,6 +105,8 @@ pub struct Plan {
     pub stays: Vec<(Stray, Stays)>,
     /// What time it was there.
     pub now_seconds: u64,
+    /// Only what was written before that goes.
+    before: u64,
     /// What is worth knowing.
     pub notes: Vec<String>,
 }
@@ -114,8 +119,14 @@ pub fn plan(written: &Written, age_seconds: u64) -> Result<Plan, TransferError> 
     guard::bounds(&written.place)?;
     let now_seconds = now(written)?;
     let before = now_seconds.saturating_sub(age_seconds);
-    let mut plan =
-        Plan { place: written.place.clone(), goes: Vec::new(), stays: Vec::new(), now_seconds, notes: Vec::new() };
+    let mut plan = Plan {
+        place: written.place.clone(),
+        goes: Vec::new(),
+        stays: Vec::new(),
+        now_seconds,
+        before,
+        notes: Vec::new(),
+    };
     let mut found = match &written.place {
         Place::Bucket { bucket, key } => of_bucket(bucket, key, &mut plan.notes)?,
         Place::Local(path) => {
@@ -159,12 +170,13 @@ pub fn plan(written: &Written, age_seconds: u64) -> Result<Plan, TransferError> 
 /// # Errors
 /// If they cannot be listed.
 pub fn plan_at_home(age_seconds: u64) -> Result<Plan, TransferError> {
-    let Some(home) = journal::home() else { return Err(TransferError::Nothing { place: "~".into() }) };
+    let Some(home) = journal::home() else { return Err(TransferError::NoHome) };
     let mut plan = Plan {
         place: Place::Local(home.clone()),
         goes: Vec::new(),
         stays: Vec::new(),
         now_seconds: 0,
+        before: 0,
         notes: Vec::new(),
     };
     if !home.is_dir() {
@@ -172,6 +184,7 @@ pub fn plan_at_home(age_seconds: u64) -> Result<Plan, TransferError> {
     }
     plan.now_seconds = frazil_store::clock::folder_seconds(&home)?;
     let before = plan.now_seconds.saturating_sub(age_seconds);
+    plan.before = before;
     for (name, about) in entries(&home)? {
         if about.is_file() && name.ends_with(".journal") {
             let stray = of_file(name, What::Notes, &about);
@@ -197,7 +210,7 @@ fn store_of(name: &str) -> Option<&str> {
 /// What a name is to frazil, if it is anything.
 fn what_of(name: &str) -> Option<What> {
     let base = name.rsplit('/').next().unwrap_or_default();
-    if base.starts_with(CLOCK) && !name.contains("/.frazil/") {
+    if (base.starts_with(CLOCK) || base.starts_with(TRIED)) && !name.contains("/.frazil/") {
         return Some(What::Clock);
     }
     let store = store_of(name)?;
@@ -341,9 +354,16 @@ pub fn run(plan: &Plan) -> Result<Vec<(String, String)>, TransferError> {
         match &stray.what {
             What::Upload(upload) => {
                 let Place::Bucket { bucket, .. } = &plan.place else { continue };
-                if let Err(error) = bucket.abort(upload) {
-                    left.push((stray.name.clone(), error.to_string()));
-                }
+                // Somebody may be sending parts again, who is not seen otherwise.
+                let done = match bucket.touched_seconds(upload) {
+                    Err(StoreError::Absent { .. }) => Ok(()),
+                    Ok(Some(touched)) if touched < plan.before => {
+                        bucket.abort(upload).map_err(|error| error.to_string())
+                    }
+                    Ok(_) => Err(CHANGED.to_owned()),
+                    Err(error) => Err(error.to_string()),
+                };
+                left.extend(done.err().map(|why| (stray.name.clone(), why)));
             }
             _ => stores.entry(store_of(&stray.name).unwrap_or("?")).or_default().push(stray),
         }
@@ -356,9 +376,14 @@ pub fn run(plan: &Plan) -> Result<Vec<(String, String)>, TransferError> {
             continue;
         }
         for stray in strays.iter().filter(|stray| stray.what != What::Lock || lock.is_none()) {
-            if let Err(error) = removed(&plan.place, &stray.name) {
-                left.push((stray.name.clone(), error.to_string()));
-            }
+            let done = match is_as_it_was(plan, stray) {
+                Ok(Some(true)) => removed(&plan.place, &stray.name).map_err(|error| error.to_string()),
+                Ok(Some(false)) => Err(CHANGED.to_owned()),
+                // Somebody else removed it.
+                Ok(None) => Ok(()),
+                Err(error) => Err(error.to_string()),
+            };
+            left.extend(done.err().map(|why| (stray.name.clone(), why)));
         }
         let removed_lock = match lock {
             Some(Ok(lock)) => lock.remove().map_err(|error| error.to_string()),
@@ -376,6 +401,26 @@ pub fn run(plan: &Plan) -> Result<Vec<(String, String)>, TransferError> {
         }
     }
     Ok(left)
+}
+
+/// What is said of a thing that somebody still works with.
+const CHANGED: &str = "it was written to since it was looked at, and stays";
+
+/// Whether something is still as it was when it was found; `None` if it is gone.
+fn is_as_it_was(plan: &Plan, stray: &Stray) -> Result<Option<bool>, StoreError> {
+    let (size_bytes, written_seconds) = match plan.place.below(&stray.name) {
+        Place::Local(path) => match path.symlink_metadata() {
+            Ok(about) => (about.len(), u64::try_from(about.mtime()).ok()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StoreError::reading(&Location::File(path.display().to_string()), error)),
+        },
+        Place::Bucket { bucket, key } => match bucket.about(&key)? {
+            Some(listed) => (listed.size_bytes, listed.modified_seconds),
+            None => return Ok(None),
+        },
+        Place::Web(_) => return Ok(Some(true)),
+    };
+    Ok(Some(size_bytes == stray.size_bytes && written_seconds.is_some_and(|written| written < plan.before)))
 }
 
 fn lock_of(place: &Place, store: &str) -> Result<Lock, StoreError> {
@@ -415,6 +460,7 @@ mod tests {
             ("a/x.frazil/lock", None),
             ("a/.frazil", None),
             ("a/.frazil-clock-12", Some(What::Clock)),
+            ("a/.frazil-check-0f", Some(What::Clock)),
             ("lock", None),
         ] {
             assert_eq!(what_of(name), expected, "{name}");

@@ -5,7 +5,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use frazil_model::location::Location;
+use frazil_model::{location::Location, pattern::is_pattern};
 use frazil_store::{
     bucket::{Bucket, Depth},
     profile::{located, located_to_write},
@@ -44,9 +44,10 @@ impl Written {
     /// Reads a place.
     ///
     /// # Errors
-    /// If the text names none, or nobody signs for it.
+    /// If the text names none, or nobody signs for it: a name before a colon is no path if nothing has that name.
     pub fn read(text: &str) -> Result<Self, TransferError> {
-        Self::of(text, located(text)?)
+        let location = if is_pattern(text) { located(text)? } else { located_to_write(text)? };
+        Self::of(text, location)
     }
 
     /// Reads a place that is to be written to.
