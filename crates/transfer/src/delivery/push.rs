@@ -255,7 +255,7 @@ fn digests(
 /// What a place says of a delivery.
 enum Seen {
     /// This one is whole there, or was until it was accepted.
-    Manifest(Manifest),
+    Manifest(Box<Manifest>),
     Nothing,
     /// It may not be read, or not be told that nothing is there.
     Hidden,
@@ -267,10 +267,10 @@ fn manifest_there(place: &Place) -> Result<Seen, TransferError> {
         match text(place, name) {
             Err(TransferError::Store(StoreError::Denied { .. } | StoreError::Refused { .. })) => seen = Seen::Hidden,
             text => match text? {
-                Some(text) if name == MANIFEST => return Manifest::parse(&text, place).map(Seen::Manifest),
+                Some(text) if name == MANIFEST => return Ok(Seen::Manifest(Box::new(Manifest::parse(&text, place)?))),
                 Some(text) => {
                     let record = serde_json::from_str::<Record>(&text).ok();
-                    return Ok(record.map_or(seen, |record| Seen::Manifest(record.manifest)));
+                    return Ok(record.map_or(seen, |record| Seen::Manifest(Box::new(record.manifest))));
                 }
                 None => {}
             },

@@ -237,9 +237,12 @@ pub(super) fn look_again(
     }
 }
 
-/// The files of a folder with sizes and tags; nothing if they may not be listed.
-fn listed(place: &Place) -> Result<Option<BTreeMap<String, (u64, String)>>, TransferError> {
-    let mut listed = BTreeMap::new();
+/// The size and the tag of each file of a folder.
+type Listing = BTreeMap<String, (u64, String)>;
+
+/// The files of a folder; nothing if they may not be listed.
+fn listed(place: &Place) -> Result<Option<Listing>, TransferError> {
+    let mut listed = Listing::new();
     let mut add = |name: &str, size_bytes: u64, tag: String| {
         if !name.is_empty() && !OWN.contains(&name) && !is_lock(name) {
             listed.insert(name.to_owned(), (size_bytes, tag));
