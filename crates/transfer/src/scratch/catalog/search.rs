@@ -373,7 +373,7 @@ fn opens(text: &str, at: usize, letter: char) -> bool {
         '<' => rest.first().is_some_and(|byte| byte.is_ascii_alphabetic()),
         '?' => {
             let n_word = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'-').count();
-            rest.first().is_some_and(|byte| is_name(char::from(*byte)) || *byte == b'?' || *byte == b'*')
+            rest.first().is_some_and(|byte| is_name(char::from(*byte)) || b"?*/".contains(byte))
                 && rest.get(n_word) != Some(&b'=')
         }
         _ => true,

@@ -46,7 +46,6 @@ fn a_store_is_found_by_any_address_of_it() {
         "<a href=s3://scratch/jdoe/sst.zarr>",
         "_jdoe/sst.zarr_ and `jdoe/sst.zarr`",
         "urlpath: jdoe/sst.zarr",
-        r"C:\scratch\jdoe\sst.zarr",
     ] {
         check(text, &["jdoe/sst.zarr"]);
     }
@@ -57,6 +56,7 @@ fn a_store_is_found_by_any_address_of_it() {
         "$ROOT/{user}/sst.zarr",
         "jdoe/./sst.zarr",
         "**jdoe/sst.zarr**",
+        r"C:\scratch\jdoe\sst.zarr",
         "数据在sst.zarr里",
     ] {
         check(text, &["jdoe/sst.zarr", "kim/sst.zarr"]);
