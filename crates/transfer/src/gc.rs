@@ -25,6 +25,7 @@ use crate::{
     error::TransferError,
     guard,
     place::{Place, Written, joined},
+    probe::MARK,
     scratch::{is_held, now, prefix_of},
 };
 
@@ -210,7 +211,7 @@ fn store_of(name: &str) -> Option<&str> {
 /// What a name is to frazil, if it is anything.
 fn what_of(name: &str) -> Option<What> {
     let base = name.rsplit('/').next().unwrap_or_default();
-    if (base.starts_with(CLOCK) || base.starts_with(TRIED)) && !name.contains("/.frazil/") {
+    if [CLOCK, TRIED, MARK].iter().any(|start| base.starts_with(start)) && !name.contains("/.frazil/") {
         return Some(What::Clock);
     }
     let store = store_of(name)?;
@@ -461,6 +462,7 @@ mod tests {
             ("a/.frazil", None),
             ("a/.frazil-clock-12", Some(What::Clock)),
             ("a/.frazil-check-0f", Some(What::Clock)),
+            ("a/.frazil-mark-1-2-0", Some(What::Clock)),
             ("lock", None),
         ] {
             assert_eq!(what_of(name), expected, "{name}");

@@ -15,7 +15,7 @@ use frazil_store::{StoreError, beneath::Beneath, bucket::When};
 use crate::{error::TransferError, place::Place};
 
 /// What the name of a mark begins with.
-const MARK: &str = ".frazil-mark-";
+pub(crate) const MARK: &str = ".frazil-mark-";
 
 static N_MARKS: AtomicU64 = AtomicU64::new(0);
 
