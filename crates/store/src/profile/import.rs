@@ -5,9 +5,9 @@
 //! nothing of what was given is repeated, whether it makes sense or not.
 
 use std::{
-    fs::{self, File, OpenOptions, TryLockError},
+    fs::{self, File, TryLockError},
     io::ErrorKind,
-    os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt},
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
     thread::sleep,
     time::{Duration, Instant},
@@ -103,26 +103,23 @@ pub fn import(surroundings: &Surroundings, name: &str, text: &str, with: &With) 
     Ok(Imported { path, expires, what })
 }
 
-/// Holds the file of profiles against other commands that change it, until it is dropped.
+/// Holds the folder of the file of profiles against other commands that change it, until it is dropped.
 ///
 /// # Errors
-/// If another command does not end, or the folder takes no file.
+/// If it is not there, or another command does not end.
 pub(crate) fn held(path: &Path) -> Result<File, String> {
-    let beside = path.with_extension("lock");
-    let failed = |error: std::io::Error| format!("{} could not be locked: {error}", beside.display());
-    // The file stays: one that is removed is locked by two.
-    let file = OpenOptions::new().create(true).write(true).truncate(false).mode(0o600).open(&beside).map_err(failed)?;
+    let folder = path.parent().unwrap_or(path);
+    let file = File::open(folder).map_err(|error| format!("{} could not be opened: {error}", folder.display()))?;
     let begun = Instant::now();
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::WouldBlock) if begun.elapsed() < MAX_HELD => sleep(NEXT_LOOK),
             Err(TryLockError::WouldBlock) => {
-                return Err(format!("another command holds {}; nothing was changed", beside.display()));
+                return Err(format!("another command holds {}; nothing was changed", folder.display()));
             }
-            // Some file systems of networks have none; two commands at once are then not kept apart.
-            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => return Ok(file),
-            Err(TryLockError::Error(error)) => return Err(failed(error)),
+            // Some file systems of networks lock no folders; two commands at once are then not kept apart.
+            Err(TryLockError::Error(_)) => return Ok(file),
         }
     }
 }
