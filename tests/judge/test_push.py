@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
+import warnings
 
 import pytest
 
@@ -88,11 +89,15 @@ def test_what_is_at_a_place_already_is_asked_for_without_a_journal(sender, tree,
 
 @pytest.fixture
 def far_sender(sender, gateway):
-    """The sender on another host, on a link of 20 MB/s."""
-    if far_host.missing():
-        pytest.skip(f"another host: {far_host.missing()}")
+    """The sender on another host, on a link of 20 MB/s; where there can be none, on this one, held to that pace."""
+    words = sender.words
+    if why := far_host.missing():
+        warnings.warn(f"not on another host: {why}", stacklevel=1)
+        sender.words = lambda typed: words([*typed, "--limit", LINK_BYTES_PER_SECOND])
+        yield sender
+        return
     with far_host.far_host(gateway, LINK_BYTES_PER_SECOND) as host:
-        words, sender.address = sender.words, host.address
+        sender.address = host.address
         sender.words = lambda typed: [*host.words, *words(typed)]
         yield sender
 
