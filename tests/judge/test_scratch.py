@@ -19,8 +19,8 @@ from command import frazil, measured
 DAY_SECONDS = 4
 # How often Ceph looks, in those days, and what a loaded machine adds.
 LATE_DAYS = 12
-OLD = ["--older-than", "3s"]
-OLD_SECONDS = 4
+OLD = ["--older-than", "5s"]
+OLD_SECONDS = 6
 
 
 def store(name: str, n_chunks=4, size=1000) -> dict[str, bytes]:
