@@ -97,7 +97,7 @@ def test_a_token_opens_its_folder_in_its_mode(double, home, place, mode):
         (home.folder / "tree").mkdir()
         (home.folder / "tree/a.nc").write_text("x")
         home.frazil("push", home.folder / "tree", "--to", inside, "--as", "run7", **home.at)
-        assert set(double.contents(bucket, "jdoe/run7/")) == {"jdoe/run7/a.nc", "jdoe/run7/frazil-delivery.json"}
+        assert set(double.contents(bucket, "jdoe/run7/")) == {"jdoe/run7/a.nc", "jdoe/run7/frazil-delivery.json", "jdoe/run7/frazil-push.json"}
     home.frazil("profile", "erase", "--yes")
     assert not out.exists() and token["access_token"] not in "".join(path.read_text(errors="replace") for path in home.folder.rglob("*") if path.is_file())
 
