@@ -165,6 +165,27 @@ def test_watch_takes_on_what_was_in_the_way_once_it_is_gone_and_tells_it_once(mo
     assert digests(tmp_path / "arr/r") == wanted
 
 
+def test_watch_passes_nothing_over_because_a_record_says_so(mover, inbox, tmp_path, seed):
+    """Whoever may only put into an inbox may say of a whole delivery that it was accepted."""
+    wanted = make_tree(tmp_path / "src", seed, {"a": 1000, "b/c": 10})
+    for name in ("forged", "elsewhere", "kept", "fresh"):
+        mover("push", tmp_path / "src", "--to", inbox.place, "--as", name, code=0)
+    for name, to in (("forged", tmp_path / "arr/forged"), ("elsewhere", "nowhere")):
+        manifest = json.loads(inbox.text(name, MANIFEST))
+        inbox.put(name, RECORD, json.dumps({"frazil_accepted": 1, "manifest": manifest, "to": str(to), "cleared": True}))
+    mover("accept", f"{inbox.place}/kept", "--to", tmp_path / "arr/kept", "--keep", code=0)
+    with (tmp_path / "out").open("wb") as out:
+        with running(mover, "accept", "--watch", inbox.place, "--to", tmp_path / "arr", "--every", "1s", out=out):
+            until(lambda: (tmp_path / "arr/fresh/a").exists(), "fresh was taken on")
+            time.sleep(2.5)
+    told = (tmp_path / "out").read_text().splitlines()
+    assert sorted(line.split(":")[0] for line in told) == ["elsewhere", "forged", "fresh"], told
+    assert all("refused" in line for line in told if not line.startswith("fresh")), told
+    assert all(inbox.files(name) == wanted for name in ("forged", "elsewhere", "kept"))
+    mover("accept", f"{inbox.place}/forged", "--to", tmp_path / "arr/forged", code=0)
+    assert digests(tmp_path / "arr/forged") == wanted
+
+
 def test_what_strangers_put_under_the_name_of_a_manifest_is_not_waited_for(mover, local, tmp_path, seed):
     wanted = make_tree(tmp_path / "src", seed, {"a": 1000})
     for name in ("pipe", "zero", "link", "sparse", "folder"):

@@ -100,6 +100,8 @@ pub enum TransferError {
         "`{place}` was accepted already, and {n} of its files are not at `{to}` as they were sent; the first: {first}"
     )]
     NotThere { place: String, to: String, n: usize, first: String },
+    #[error("`{place}` is whole, and `frazil-accepted.json` beside it says that it was accepted; but not all of it is at `{to}`")]
+    NotKept { place: String, to: String },
     #[error("`{place}` is not what was sent: {n} of the files are not as they were; the first: {first}")]
     NotAsCopied { place: String, n: usize, first: String },
     #[error("the files are at `{to}`, but `{place}` could not be noted as accepted, or not be cleared")]
@@ -199,6 +201,7 @@ impl Problem for TransferError {
             Self::BadRecord { .. } => "delivery.record",
             Self::WentElsewhere { .. } => "delivery.went-elsewhere",
             Self::NotThere { .. } => "delivery.not-there",
+            Self::NotKept { .. } => "delivery.not-kept",
             Self::NotAsCopied { .. } => "delivery.not-as-copied",
             Self::NotCleared { .. } => "delivery.not-cleared",
             Self::IntoInbox { .. } => "delivery.into-inbox",
@@ -279,6 +282,9 @@ impl Problem for TransferError {
             Self::BadRecord { .. } => "it is left as it is; look at its `frazil-accepted.json`".into(),
             Self::WentElsewhere { went, .. } => format!("nothing was done; `--to {went}` is where they went"),
             Self::NotThere { .. } => "nothing was deleted; look where they are, and at what is left in the inbox".into(),
+            Self::NotKept { place, to } => {
+                format!("nothing was done; `frazil accept {place} --to {to}` takes it on if it never was")
+            }
             Self::NotAsCopied { .. } => {
                 "the inbox is as it was; name another place with `--to`, or take away what was there before".into()
             }

@@ -15,7 +15,7 @@ use frazil_model::{
 };
 use frazil_transfer::{
     TransferError,
-    delivery::{Named, Standing, deliveries},
+    delivery::{Named, Standing, deliveries, surely_kept},
     place::{Place, Written},
 };
 use serde_json::json;
@@ -33,7 +33,7 @@ const LOOKED_EVERY: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// Errors that say what is wrong with a delivery itself.
-const LASTING: [&str; 3] = ["delivery.not-as-sent", "delivery.manifest", "delivery.record"];
+const LASTING: [&str; 4] = ["delivery.not-as-sent", "delivery.manifest", "delivery.record", "delivery.not-kept"];
 
 /// What was said of a delivery, and when it is tried again.
 struct Told {
@@ -96,7 +96,9 @@ fn take(
     (told, counts): (&mut BTreeMap<String, Told>, &mut Counts),
 ) {
     let seal = match &delivery {
-        Ok(delivery) if [Standing::Unfinished, Standing::Accepted].contains(&delivery.standing()) => return,
+        Ok(delivery) if delivery.standing() == Standing::Unfinished => return,
+        // Nothing is left of it.
+        Ok(delivery) if delivery.standing() == Standing::Accepted && delivery.manifest.is_none() => return,
         Ok(delivery) => delivery.manifest.as_ref().map(|manifest| manifest.seal.clone()).unwrap_or_default(),
         Err(error) => error.to_string(),
     };
@@ -107,11 +109,20 @@ fn take(
     }
     let started = Instant::now();
     let calm = Talk { progress: false, quiet: true, ..talk.clone() };
-    let answer = delivery.and_then(|delivery| one(&delivery, &to.place.below(&name), words, &calm, stop));
+    let place = to.place.below(&name);
+    let is_kept = delivery.as_ref().is_ok_and(|delivery| delivery.standing() == Standing::Accepted);
+    let answer = delivery.and_then(|delivery| match is_kept {
+        true => surely_kept(&delivery, &place).map(|()| None),
+        false => one(&delivery, &place, words, &calm, stop).map(Some),
+    });
     let mut answer = match answer {
+        Ok(None) => {
+            told.insert(name, Told { seal, message: String::new(), pause: words.every, again: None });
+            return;
+        }
         Err(TransferError::Interrupted { .. }) => return,
         Err(error) => Answer { report: Report::failed("accept", &error), text: String::new() },
-        Ok(answer) => answer,
+        Ok(Some(answer)) => answer,
     };
     answer.report.seconds = (started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
     answer.report.more.insert("name".into(), json!(name));

@@ -77,3 +77,15 @@ pub fn again<'a>(
     here.retain(|one| one.what != "missing" || delivery.place.holds(&one.name));
     Ok(if here.is_empty() { Again::Clear(record) } else { Again::Differs(record, here) })
 }
+
+/// Whether a delivery that was kept after it was accepted is where it went, as far as lengths tell. Who asks did not type its
+/// name, so nothing is done if not.
+///
+/// # Errors
+/// [`TransferError::NotKept`] if its record says of another place, or of files that are not there.
+pub fn surely_kept(delivery: &Delivery, to: &Place) -> Result<(), TransferError> {
+    let Some(record) = &delivery.record else { return Ok(()) };
+    let is_there = guard::is_one_place(&record.to, to) && sizes(to, &record.manifest)?.is_empty();
+    let not_kept = || TransferError::NotKept { place: delivery.place.shown(), to: to.shown() };
+    is_there.then_some(()).ok_or_else(not_kept)
+}

@@ -29,7 +29,7 @@ pub use accept::{
     Delivery, Difference, Named, Standing, Taking, check, clear, deliveries, look, record, surely_apart, take_plan,
     why_none,
 };
-pub use again::{Again, Inbox, again};
+pub use again::{Again, Inbox, again, surely_kept};
 pub use claim::Claiming;
 pub use landing::Landing;
 pub use push::{Already, Pushing, Sent, Wanted, prepare};
