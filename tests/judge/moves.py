@@ -10,6 +10,9 @@ import hashlib
 import os
 import pathlib
 import random
+import subprocess
+
+import pytest
 
 import ceph
 from command import Answer, binary, measured, spawn
@@ -53,6 +56,18 @@ class Mover:
 def says_why(answer: Answer) -> bool:
     """Whether a failure is a clear one: a code that means something, and words."""
     return answer.code in (1, 2, 3, 4, 5, 130) and bool(answer.err.strip() or (answer.report or {}).get("error"))
+
+
+def as_nobody(mover, *words) -> subprocess.CompletedProcess:
+    """The command as a user who owns nothing, from a home that all may write to. Only root can be somebody else."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    os.chmod(mover.home, 0o777)
+    for folder in (mover.home, *mover.home.parents):
+        if folder.is_relative_to("/tmp") and str(folder) != "/tmp":
+            os.chmod(folder, os.stat(folder).st_mode | 0o055)
+    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *mover.words(words)]
+    return subprocess.run(words, capture_output=True, text=True, timeout=60)
 
 
 def make_tree(folder: pathlib.Path, seed: int, sizes: dict[str, int]) -> dict[str, str]:

@@ -100,8 +100,12 @@ pub enum TransferError {
         "`{place}` was accepted already, and {n} of its files are not at `{to}` as they were sent; the first: {first}"
     )]
     NotThere { place: String, to: String, n: usize, first: String },
-    #[error("`{place}` is whole, and `frazil-accepted.json` beside it says that it was accepted; but not all of it is at `{to}`")]
+    #[error(
+        "`{place}` is whole, and `frazil-accepted.json` beside it says that it was accepted; but not all of it is at `{to}`"
+    )]
     NotKept { place: String, to: String },
+    #[error("access to `{place}` was refused: the folder may not be read")]
+    Closed { place: String },
     #[error("`{place}` is not what was sent: {n} of the files are not as they were; the first: {first}")]
     NotAsCopied { place: String, n: usize, first: String },
     #[error("the files are at `{to}`, but `{place}` could not be noted as accepted, or not be cleared")]
@@ -202,6 +206,7 @@ impl Problem for TransferError {
             Self::WentElsewhere { .. } => "delivery.went-elsewhere",
             Self::NotThere { .. } => "delivery.not-there",
             Self::NotKept { .. } => "delivery.not-kept",
+            Self::Closed { .. } => "store.refused",
             Self::NotAsCopied { .. } => "delivery.not-as-copied",
             Self::NotCleared { .. } => "delivery.not-cleared",
             Self::IntoInbox { .. } => "delivery.into-inbox",
@@ -284,6 +289,9 @@ impl Problem for TransferError {
             Self::NotThere { .. } => "nothing was deleted; look where they are, and at what is left in the inbox".into(),
             Self::NotKept { place, to } => {
                 format!("nothing was done; `frazil accept {place} --to {to}` takes it on if it never was")
+            }
+            Self::Closed { .. } => {
+                "its owner can let you read it; cp, sync, push and check leave it out with `--exclude`".into()
             }
             Self::NotAsCopied { .. } => {
                 "the inbox is as it was; name another place with `--to`, or take away what was there before".into()

@@ -23,6 +23,7 @@ use frazil_store::{
 };
 
 use crate::{
+    atoms::Atoms,
     error::TransferError,
     place::{Place, Written, joined},
 };
@@ -64,13 +65,30 @@ pub struct Tree {
     pub passed_over: Vec<(String, String)>,
     /// Which folder of this machine it is, if it is one.
     pub identity: Option<Identity>,
+    /// The folders in it that may not be read.
+    pub(crate) closed: Vec<String>,
 }
 
 impl Tree {
     /// One in which nothing lies.
     #[must_use]
     pub(crate) const fn empty(place: Place, is_file: bool) -> Self {
-        Self { place, is_file, found: Vec::new(), passed_over: Vec::new(), identity: None }
+        Self { place, is_file, found: Vec::new(), passed_over: Vec::new(), identity: None, closed: Vec::new() }
+    }
+
+    /// Refuses folders that may not be read, unless what lies in them is not meant. Of a store all of it is, or nothing.
+    ///
+    /// # Errors
+    /// [`TransferError::Closed`] for the first that is meant.
+    pub(crate) fn must_be_open(&self, is_meant: impl Fn(&str) -> bool) -> Result<(), TransferError> {
+        if self.closed.is_empty() {
+            return Ok(());
+        }
+        let atoms = Atoms::among(self.found.iter().map(|found| &*found.name));
+        let is_meant =
+            |folder: &str| atoms.of(folder).map_or_else(|| is_meant(folder), |root| root.is_empty() || is_meant(root));
+        let Some(closed) = self.closed.iter().find(|folder| is_meant(folder)) else { return Ok(()) };
+        Err(TransferError::Closed { place: self.place.below(closed).shown() })
     }
 
     /// Whether names were seen that are no text.
@@ -107,7 +125,17 @@ impl Tree {
 /// # Errors
 /// If one names nothing, or cannot be listed.
 pub fn trees(written: &Written) -> Result<Vec<Tree>, TransferError> {
-    if is_meant_as_pattern(written)? { of_pattern(written) } else { Ok(vec![tree(written)?]) }
+    let trees = trees_with_closed(written)?;
+    trees.iter().try_for_each(|tree| tree.must_be_open(|_| true))?;
+    Ok(trees)
+}
+
+/// The same for whoever knows what is meant of them, and asks each whether that may be read ([`Tree::must_be_open`]).
+///
+/// # Errors
+/// As for [`trees`].
+pub(crate) fn trees_with_closed(written: &Written) -> Result<Vec<Tree>, TransferError> {
+    if is_meant_as_pattern(written)? { of_pattern(written) } else { Ok(vec![tree_with_closed(written)?]) }
 }
 
 /// Whether a place is written as a pattern, and nothing has that very name.
@@ -127,6 +155,16 @@ pub(crate) fn is_meant_as_pattern(written: &Written) -> Result<bool, TransferErr
 /// # Errors
 /// If nothing does, or it cannot be listed.
 pub fn tree(written: &Written) -> Result<Tree, TransferError> {
+    let tree = tree_with_closed(written)?;
+    tree.must_be_open(|_| true)?;
+    Ok(tree)
+}
+
+/// As [`trees_with_closed`], of one place.
+///
+/// # Errors
+/// As for [`tree`].
+pub(crate) fn tree_with_closed(written: &Written) -> Result<Tree, TransferError> {
     let nothing = || TransferError::Nothing { place: written.text.clone() };
     let tree = match &written.place {
         Place::Local(path) => of_path(path, written)?,
@@ -199,6 +237,10 @@ fn walk(folder: &Path, below: &str, depth: usize, tree: &mut Tree) -> Result<(),
     let entries = match fs::read_dir(folder) {
         // Somebody removed it since the folder above was read: another process its workshop, for one.
         Err(error) if depth > 0 && error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if depth > 0 && error.kind() == std::io::ErrorKind::PermissionDenied => {
+            tree.closed.push(below.to_owned());
+            return Ok(());
+        }
         entries => entries.map_err(failed)?,
     };
     for entry in entries {

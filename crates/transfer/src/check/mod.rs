@@ -19,7 +19,7 @@ use crate::{
     progress::Progress,
     same,
     sums::{FILES_AT_A_TIME, for_each, sha256},
-    walk::{Found, Tree, tree},
+    walk::{Found, Tree, tree_with_closed},
 };
 
 /// What is compared.
@@ -149,8 +149,11 @@ enum Verdict {
 /// # Errors
 /// If one is not there or cannot be listed, or somebody wanted to stop.
 pub fn check(checking: &Checking, progress: &Progress, stop: &AtomicBool) -> Result<Compared, TransferError> {
-    let a = tree(&checking.a)?;
+    let a = tree_with_closed(&checking.a)?;
     let b = other_tree(checking, &a)?;
+    for tree in [&a, &b] {
+        tree.must_be_open(|folder| checking.filter.may_take_below(folder))?;
+    }
     let names = || a.found.iter().chain(&b.found).map(|found| &*found.name);
     let atoms = Atoms::among(names());
     let is_meant = |name: &str| match atoms.of(name) {
@@ -197,10 +200,10 @@ pub fn check(checking: &Checking, progress: &Progress, stop: &AtomicBool) -> Res
 fn other_tree(checking: &Checking, a: &Tree) -> Result<Tree, TransferError> {
     let b = &checking.b;
     if !(a.is_file && b.ends_with_slash) {
-        return tree(b);
+        return tree_with_closed(b);
     }
     let place = b.place.below(&a.place.base_name());
-    tree(&Written { text: place.shown(), place, ends_with_slash: false })
+    tree_with_closed(&Written { text: place.shown(), place, ends_with_slash: false })
 }
 
 /// Where a name is.

@@ -28,7 +28,7 @@ use crate::{
     known::Known,
     place::{Place, Written, joined, under},
     same::Same,
-    walk::{Found, Tree, trees},
+    walk::{Found, Tree, trees_with_closed},
 };
 use claims::is_lock;
 use existing::Existing;
@@ -101,6 +101,12 @@ impl Filter {
         (self.include.is_empty() || fits_one(&self.include)) && !fits_one(&self.exclude)
     }
 
+    /// Whether something below a folder may be meant, for all that the folder's name says.
+    #[must_use]
+    pub fn may_take_below(&self, folder: &str) -> bool {
+        !self.exclude.iter().any(|pattern| is_name_like(pattern, folder))
+    }
+
     /// Whether a name below a source is meant, which is called `base` where it is written to if it is one of several. Filters
     /// are about a store, not about its parts; a source that is a store itself is meant.
     #[must_use]
@@ -108,6 +114,14 @@ impl Filter {
         let meant = joined(base, atoms.of(name).unwrap_or(name));
         meant.is_empty() || self.takes(&meant)
     }
+}
+
+/// A name below the first of some folders that it lies in.
+fn below_one<'a>(folders: &[String], name: &'a str) -> Option<&'a str> {
+    folders.iter().find_map(|folder| match folder.is_empty() {
+        true => Some(name),
+        false => name.strip_prefix(folder.as_str())?.strip_prefix('/'),
+    })
 }
 
 fn is_name_like(pattern: &str, name: &str) -> bool {
@@ -211,8 +225,9 @@ pub fn plan(request: &Request) -> Result<Plan, TransferError> {
 pub(crate) fn plan_besides(request: &Request, besides: &'static [&'static str]) -> Result<Plan, TransferError> {
     let mut all: Vec<Tree> = Vec::new();
     for source in &request.sources {
-        all.extend(trees(source)?);
+        all.extend(trees_with_closed(source)?);
     }
+    all.iter().try_for_each(|tree| tree.must_be_open(|folder| request.filter.may_take_below(folder)))?;
     let (root, bases) = places(request, &all)?;
     guard::bounds(&root)?;
     if let Place::Web(location) = &root {
@@ -412,15 +427,15 @@ impl Plan {
         }
         let is_of_source = |name: &str| bases.iter().any(|base| is_below(name, base));
         let known: BTreeSet<String> = self.deletes.iter().map(|delete| delete.name.clone()).collect();
+        let stores = Atoms::among(existing.all().map(|(name, _)| name));
         for (name, size_bytes) in existing.all() {
             let is_kept = self.has(name) || known.contains(name) || !is_of_source(name);
-            let relative = bases.iter().find_map(|base| match base.is_empty() {
-                true => Some(name),
-                false => name.strip_prefix(base.as_str())?.strip_prefix('/'),
-            });
-            let Some(relative) = relative.filter(|relative| !is_kept && request.filter.takes(relative)) else {
+            let Some(relative) = below_one(bases, name).filter(|_| !is_kept) else { continue };
+            // A store goes whole or stays whole, also one that only the destination has.
+            let meant = stores.of(name).map_or(Some(relative), |root| below_one(bases, root)).unwrap_or_default();
+            if !meant.is_empty() && !request.filter.takes(meant) {
                 continue;
-            };
+            }
             let source = request.sources.first().map(|source| source.place.below(relative));
             self.deletes.push(Delete { name: name.to_owned(), size_bytes, source });
         }

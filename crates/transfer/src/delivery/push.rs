@@ -31,7 +31,7 @@ use crate::{
     progress::Progress,
     run::{Outcome, Watch, run_noting},
     sums::{FILES_AT_A_TIME, for_each, sha256},
-    walk::{Found, Tree, trees},
+    walk::{Found, Tree, trees_with_closed},
 };
 
 /// What is to be sent, and where.
@@ -183,7 +183,7 @@ type SourceFile = (Arc<Place>, Found, Arc<str>);
 fn sources(wanted: &Wanted, place: &Place) -> Result<Vec<SourceFile>, TransferError> {
     let mut found: Vec<Tree> = Vec::new();
     for source in &wanted.sources {
-        found.extend(trees(source)?);
+        found.extend(trees_with_closed(source)?);
     }
     let is_one_folder = matches!(found.as_slice(), [tree] if !tree.is_file);
     let mut all: BTreeMap<Arc<str>, (Arc<Place>, Found)> = BTreeMap::new();
@@ -191,6 +191,7 @@ fn sources(wanted: &Wanted, place: &Place) -> Result<Vec<SourceFile>, TransferEr
     for tree in found {
         guard::not_within(&tree, place)?;
         let base = if is_one_folder { String::new() } else { tree.place.base_name() };
+        tree.must_be_open(|folder| wanted.filter.may_take_below(&joined(&base, folder)))?;
         let atoms = Atoms::among(tree.found.iter().map(|found| &*found.name));
         let takes = |name: &str| wanted.filter.takes_of(&atoms, &base, name);
         let passed_over = tree.passed_over.into_iter().filter(|(name, _)| takes(name));
