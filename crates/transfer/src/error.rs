@@ -42,6 +42,8 @@ pub enum TransferError {
     RuleNotKept { place: String },
     #[error("nothing can be compared with `{file}`: {reason}")]
     Uncomparable { file: String, reason: String },
+    #[error("`{file}` is a file, and `{folder}` a folder")]
+    FileAndFolder { file: String, folder: String },
     #[error("`{place}` cannot be written to: {reason}")]
     NotWritable { place: String, reason: &'static str },
     #[error("`{place}` is held back: other files of its store could not be moved, so that it is not shown")]
@@ -169,6 +171,7 @@ impl Problem for TransferError {
             Self::NoListing { .. } => "transfer.no-listing",
             Self::Uncountable { .. } => "transfer.uncountable",
             Self::Uncomparable { .. } => "transfer.uncomparable",
+            Self::FileAndFolder { .. } => "check.file-and-folder",
             Self::NoHome => "transfer.no-home",
             Self::NoClock { .. } => "scratch.no-clock",
             Self::NoCatalog { .. } => "scratch.no-catalog",
@@ -245,6 +248,9 @@ impl Problem for TransferError {
             Self::NoRules { .. } => "`frazil scratch expire` deletes what is old, a plan first".into(),
             Self::RuleNotKept { .. } => "`frazil scratch rule` shows what it has now; tell whoever runs it".into(),
             Self::Uncomparable { .. } => "keep a Report with the same words and `--save FILE`, and name that".into(),
+            Self::FileAndFolder { folder, .. } => {
+                format!("`{}/` means the file of that name in it", folder.trim_end_matches('/'))
+            }
             Self::Uncountable { .. } => "count the folders in it one by one, or with less depth".into(),
             Self::NotWritable { .. } => "name a folder on this machine or a bucket".into(),
             Self::HeldBack { .. } => "type the same command again once the others can be moved".into(),

@@ -151,13 +151,15 @@ pub fn not_inside_a_store(place: &Place, around: Around) -> Result<(), TransferE
     match place {
         Place::Local(path) => {
             let path = real(path);
-            match path.ancestors().skip(n_skipped).find(|folder| is_store_root(folder)) {
+            // The topmost is the store; what lies in it is part of it, also if it is a group by itself.
+            match path.ancestors().skip(n_skipped).filter(|folder| is_store_root(folder)).last() {
                 Some(store) => Err(refused(store.display().to_string())),
                 None => Ok(()),
             }
         }
         Place::Bucket { bucket, key } => {
-            let folders: Vec<&str> = ancestors(key).skip(n_skipped).collect();
+            let mut folders: Vec<&str> = ancestors(key).skip(n_skipped).collect();
+            folders.reverse();
             match store_among(bucket, &folders)? {
                 Some(folder) => Err(refused(bucket.location(folder).to_string())),
                 None => Ok(()),

@@ -123,6 +123,10 @@ fn sum_of_line(line: &str) -> Result<(String, Sum), String> {
     let tagged = ["SHA256 (", "MD5 ("].into_iter().find_map(|tag| line.strip_prefix(tag));
     let (name, digits) = match tagged {
         Some(rest) => rest.rsplit_once(") = ").ok_or("it has no ` = ` and a sum at its end")?,
+        None if line.contains(" (") && line.contains(") = ") => {
+            let kind = line.split(' ').next().unwrap_or_default();
+            return Err(format!("it has a sum of the kind {kind}; SHA256 and MD5 are read"));
+        }
         None => {
             let (digits, rest) = line.split_once(' ').ok_or("it is no sum with a name")?;
             let name = rest.strip_prefix([' ', '*']).ok_or("between the sum and the name stand two spaces, or ` *`")?;

@@ -151,6 +151,10 @@ enum Verdict {
 pub fn check(checking: &Checking, progress: &Progress, stop: &AtomicBool) -> Result<Compared, TransferError> {
     let a = tree_with_closed(&checking.a)?;
     let b = other_tree(checking, &a)?;
+    if a.is_file != b.is_file {
+        let (file, folder) = if a.is_file { (&a, &b) } else { (&b, &a) };
+        return Err(TransferError::FileAndFolder { file: file.place.shown(), folder: folder.place.shown() });
+    }
     for tree in [&a, &b] {
         tree.must_be_open(|folder| checking.filter.may_take_below(folder))?;
     }
