@@ -13,6 +13,7 @@ pub mod gc;
 pub mod guard;
 pub mod known;
 pub mod list;
+mod making;
 pub mod place;
 pub mod probe;
 pub mod progress;

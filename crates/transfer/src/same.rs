@@ -7,17 +7,13 @@
 use std::{fs::File, io::Read, path::Path, time::SystemTime};
 
 use frazil_model::location::Location;
-use frazil_store::{
-    StoreError,
-    bucket::Digest,
-    digest::{Running, crc32c_on, md5},
-    read::fingerprint_of,
+use frazil_store::{StoreError, bucket::Digest, read::fingerprint_of};
+
+use crate::{
+    known::Known,
+    making::{Made, Making},
+    walk::Found,
 };
-
-use crate::{copy::parts::part_bytes, known::Known, walk::Found};
-
-/// Sizes of parts that other programs send, in MiB.
-const USUAL_PARTS_MIB: [u64; 12] = [5, 8, 10, 15, 16, 20, 25, 32, 50, 64, 100, 128];
 
 /// Files are read in blocks of so many bytes.
 const BLOCK_BYTES: usize = 1 << 20;
@@ -124,17 +120,6 @@ fn by_time(from: &Found, to: &Found) -> Same {
     }
 }
 
-/// What a digest of a file that was read says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Made {
-    /// It is the one that was expected.
-    Equal,
-    /// It is another one.
-    Other,
-    /// It is made of parts, and their size is not known.
-    UnknownParts,
-}
-
 /// Reads a file and compares its digest; remembers what it learns.
 ///
 /// # Errors
@@ -145,114 +130,21 @@ pub fn made(path: &Path, expected: &Digest, file: &Found, known: &Known) -> Resu
     let moment = SystemTime::now();
     let mut open = File::open(path).map_err(failed)?;
     let mark = fingerprint_of(&open.metadata().map_err(failed)?);
-    let remember = |digest| known.remember(&file.name, &mark, digest, moment);
-    let made = match *expected {
-        Digest::Md5(_) => {
-            let digest = Digest::Md5(md5_of_file(&mut open).map_err(failed)?);
-            remember(digest);
-            if digest == *expected { Made::Equal } else { Made::Other }
+    let mut making = Making::of(*expected, mark.size_bytes);
+    let mut block = vec![0; BLOCK_BYTES];
+    loop {
+        match open.read(&mut block).map_err(failed)? {
+            0 => break,
+            n_bytes => making.take(block.get(..n_bytes).unwrap_or_default()),
         }
-        Digest::Md5OfParts { n_parts, .. } => {
-            let sizes = sizes_of_parts(mark.size_bytes, n_parts);
-            let digests = md5_of_parts(&mut open, &sizes).map_err(failed)?;
-            match digests.into_iter().find(|digest| digest == expected) {
-                Some(digest) => {
-                    remember(digest);
-                    Made::Equal
-                }
-                // Parts may have any size: that none of the usual ones fits tells nothing.
-                None => Made::UnknownParts,
-            }
-        }
-        Digest::Crc32c(_) => {
-            let digest = Digest::Crc32c(crc32c_of_file(&mut open).map_err(failed)?);
-            remember(digest);
-            if digest == *expected { Made::Equal } else { Made::Other }
-        }
-    };
+    }
+    let (made, digest) = making.finish();
+    if let Some(digest) = digest {
+        known.remember(&file.name, &mark, digest, moment);
+    }
     let now = fingerprint_of(&open.metadata().map_err(failed)?);
     match now == mark {
         true => Ok(made),
         false => Err(StoreError::Changed { location: location(), reason: "it was written to meanwhile".into() }),
     }
-}
-
-fn md5_of_file(file: &mut File) -> std::io::Result<[u8; 16]> {
-    let (mut running, mut block) = (Running::default(), vec![0; BLOCK_BYTES]);
-    loop {
-        match file.read(&mut block)? {
-            0 => return Ok(running.finish()),
-            n_bytes => running.take(block.get(..n_bytes).unwrap_or_default()),
-        }
-    }
-}
-
-fn crc32c_of_file(file: &mut File) -> std::io::Result<u32> {
-    let (mut sum, mut block) = (0, vec![0; BLOCK_BYTES]);
-    loop {
-        match file.read(&mut block)? {
-            0 => return Ok(sum),
-            n_bytes => sum = crc32c_on(sum, block.get(..n_bytes).unwrap_or_default()),
-        }
-    }
-}
-
-/// Sizes that parts of an object may have had, ours first.
-fn sizes_of_parts(size_bytes: u64, n_parts: u32) -> Vec<u64> {
-    let usual = USUAL_PARTS_MIB.iter().map(|mib| mib << 20);
-    let mut sizes: Vec<u64> = std::iter::once(part_bytes(size_bytes)).chain(usual).collect();
-    sizes.retain(|part| size_bytes.div_ceil(*part).max(1) == u64::from(n_parts));
-    sizes.dedup();
-    sizes
-}
-
-/// The digests that a file has in parts of these sizes, made in one reading.
-fn md5_of_parts(file: &mut File, sizes: &[u64]) -> std::io::Result<Vec<Digest>> {
-    struct Making {
-        part_bytes: u64,
-        left: u64,
-        running: Running,
-        parts: Vec<u8>,
-        n_parts: u32,
-    }
-    let begun = |part_bytes: &u64| Making {
-        part_bytes: *part_bytes,
-        left: *part_bytes,
-        running: Running::default(),
-        parts: Vec::new(),
-        n_parts: 0,
-    };
-    let mut all: Vec<Making> = sizes.iter().map(begun).collect();
-    let mut block = vec![0; BLOCK_BYTES];
-    let end = |making: &mut Making| {
-        making.parts.extend(std::mem::take(&mut making.running).finish());
-        making.n_parts += 1;
-        making.left = making.part_bytes;
-    };
-    loop {
-        let n_read = file.read(&mut block)?;
-        for making in &mut all {
-            let mut bytes = block.get(..n_read).unwrap_or_default();
-            while !bytes.is_empty() {
-                let n_bytes = usize::try_from(making.left).unwrap_or(usize::MAX).min(bytes.len());
-                let (now, rest) = bytes.split_at(n_bytes);
-                making.running.take(now);
-                making.left -= n_bytes as u64;
-                bytes = rest;
-                if making.left == 0 {
-                    end(making);
-                }
-            }
-            if n_read == 0 && (making.left < making.part_bytes || making.n_parts == 0) {
-                end(making);
-            }
-        }
-        if n_read == 0 {
-            break;
-        }
-    }
-    Ok(all
-        .into_iter()
-        .map(|making| Digest::Md5OfParts { digest: md5(&making.parts), n_parts: making.n_parts })
-        .collect())
 }

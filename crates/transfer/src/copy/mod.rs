@@ -9,6 +9,7 @@ pub(crate) mod existing;
 pub(crate) mod one;
 pub mod parts;
 mod stores;
+mod witness;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

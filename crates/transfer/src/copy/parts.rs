@@ -19,18 +19,16 @@ use frazil_store::{
     StoreError,
     beneath::Beneath,
     bucket::{Bucket, Digest, Part, State, Upload, digest_of_parts, hex},
-    digest::{LANES, crc32c, crc32c_of_pieces, crc32c_on, md5, md5_of_ranges},
+    digest::{LANES, crc32c_on, md5, md5_of_ranges},
     folder::staging_name,
     read::Reader,
 };
 
-use crate::{
-    copy::one::{Moved, Source},
-    error::TransferError,
-    run::Workers,
-    same::{Made, made},
-    walk::Found,
+use super::{
+    one::{Moved, Source},
+    witness::{Sums, Witness, Word, damaged},
 };
+use crate::{error::TransferError, making::Made, run::Workers, same::made, walk::Found};
 
 /// Parts have at least this size; whoever must send again sends no more than those under way.
 const PART_BYTES: u64 = 16 << 20;
@@ -127,14 +125,14 @@ pub(crate) fn send(source: &Source, bucket: &Bucket, key: &str, workers: &Worker
     let upload = Begun::of(bucket, key, workers)?;
     let reader = Reader::open_as(&source.location, &source.mark)?;
     let done: Mutex<BTreeMap<u32, Part>> = Mutex::default();
-    let sums = Sums::default();
-    each_part(&parts_of(size_bytes, part_bytes(size_bytes)), workers, |(number, offset, end), buffer| {
-        let _room = workers.window.take(end - offset);
+    let ranges = parts_of(size_bytes, part_bytes(size_bytes));
+    let witness = Witness::of(source, ranges.len());
+    let send_part = |(number, offset, end), buffer: &mut Vec<u8>| {
+        let _room = witness.room(number, &workers.window, end - offset);
         read_part(&reader, (offset, end), buffer, source, workers)?;
-        if Sums::are_kept(source) {
-            sums.note(number, crc32c(buffer), end - offset);
-        }
+        witness.see(source, number, buffer);
         let digest = workers.together.md5(buffer);
+        witness.note(number, digest, end - offset);
         let there = upload.parts.get(&number).filter(|part| part.size_bytes == end - offset);
         let part = match there.filter(|part| part.tag == hex(&digest)) {
             Some(part) => part.clone(),
@@ -148,14 +146,60 @@ pub(crate) fn send(source: &Source, bucket: &Bucket, key: &str, workers: &Worker
         workers.progress.bytes(end - offset);
         done.lock().unwrap_or_else(PoisonError::into_inner).insert(number, part);
         Ok(())
-    })
-    .map_err(|error| upload.given_up(bucket, error))?;
+    };
+    each_part(&ranges, workers, |part, buffer| send_part(part, buffer).inspect_err(|_| witness.break_off()))
+        .map_err(|error| upload.given_up(bucket, error))?;
     source.check_unchanged()?;
-    sums.check(source).map_err(|error| upload.given_up(bucket, error.into()))?;
+    let (word, seen) = witness.word(source);
+    let is_compared = is_as_kept(source, word, &reader, &ranges, &seen, workers);
+    let is_compared = is_compared.map_err(|error| upload.given_up(bucket, error))?;
     let parts: Vec<Part> = done.into_inner().unwrap_or_else(PoisonError::into_inner).into_values().collect();
     let state = bucket.complete(&upload.upload, &parts).map_err(|error| upload.given_up(bucket, error.into()))?;
     workers.n_open.fetch_sub(1, Ordering::Relaxed);
-    Ok(Moved { is_verified: state.digest.is_some(), state })
+    Ok(Moved { is_verified: is_compared && state.digest.is_some(), state })
+}
+
+/// Whether what was read is what the server of the source keeps; an error if it is not.
+fn is_as_kept(
+    source: &Source,
+    word: Word,
+    reader: &Reader,
+    ranges: &[(u32, u64, u64)],
+    seen: &[Part],
+    workers: &Workers<'_>,
+) -> Result<bool, TransferError> {
+    match (word, &source.state.digest) {
+        (Word::Same, _) => Ok(true),
+        (Word::Nothing, _) | (_, None) => Ok(source.is_local()),
+        (Word::Other, Some(expected)) => Err(damaged(source, expected).into()),
+        (Word::Unknown, Some(expected)) => read_twice(source, expected, reader, ranges, seen, workers),
+    }
+}
+
+/// Reads all of a file once more, where its digest told nothing yet: whatever happened to some bytes on their way does not
+/// happen to them twice. Answers whether the digest tells something now.
+fn read_twice(
+    source: &Source,
+    expected: &Digest,
+    reader: &Reader,
+    ranges: &[(u32, u64, u64)],
+    seen: &[Part],
+    workers: &Workers<'_>,
+) -> Result<bool, TransferError> {
+    let witness = Witness::of_order(source, *expected);
+    let look = |(number, offset, end), buffer: &mut Vec<u8>| {
+        let _room = witness.room(number, &workers.window, end - offset);
+        read_part(reader, (offset, end), buffer, source, workers)?;
+        witness.see(source, number, buffer);
+        let tag = hex(&workers.together.md5(buffer));
+        let first = seen.binary_search_by_key(&number, |part| part.number).ok().and_then(|at| seen.get(at));
+        match first.is_some_and(|first| first.tag == tag) {
+            true => Ok(()),
+            false => Err(damaged(source, expected).into()),
+        }
+    };
+    each_part(ranges, workers, |part, buffer| look(part, buffer).inspect_err(|_| witness.break_off()))?;
+    Ok(witness.word(source).0 == Word::Same)
 }
 
 /// Lets a server copy a large object in parts.
@@ -272,7 +316,14 @@ pub(crate) fn fetch(
             let path = folder.path().join(frazil_store::folder::STAGING).join(&staged);
             match made(&path, &digest, &found, workers.known)? {
                 Made::Equal => true,
-                Made::UnknownParts => false,
+                Made::UnknownParts => {
+                    read_twice(source, &digest, &reader, &parts, &arrived, workers).inspect_err(|error| {
+                        if matches!(error, TransferError::Store(StoreError::Damaged { .. })) {
+                            folder.drop_staged(&staged);
+                            folder.drop_staged(&list);
+                        }
+                    })?
+                }
                 Made::Other => {
                     folder.drop_staged(&staged);
                     folder.drop_staged(&list);
@@ -394,33 +445,6 @@ impl<'a> Arrived<'a> {
     }
 }
 
-/// The CRC-32C of parts that were read, where their server keeps one of the whole.
-#[derive(Default)]
-struct Sums(Mutex<BTreeMap<u32, (u32, u64)>>);
-
-impl Sums {
-    fn are_kept(source: &Source) -> bool {
-        matches!(source.state.digest, Some(Digest::Crc32c(_)))
-    }
-
-    fn note(&self, number: u32, sum: u32, n_bytes: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(number, (sum, n_bytes));
-    }
-
-    /// That of the whole, if there are any.
-    fn digest(&self) -> Option<Digest> {
-        let sums = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if sums.is_empty() { None } else { crc32c_of_pieces(sums.values().copied()).map(Digest::Crc32c) }
-    }
-
-    fn check(&self, source: &Source) -> Result<(), StoreError> {
-        match (self.digest(), source.state.digest) {
-            (Some(got), Some(wanted)) if got != wanted => Err(damaged(source, &wanted)),
-            _ => Ok(()),
-        }
-    }
-}
-
 /// Fetches a large file in one go, from a server that knows no ranges: it begins anew if it breaks off.
 ///
 /// # Errors
@@ -447,11 +471,6 @@ pub(crate) fn fetch_whole(
     }
     workers.progress.bytes(source.mark.size_bytes);
     Ok(Moved { is_verified: false, state: source.state.clone() })
-}
-
-/// The error that other bytes arrived than the server says that it has.
-pub(crate) fn damaged(source: &Source, expected: &Digest) -> StoreError {
-    StoreError::Damaged { location: source.location.clone(), wanted: expected.shown(), got: "others".into() }
 }
 
 /// Which parts of a file have arrived, kept beside it.
