@@ -252,7 +252,7 @@ fn scale(from: IntType, to: IntType, factor: i128, stored: &[u8], out: &mut Vec<
 }
 
 /// The integer type under which stored bytes are to be read, as `_Unsigned` says.
-fn signed_as(stored: &DataType, unsigned: Option<Signedness>) -> DataType {
+pub(crate) fn signed_as(stored: &DataType, unsigned: Option<Signedness>) -> DataType {
     match (stored, unsigned) {
         (DataType::Int(int), Some(signedness)) => {
             let signed = signedness == Signedness::Signed;
@@ -263,7 +263,7 @@ fn signed_as(stored: &DataType, unsigned: Option<Signedness>) -> DataType {
 }
 
 /// Whether a number equals a fill mark, which is read with the same sign as the data.
-fn means_missing(number: Number, fill: Fill, read_as: &DataType, packing: &Packing) -> bool {
+pub(crate) fn means_missing(number: Number, fill: Fill, read_as: &DataType, packing: &Packing) -> bool {
     let fill = match (fill, read_as, packing.unsigned) {
         (Fill::Integer(fill), DataType::Int(int), Some(_)) => {
             let modulus = 1_i128 << (int.size_bytes() * 8);

@@ -6,10 +6,9 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    attribute::Numbers,
     combine::{
         error::CombineError,
-        labels::{Label, labels_of, time_units},
+        labels::{Label, fixed_labels, labels_of, time_units},
         view::{FileView, Values, ViewVariable},
     },
     dtype::DataType,
@@ -204,13 +203,7 @@ fn written(coordinate: &ViewVariable, label: &Label) -> Option<Values> {
         (DataType::Float(float), ExactValue::Float(value)) => push_float(*float, value, &mut bytes),
         _ => return None,
     }
-    // What was written must mean the label again.
-    let again = match label {
-        Label::Time(instant, _) => {
-            let numbers = Numbers::of(&coordinate.dtype, &bytes)?;
-            time_units(coordinate)?.0.instants(&numbers).ok()?.first().copied().flatten() == Some(*instant)
-        }
-        _ => true,
-    };
-    again.then(|| Values::Fixed(bytes.into()))
+    // What was written must mean the label again, and no mark for what is missing.
+    let again = fixed_labels(&coordinate.dtype, &coordinate.attributes, &bytes);
+    again.is_ok_and(|again| again == [label.clone()]).then(|| Values::Fixed(bytes.into()))
 }

@@ -8,11 +8,11 @@ use crate::{
     attribute::Attributes,
     combine::{
         error::{CombineError, Rule},
+        meant::Meant,
         view::{FileView, Values, ViewVariable},
     },
     dtype::DataType,
-    numbers::{Number, numbers_of},
-    packing::Packing,
+    numbers::Number,
     time::{Calendar, Instant, TimeUnits},
 };
 
@@ -170,48 +170,51 @@ pub fn labels_of(file: &FileView, dimension: &str) -> Result<Option<Vec<Label>>,
 
 /// The labels that a one-dimensional variable holds, or why they are none.
 pub(crate) fn labels_in(coordinate: &ViewVariable) -> Result<Vec<Label>, String> {
+    labels_there(coordinate)?.into_iter().map(|label| label.ok_or_else(missing)).collect()
+}
+
+/// The same, where nothing stands for a label that is missing.
+pub(crate) fn labels_there(coordinate: &ViewVariable) -> Result<Vec<Option<Label>>, String> {
     match coordinate.values.as_deref() {
         None => Err("the values could not be read".into()),
-        Some(Values::Texts(texts)) => texts
-            .iter()
-            .map(|text| text.clone().map(Label::Text).ok_or_else(|| "a text is missing".to_owned()))
-            .collect(),
-        Some(Values::Fixed(bytes)) => fixed_labels(&coordinate.dtype, &coordinate.attributes, bytes),
+        Some(Values::Texts(texts)) => Ok(texts.iter().map(|text| text.clone().map(Label::Text)).collect()),
+        Some(Values::Fixed(bytes)) => labels_of_bytes(&coordinate.dtype, &coordinate.attributes, bytes),
     }
 }
 
 /// The labels that stored elements stand for, or why they are none.
 pub(crate) fn fixed_labels(dtype: &DataType, attributes: &Attributes, bytes: &[u8]) -> Result<Vec<Label>, String> {
+    labels_of_bytes(dtype, attributes, bytes)?.into_iter().map(|label| label.ok_or_else(missing)).collect()
+}
+
+fn missing() -> String {
+    "a label is missing: it is NaN, what `_FillValue` or `missing_value` says, or was never written".to_owned()
+}
+
+fn labels_of_bytes(dtype: &DataType, attributes: &Attributes, bytes: &[u8]) -> Result<Vec<Option<Label>>, String> {
     if let DataType::FixedString { .. } | DataType::Char = dtype {
         let size = dtype.size_bytes().unwrap_or(1) as usize;
         return Ok(bytes
             .chunks(size.max(1))
-            .map(|cell| Label::Text(String::from_utf8_lossy(cell).trim_end_matches('\0').to_owned()))
+            .map(|cell| Some(Label::Text(String::from_utf8_lossy(cell).trim_end_matches('\0').to_owned())))
             .collect());
     }
-    let numbers = numbers_of(dtype, bytes).ok_or_else(|| format!("{dtype} has no order"))?;
-    let packing = Packing::of(attributes);
-    if packing.scales() {
-        return Err("they are packed".into());
-    }
+    let meant = Meant::values_of(dtype, attributes, bytes).ok_or_else(|| format!("{dtype} has no order"))?;
     let units = time_units_of(dtype, attributes);
-    numbers
-        .into_iter()
-        .map(|number| match (number, &units) {
-            (Number::Float(value), _) if value.is_nan() => Err("a label is NaN".into()),
-            (Number::Float(value), Some((units, calendar))) => units
-                .instant_of_float(value)
-                .map(|instant| Label::Time(instant, *calendar))
-                .ok_or_else(|| format!("{value} is out of range")),
-            (Number::Integer(value), Some((units, calendar))) => i64::try_from(value)
-                .ok()
-                .and_then(|value| units.instant_of_int(value))
-                .map(|instant| Label::Time(instant, *calendar))
-                .ok_or_else(|| format!("{value} is out of range")),
-            (Number::Float(value), None) => Ok(Label::Number(value)),
-            (Number::Integer(value), None) => Ok(Label::Integer(value)),
-        })
-        .collect()
+    let label = |number: Number| match (number, &units) {
+        (Number::Float(value), Some((units, calendar))) => units
+            .instant_of_float(value)
+            .map(|instant| Label::Time(instant, *calendar))
+            .ok_or_else(|| format!("{value} is out of range")),
+        (Number::Integer(value), Some((units, calendar))) => i64::try_from(value)
+            .ok()
+            .and_then(|value| units.instant_of_int(value))
+            .map(|instant| Label::Time(instant, *calendar))
+            .ok_or_else(|| format!("{value} is out of range")),
+        (Number::Float(value), None) => Ok(Label::Number(value)),
+        (Number::Integer(value), None) => Ok(Label::Integer(value)),
+    };
+    meant.numbers.into_iter().map(|number| number.map(label).transpose()).collect()
 }
 
 /// All labels of a joined dimension, in order.

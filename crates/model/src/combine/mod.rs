@@ -12,6 +12,7 @@ pub mod expect;
 pub mod join;
 pub mod labels;
 mod lengths;
+mod meant;
 pub mod padding;
 mod placing;
 pub mod policy;

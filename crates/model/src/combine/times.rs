@@ -1,4 +1,5 @@
-//! Times of files that count from different dates, written in one encoding, exactly or not at all.
+//! Times of files that count from different dates, written in one encoding, exactly or not at all. What is missing stays
+//! missing, and nothing else becomes so.
 //!
 //! A bounds variable has no units of its own (CF 1.11, section 7.1): it is written in those of its coordinate, so
 //! the two are decided together.
@@ -10,12 +11,15 @@ use crate::{
     combine::{
         error::{CombineError, Rule},
         labels::time_units,
+        meant::Meant,
         policy::DifferTime,
         values::{InFile, ValuePlan},
         view::{FileView, Values, ViewVariable},
     },
-    dtype::DataType,
-    packing::ValueRule,
+    dtype::{DataType, FloatType, IntType},
+    numbers::{Number, number_of, numbers_of, push_float, push_integer},
+    packing::{Fill, Packing, ValueRule},
+    rule::{means_missing, signed_as},
     time::{Calendar, Instant, TimeUnits, encoding},
 };
 
@@ -24,6 +28,10 @@ pub(super) struct Times {
     /// Values of each holder, in the common encoding.
     pub values: Vec<Arc<Values>>,
     dtype: DataType,
+    /// The type under which the first file's are read.
+    pub read_as: DataType,
+    /// The marks of the store, where the first file's do not stay.
+    packing: Option<Vec<(String, AttributeValue)>>,
     /// Set on the variable, unless it borrows its coordinate's.
     units: Option<String>,
     note: String,
@@ -34,7 +42,7 @@ impl Times {
     pub(super) fn plan(&self, n_files: usize) -> ValuePlan {
         ValuePlan {
             dtype: self.dtype.clone(),
-            packing: None,
+            packing: self.packing.clone(),
             rules: vec![ValueRule::Verbatim; n_files],
             note: Some(self.note.clone()),
         }
@@ -101,23 +109,28 @@ pub(super) fn unify<'a>(
             family.extend(counted.instants(holder, bounds)?);
         }
     }
-    let leader = coordinate_of(holders[0].file).unwrap_or(holders[0].variable);
+    let leader = meant(&holders[0], coordinate_of(holders[0].file).unwrap_or(holders[0].variable))?;
     let held = encoding::units_that_hold(&family, &first.units, &leader.dtype)
         .map_err(|error| inexact(&holders[0], &error))?;
     let dtype = held.values.dtype();
-    let values = holders
+    let written = holders
         .iter()
         .zip(&counted)
         .map(|(holder, counted)| {
-            let numbers = numbers(holder, holder.variable)?;
-            let written = encoding::reencode(&numbers, &counted.units, &held.units, &dtype);
-            Ok(Arc::new(Values::Fixed(written.map_err(|error| inexact(holder, &error))?.to_le_bytes().into())))
+            let meant = meant(holder, holder.variable)?;
+            let there = encoding::reencode(&meant.there(), &counted.units, &held.units, &dtype);
+            Ok((meant, there.map_err(|error| inexact(holder, &error))?))
         })
         .collect::<Result<Vec<_>, CombineError>>()?;
+    let mark = Mark::of(&holders[0], &dtype, &written)?;
+    let values =
+        written.iter().map(|(meant, there)| Arc::new(Values::Fixed(mark.between(meant, there).into()))).collect();
     let units = holders[0].variable.attributes.text("units").is_some().then(|| held.units.to_string());
     Ok(Some(Times {
         values,
         dtype,
+        read_as: signed_as(&holders[0].variable.dtype, holders[0].variable.packing().unsigned),
+        packing: mark.packing,
         units,
         note: format!("times of files that count differently, written in `{}`", held.units),
     }))
@@ -147,10 +160,103 @@ impl Counted {
 
     fn instants(&self, holder: &InFile<'_>, variable: &ViewVariable) -> Result<Vec<Instant>, CombineError> {
         self.units
-            .instants(&numbers(holder, variable)?)
+            .instants(&meant(holder, variable)?.there())
             .map(|instants| instants.into_iter().flatten().collect())
             .map_err(|error| inexact(holder, &error))
     }
+}
+
+/// What stands in the store for a time that is missing.
+struct Mark {
+    /// One element; empty if nothing is missing.
+    cell: Vec<u8>,
+    /// What says so, where the first file's attributes do not.
+    packing: Option<Vec<(String, AttributeValue)>>,
+}
+
+impl Mark {
+    /// The first file's mark, if it is none of the times that are written; else one that is none.
+    fn of(first: &InFile<'_>, dtype: &DataType, written: &[(Meant, Numbers)]) -> Result<Self, CombineError> {
+        let before = first.variable.packing();
+        let times: Vec<Number> =
+            written.iter().filter_map(|(_, there)| numbers_of(dtype, &there.to_le_bytes())).flatten().collect();
+        let lacks_some = written.iter().any(|(meant, there)| meant.numbers.len() > there.len());
+        let stays = first.variable.dtype == *dtype
+            && before.unsigned.is_none()
+            && !times.iter().any(|time| before.fills.iter().any(|fill| means_missing(*time, *fill, dtype, &before)));
+        let marks = before.fills.iter().filter_map(|fill| cell_of(*fill, dtype, &before)).collect::<Vec<_>>();
+        let is_free = |cell: &Vec<u8>| number_of(dtype, cell).is_some_and(|mark| !times.contains(&mark));
+        match (marks.first(), dtype) {
+            (Some(cell), _) if stays => return Ok(Self { cell: cell.clone(), packing: None }),
+            (_, DataType::Float(float)) if stays => return Ok(Self { cell: nan(*float), packing: None }),
+            _ if before.fills.is_empty() && !lacks_some => {
+                let packing = before.unsigned.is_some().then(Vec::new);
+                return Ok(Self { cell: Vec::new(), packing });
+            }
+            _ => {}
+        }
+        let cell =
+            marks.into_iter().chain(usual_marks(dtype)).find(is_free).ok_or_else(|| CombineError::Unwritable {
+                variable: first.variable.path.clone(),
+                file: first.file.to_owned(),
+                reason: format!("no {dtype} is left that could stand for a missing time"),
+            })?;
+        let said = Numbers::of(dtype, &cell).map(|mark| ("_FillValue".to_owned(), AttributeValue::Numbers(mark)));
+        Ok(Self { cell, packing: Some(said.into_iter().collect()) })
+    }
+
+    /// The times that are there, with the mark where one is missing.
+    fn between(&self, meant: &Meant, there: &Numbers) -> Vec<u8> {
+        let there = there.to_le_bytes();
+        let size = there.len().checked_div(meant.numbers.iter().flatten().count()).unwrap_or(self.cell.len());
+        let mut cells = there.chunks_exact(size.max(1));
+        let mut bytes = Vec::with_capacity(size * meant.numbers.len());
+        for number in &meant.numbers {
+            bytes.extend_from_slice(number.and_then(|_| cells.next()).unwrap_or(&self.cell));
+        }
+        bytes
+    }
+}
+
+/// A mark as an element of `dtype`, if it can be one.
+fn cell_of(fill: Fill, dtype: &DataType, packing: &Packing) -> Option<Vec<u8>> {
+    let mut cell = Vec::new();
+    match (dtype, fill) {
+        (DataType::Int(int), Fill::Integer(value)) => {
+            let wrapped = value.rem_euclid(1 << (8 * int.size_bytes()));
+            push_integer(*int, if packing.unsigned.is_some() { wrapped } else { value }, &mut cell)?;
+        }
+        #[allow(clippy::cast_precision_loss)] // it must mean the same
+        (DataType::Float(float), Fill::Integer(value)) => push_float(*float, value as f64, &mut cell),
+        (DataType::Float(float), Fill::Float(value)) => push_float(*float, value, &mut cell),
+        _ => return None,
+    }
+    means_missing(number_of(dtype, &cell)?, fill, dtype, packing).then_some(cell)
+}
+
+fn nan(float: FloatType) -> Vec<u8> {
+    let mut cell = Vec::new();
+    push_float(float, f64::NAN, &mut cell);
+    cell
+}
+
+/// NaN; of integers the value of unwritten elements in netCDF, then what lies at the ends.
+fn usual_marks(dtype: &DataType) -> Vec<Vec<u8>> {
+    let DataType::Int(int) = dtype else {
+        return if let DataType::Float(float) = dtype { vec![nan(*float)] } else { Vec::new() };
+    };
+    let (least, most) = int.bounds();
+    let of_netcdf = match int {
+        IntType::U64 => most - 1,
+        IntType::I64 => least + 2,
+        _ if least == 0 => most,
+        _ => least + 1,
+    };
+    let cell = |value| {
+        let mut cell = Vec::new();
+        push_integer(*int, value, &mut cell).map(|()| cell)
+    };
+    [of_netcdf, most, least].into_iter().filter_map(cell).collect()
 }
 
 /// The variable that shares its encoding of time with `path`: the coordinate of bounds, or the bounds of a coordinate.
@@ -174,17 +280,22 @@ pub(super) fn relatives<'a>(files: &'a [FileView], path: &str) -> impl Fn(&str, 
     }
 }
 
-fn numbers(holder: &InFile<'_>, variable: &ViewVariable) -> Result<Numbers, CombineError> {
-    let fail = |reason: &str| CombineError::TooLarge {
-        variable: variable.path.clone(),
-        file: holder.file.to_owned(),
-        reason: reason.to_owned(),
-    };
+fn meant(holder: &InFile<'_>, variable: &ViewVariable) -> Result<Meant, CombineError> {
+    let (path, file) = (variable.path.clone(), holder.file.to_owned());
+    let packing = variable.packing();
     match variable.values.as_deref() {
-        Some(Values::Fixed(bytes)) => {
-            Numbers::of(&variable.dtype, bytes).ok_or_else(|| fail("its times are not plain numbers"))
+        _ if packing.scales() => {
+            let reason = "its times are packed, and count from another date than those of other files".to_owned();
+            Err(CombineError::Unwritable { variable: path, file, reason })
         }
-        _ => Err(fail("its times count from another date and must be rewritten")),
+        Some(Values::Fixed(bytes)) => {
+            let reason = "its times are not plain numbers".to_owned();
+            Meant::of(&variable.dtype, &packing, bytes).ok_or(CombineError::TooLarge { variable: path, file, reason })
+        }
+        _ => {
+            let reason = "its times count from another date and must be rewritten".to_owned();
+            Err(CombineError::TooLarge { variable: path, file, reason })
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::{
     combine::{derived::Derived, padding},
     dataset::{Dataset, Group, Role, Variable},
     dtype::DataType,
-    packing::{Packing, ValueRule},
+    packing::{Packing, ValueRule, decoded_type},
 };
 
 /// Values small enough to be held while combining.
@@ -203,6 +203,16 @@ impl ViewVariable {
     #[must_use]
     pub fn packing(&self) -> Packing {
         Packing::of(&self.attributes)
+    }
+
+    /// The type of the labels that its values are.
+    #[must_use]
+    pub fn label_type(&self) -> DataType {
+        let packing = self.packing();
+        match decoded_type(&self.dtype, &packing).filter(|_| packing.scales()) {
+            Some(float) => DataType::Float(float),
+            None => self.dtype.clone(),
+        }
     }
 
     /// The same variable with its dimensions in the order `order`, which lists positions of today's dimensions.

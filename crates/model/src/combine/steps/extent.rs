@@ -11,7 +11,7 @@ use std::{
 use crate::{
     combine::{
         derived::{Input, Origin},
-        labels::{Label as AxisLabel, labels_in},
+        labels::{Label as AxisLabel, labels_there},
         steps::{
             Doing, Failure, derive,
             error::{StepFault, Thing},
@@ -34,8 +34,18 @@ pub(super) struct Along {
     pub(super) dimension: String,
     /// The group of the variable that holds them.
     pub(super) group: String,
-    pub(super) labels: Vec<AxisLabel>,
+    /// Nothing stands for one that is missing.
+    pub(super) labels: Vec<Option<AxisLabel>>,
     pub(super) dtype: DataType,
+}
+
+impl Along {
+    /// The first and the last label that is there, in words.
+    pub(super) fn ends(&self) -> Option<(String, String)> {
+        let mut there = self.labels.iter().flatten();
+        let first = there.next()?;
+        Some((first.to_string(), there.last().unwrap_or(first).to_string()))
+    }
 }
 
 impl Doing<'_> {
@@ -44,10 +54,10 @@ impl Doing<'_> {
             let Some(along) = self.along(name)? else { continue };
             let failed = |fault| Failure { at: name.at, fault };
             let wanted = picked(&along, pick, name).map_err(failed)?;
+            let takes = |label: &Option<AxisLabel>| label.as_ref().is_some_and(|label| wanted.takes(label));
             let indexes: Vec<u64> =
-                along.labels.iter().zip(0..).filter(|(label, _)| wanted.takes(label)).map(|(_, index)| index).collect();
-            if let (true, Some(first), Some(last)) = (indexes.is_empty(), along.labels.first(), along.labels.last()) {
-                let (first, last) = (first.to_string(), last.to_string());
+                along.labels.iter().zip(0..).filter(|(label, _)| takes(label)).map(|(_, index)| index).collect();
+            if let (true, Some((first, last))) = (indexes.is_empty(), along.ends()) {
                 let fault = StepFault::NothingPicked { name: name.value.clone(), written: written(pick), first, last };
                 self.absent.push(failed(fault));
             }
@@ -59,8 +69,12 @@ impl Doing<'_> {
     pub(super) fn sort(&mut self, names: &[(Spanned<String>, Order)]) -> Result<(), Failure> {
         for (name, order) in names {
             let Some(along) = self.along(name)? else { continue };
-            let mut sorted: Vec<(&AxisLabel, u64)> = along.labels.iter().zip(0..).collect();
-            sorted.sort_by(|(a, _), (b, _)| if *order == Order::Ascending { a.cmp(b) } else { b.cmp(a) });
+            let mut sorted: Vec<(&Option<AxisLabel>, u64)> = along.labels.iter().zip(0..).collect();
+            // What is missing comes last in both orders, as xarray sorts.
+            sorted.sort_by(|(a, _), (b, _)| {
+                let by_label = if *order == Order::Ascending { a.cmp(b) } else { b.cmp(a) };
+                a.is_none().cmp(&b.is_none()).then(by_label)
+            });
             let indexes: Vec<u64> = sorted.into_iter().map(|(_, index)| index).collect();
             self.take_along(&along, &indexes).map_err(|fault| Failure { at: name.at, fault })?;
         }
@@ -71,11 +85,12 @@ impl Doing<'_> {
         for (name, which) in names {
             let Some(along) = self.along(name)? else { continue };
             let failed = |fault| Failure { at: name.at, fault };
-            let mut chosen: BTreeMap<&AxisLabel, u64> = BTreeMap::new();
+            let mut chosen: BTreeMap<&Option<AxisLabel>, u64> = BTreeMap::new();
             for (label, index) in along.labels.iter().zip(0..) {
                 match (chosen.contains_key(label), which) {
                     (true, Duplicates::Error) => {
-                        let (name, label) = (name.value.clone(), label.to_string());
+                        let label = label.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+                        let name = name.value.clone();
                         return Err(failed(StepFault::Twice { name, label }));
                     }
                     (true, Duplicates::First) => {}
@@ -170,14 +185,14 @@ impl Doing<'_> {
             return Err(failed(StepFault::Labels { name: name.value.clone(), reason }));
         }
         let labels =
-            labels_in(variable).map_err(|reason| failed(StepFault::Labels { name: name.value.clone(), reason }))?;
+            labels_there(variable).map_err(|reason| failed(StepFault::Labels { name: name.value.clone(), reason }))?;
         // A name may mean a dimension of each of several groups: one at a time.
         if let Some(other) = found.iter().skip(1).find(|other| other.dimensions.len() == 1) {
             let reason = format!("it may be `{}` or `{}`; write the whole path", variable.path, other.path);
             return Err(failed(StepFault::Labels { name: name.value.clone(), reason }));
         }
         let (dimension, group) = (dimension.clone(), variable.group().to_owned());
-        Ok(Some(Along { dimension, group, labels, dtype: variable.dtype.clone() }))
+        Ok(Some(Along { dimension, group, labels, dtype: variable.label_type() }))
     }
 
     /// Takes these elements of every variable along a dimension.
@@ -317,7 +332,7 @@ fn picked(along: &Along, pick: &Pick, name: &Spanned<String>) -> Result<Wanted, 
     let kind = |wanted: &'static str| {
         move |label: &Label| StepFault::LabelKind { name: name.value.clone(), written: label.0.clone(), wanted }
     };
-    Ok(match along.labels.first() {
+    Ok(match along.labels.iter().flatten().next() {
         Some(AxisLabel::Time(..)) => {
             let (first, _) = both(from, None, |label| label.time().map(|time| time.first), kind("time"))?;
             let (_, last) =

@@ -83,9 +83,7 @@ impl Doing<'_> {
             }
             for (path, along) in all {
                 let indexes = inside(axis, &path, &along, bbox).map_err(failed)?;
-                if let (true, Some(first), Some(last)) = (indexes.is_empty(), along.labels.first(), along.labels.last())
-                {
-                    let (first, last) = (first.to_string(), last.to_string());
+                if let (true, Some((first, last))) = (indexes.is_empty(), along.ends()) {
                     self.absent.push(failed(StepFault::NothingInBox { name: path, first, last }));
                 }
                 self.take_along(&along, &indexes).map_err(failed)?;
@@ -99,8 +97,8 @@ fn along(variable: &ViewVariable, labels: Vec<Label>) -> Along {
     Along {
         dimension: variable.name().to_owned(),
         group: variable.group().to_owned(),
-        labels,
-        dtype: variable.dtype.clone(),
+        labels: labels.into_iter().map(Some).collect(),
+        dtype: variable.label_type(),
     }
 }
 
@@ -115,8 +113,8 @@ fn inside(axis: Axis, path: &str, along: &Along, bbox: &Bbox) -> Result<Vec<u64>
     for (label, index) in along.labels.iter().zip(0..) {
         #[allow(clippy::cast_precision_loss)] // whole degrees
         let value = match label {
-            Label::Number(value) => *value,
-            Label::Integer(value) => *value as f64,
+            Some(Label::Number(value)) => *value,
+            Some(Label::Integer(value)) => *value as f64,
             _ => {
                 let reason = "its labels are no numbers".to_owned();
                 return Err(StepFault::Labels { name: path.to_owned(), reason });
@@ -127,8 +125,7 @@ fn inside(axis: Axis, path: &str, along: &Along, bbox: &Bbox) -> Result<Vec<u64>
         }
     }
     if indexes.windows(2).any(|pair| matches!(pair, [a, b] if a + 1 != *b)) {
-        let shown = |label: Option<&Label>| label.map_or_else(String::new, ToString::to_string);
-        let (first, last) = (shown(along.labels.first()), shown(along.labels.last()));
+        let (first, last) = along.ends().unwrap_or_default();
         return Err(StepFault::OverTheEdge { name: path.to_owned(), first, last });
     }
     Ok(indexes)
