@@ -39,12 +39,20 @@ def pytest_sessionstart(session):
         pytest.exit(f"there is no binary at {binary()[0]}; build it with `cargo build --release`", returncode=4)
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "one_in(n): a large table, of which the seed chooses one row in n")
+
+
 def pytest_collection_modifyitems(config, items):
-    """Of a large table, whose file says `ONE_IN = n`, one row in `n` is judged, as the seed chooses; the campaigns judge all."""
+    """Of a large table, which is marked `one_in(n)`, one row in `n` is judged, as the seed chooses; the campaigns judge all."""
     if config.getoption("--soak"):
         return
     seed = config.getoption("--seed")
-    is_chosen = lambda item: zlib.crc32(f"{seed} {item.nodeid}".encode()) % getattr(item.module, "ONE_IN", 1) == 0
+
+    def is_chosen(item):
+        mark = item.get_closest_marker("one_in")
+        return mark is None or zlib.crc32(f"{seed} {item.nodeid}".encode()) % mark.args[0] == 0
+
     left_out = [item for item in items if not is_chosen(item)]
     if left_out:
         config.hook.pytest_deselected(items=left_out)

@@ -292,7 +292,7 @@ def suite(place, other, home, **variables):
     kept.setdefault("CARGO_HOME", os.path.expanduser("~/.cargo"))
     kept.setdefault("RUSTUP_HOME", os.path.expanduser("~/.rustup"))
     environment = {**kept, "HOME": str(home), "FRAZIL_SUITE": place, "FRAZIL_SUITE_OTHER": other, **{name: str(value) for name, value in variables.items()}}
-    words = os.environ.get("FRAZIL_STORE_SUITE", "cargo test --release --locked --quiet -p frazil-store --test suite --").split()
+    words = os.environ.get("FRAZIL_STORE_SUITE", "cargo test --release --locked --quiet --workspace --test suite --").split()
     answer = subprocess.run([*words, "--ignored"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=1800)
     assert answer.returncode == 0, (answer.stdout[-6000:], answer.stderr[-3000:])
     assert "9 passed" in answer.stdout, answer.stdout

@@ -62,7 +62,7 @@ def large(request, tmp_path_factory):
 
 def test_a_kill_at_any_instant_leaves_old_or_new(small, soak, seed):
     chance = random.Random(seed)
-    for i in range(200 if soak else 12):
+    for i in range(200 if soak else 8):
         seconds = chance.uniform(0, small.seconds * 1.05)
         wrong = killed_after(small, seconds)
         assert not wrong, f"kill {i} after {seconds:.4f} s (seed {seed}): " + "\n".join(wrong)
@@ -72,7 +72,7 @@ def test_a_kill_at_any_instant_leaves_old_or_new(small, soak, seed):
 def test_a_kill_at_any_syscall_leaves_old_or_new(small, points, soak):
     assert len(points) > 10, f"only {points} change the disk: that cannot be all"
     # The last ones publish; they are always looked at.
-    chosen = points[:FIRST_POINTS] + points[-20:] if soak else points[::13] + points[-8:]
+    chosen = points[:FIRST_POINTS] + points[-20:] if soak else points[::23] + points[-6:]
     for syscall, k in dict.fromkeys(chosen):
         wrong = killed_at(small, syscall, k)
         assert not wrong, f"killed at {syscall} number {k}: " + "\n".join(wrong)
@@ -108,7 +108,7 @@ def test_a_power_cut_after_a_resumed_run_finds_all_safe(large, tmp_path):
 @needs_strace
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 def test_an_error_of_the_disk_is_told_and_leaves_old_or_new(small, points, soak, error):
-    chosen = points[:FIRST_POINTS] if soak else points[5::29] + points[-4:]
+    chosen = points[:FIRST_POINTS] if soak else points[5::53] + points[-4:]
     for syscall, k in dict.fromkeys(chosen):
         wrong = failed_at(small, syscall, k, error)
         assert not wrong, f"{error} at {syscall} number {k}: " + "\n".join(wrong)
@@ -130,7 +130,7 @@ def test_a_disk_that_cannot_be_read_is_named(small, tmp_path):
 
 def test_a_kill_in_the_middle_of_a_long_build_is_resumed(large, soak, seed):
     chance = random.Random(seed)
-    for _ in range(40 if soak else 4):
+    for _ in range(40 if soak else 3):
         seconds = chance.uniform(0.1, 0.98) * large.seconds
         wrong = killed_after(large, seconds)
         assert not wrong, f"killed after {seconds:.3f} of {large.seconds:.3f} s: " + "\n".join(wrong)

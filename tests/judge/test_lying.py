@@ -48,6 +48,7 @@ def runs():
     return [(fault, verb) for fault in FAULTS for verb in VERBS]
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("fault,verb", runs(), ids=lambda word: word.replace(" ", "-"))
 def test_right_bytes_or_a_clear_error(mover, gateway, bucket, source, tmp_path, soak, seed, fault, verb):
     clients.needs(verb_of(verb))
@@ -192,6 +193,7 @@ def test_a_listing_of_one_page_is_asked_for_its_rest_once(mover, gateway, source
     assert len(queries) == 2 and "start-after" in queries[1], str(liar)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("fault", ["bit flipped", "truncated", "reset", "stall", "range wrong", "range ignored", "503"])
 def test_a_file_that_comes_in_parts_comes_right_or_not_at_all(mover, gateway, bucket, tmp_path, seed, fault):
     """Parts of two sizes, as two programs have sent them; none of what is wrong stays to be taken for right later."""

@@ -67,6 +67,7 @@ def test_a_part_of_a_store_that_may_not_be_read_is_not_left_out(mover, tmp_path,
     assert done.returncode == 1 and str(chunks) in done.stderr and not digests(tmp_path / "out"), done
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("kind", ["folder", "bucket"])
 @pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize("pattern", ["zarr.json", ".z*", "t", "old.zarr/t/**", "*.zarr"])

@@ -28,7 +28,7 @@ from make import days, feedstock, make
 from verdicts import tree, tree_differences
 
 SOURCES = sorted((ROOT / "examples/sea-surface/data").glob("*.nc"))
-N_KILLS, N_SOAK_KILLS = 10, 100
+N_KILLS, N_SOAK_KILLS = 6, 100
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ def skewed(mover, skew):
     return with_clock
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.skipif(shutil.which("faketime") is None, reason="faketime is not installed")
 @pytest.mark.parametrize("skew", SKEWS)
 def test_a_wrong_clock_changes_nothing_in_a_bucket(mover, gateway, bucket, skew):
@@ -64,6 +65,7 @@ def test_a_wrong_clock_does_not_stop_a_role_or_a_transfer(mover, gateway, bucket
     assert moves.stored(gateway, bucket, "inbox/") == wanted, answer
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.skipif(shutil.which("faketime") is None, reason="faketime is not installed")
 @pytest.mark.parametrize("skew", [None, *SKEWS])
 def test_a_wrong_clock_changes_nothing_in_a_folder(mover, tmp_path, skew):

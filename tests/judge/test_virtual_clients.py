@@ -70,6 +70,7 @@ def test_the_snippet_opens_from_another_folder_what_was_named_relatively(sources
     assert shown_by(sys.executable, snippet, without_keys(), tmp_path / "here") == expected_shown(sources)
 
 
+@pytest.mark.one_in(3)
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize("name", ["a b", "ü", "50%", "a+b", "a#b", "it's", 'say "hi"', "{{x}}", "a&b=c;d"])
 def test_the_snippet_opens_odd_names(sources, tmp_path, form, name):
@@ -84,6 +85,7 @@ def test_the_snippet_opens_odd_names(sources, tmp_path, form, name):
     assert shown_by(sys.executable, snippet, without_keys(), tmp_path) == expected_shown(copies)
 
 
+@pytest.mark.one_in(2)
 @pytest.mark.parametrize("folder", ["", "data/", "a%20b/"])
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_snippet_opens_files_on_the_web(sources, tmp_path, form, folder):

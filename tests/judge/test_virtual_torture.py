@@ -14,7 +14,7 @@ from virtual import FORMATS, assert_joined, assert_refused, assert_right, conver
 from command import frazil
 
 # Each format, policy and difference: all of them take ten minutes.
-ONE_IN = 3
+pytestmark = pytest.mark.one_in(3)
 LAT, LON = MANY["lat"], MANY["lon"]
 SHAPE = (5, 60, 80)
 HALVES = {"scale_factor": 0.5, "add_offset": 100.0}

@@ -180,7 +180,7 @@ def small(request, tmp_path_factory):
 
 def test_a_kill_at_any_instant_leaves_old_or_new(small, soak, seed):
     chance = random.Random(seed)
-    for i in range(200 if soak else 8):
+    for i in range(200 if soak else 5):
         seconds = chance.uniform(0, small.seconds * 1.05)
         wrong = killed_after(small, seconds)
         assert not wrong, f"kill {i} after {seconds:.4f} s (seed {seed}): " + "\n".join(wrong)
@@ -190,7 +190,7 @@ def test_a_kill_at_any_instant_leaves_old_or_new(small, soak, seed):
 def test_a_kill_at_any_syscall_leaves_old_or_new(small, soak):
     points = crash_points(small)
     assert len(points) > 3, f"only {points} change the disk: that cannot be all"
-    chosen = points[:FIRST_POINTS] + points[-20:] if soak else points[::9] + points[-6:]
+    chosen = points[:FIRST_POINTS] + points[-20:] if soak else points[::17] + points[-5:]
     for syscall, k in dict.fromkeys(chosen):
         wrong = killed_at(small, syscall, k)
         assert not wrong, f"killed at {syscall} number {k}: " + "\n".join(wrong)
@@ -200,7 +200,7 @@ def test_a_kill_at_any_syscall_leaves_old_or_new(small, soak):
 @pytest.mark.parametrize("error", ["EIO", "ENOSPC"])
 def test_an_error_of_the_disk_is_told_and_leaves_old_or_new(small, soak, error):
     points = [point for point in crash_points(small) if "unlink" not in point[0] and "rmdir" not in point[0]]
-    for syscall, k in points[:FIRST_POINTS] if soak else points[::11] + points[-3:]:
+    for syscall, k in points[:FIRST_POINTS] if soak else points[::23] + points[-3:]:
         wrong = failed_at(small, syscall, k, error)
         assert not wrong, f"{error} at {syscall} number {k}: " + "\n".join(wrong)
 
