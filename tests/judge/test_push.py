@@ -18,6 +18,7 @@ import pytest
 
 import ceph
 import far_host
+import make
 import moves
 from moves import digests, make_tree, stored
 
@@ -192,3 +193,18 @@ def test_from_folder_to_folder(mover, tree, tmp_path):
 def test_a_name_that_leads_elsewhere_is_refused(mover, tree, tmp_path, name):
     mover("push", tree[0], "--to", tmp_path / "inbox", "--as", name, code=2)
     assert not (tmp_path / "inbox").exists()
+
+
+def test_a_store_that_is_still_being_made_is_no_delivery(mover, tmp_path):
+    """Whoever gets it would have chunks without a store."""
+    make.make(tmp_path / "a.nc", make.days("2001-01-01", 10))
+    (tmp_path / "f/feedstock").mkdir(parents=True)
+    (tmp_path / "f/feedstock/recipe.yaml").write_text(f"recipe: 1\nid: made\nsources: {{a: {{glob: '{tmp_path}/a.nc'}}}}\nwrite: {{zarr: {{}}}}\n")
+    build = ["build", tmp_path / "f", "--to", tmp_path / "src/s.zarr"]
+    mover(*build, "--plan-only", code=0)
+    (tmp_path / "src/other").write_bytes(b"x")
+    answer = mover("push", tmp_path / "src", "--to", tmp_path / "inbox", "--as", "run", code=1)
+    assert "s.zarr/.frazil/plan.json" in answer.err and "still being made" in answer.err and not (tmp_path / "inbox").exists(), answer
+    mover("push", tmp_path / "src", "--to", tmp_path / "inbox", "--as", "rest", "--exclude", "s.zarr", code=0)
+    mover(*build, code=0)
+    mover("push", tmp_path / "src", "--to", tmp_path / "inbox", "--as", "run", code=0)

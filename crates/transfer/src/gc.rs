@@ -34,7 +34,7 @@ const WORK: &str = ".frazil";
 
 /// Where its lock lies, and its work.
 const LOCK: &str = ".frazil/lock";
-const PLAN: &str = ".frazil/plan.json";
+pub(crate) const PLAN: &str = ".frazil/plan.json";
 const STAGING: &str = ".frazil/staging/";
 const JOURNAL: &str = ".frazil/journal/";
 

@@ -26,6 +26,7 @@ use crate::{
     atoms::{Atoms, Phase},
     copy::{Filter, Plan, Task, claims::is_lock},
     error::TransferError,
+    gc::PLAN,
     guard,
     place::{Place, Written, joined},
     progress::Progress,
@@ -202,7 +203,8 @@ fn sources(wanted: &Wanted, place: &Place) -> Result<Vec<SourceFile>, TransferEr
             if is_lock(&name) || !takes(&found.name) {
                 continue;
             }
-            let unsafe_name = frazil_store::beneath::unsafe_name(&name).or_else(|| reserved(&name));
+            let unsafe_name =
+                frazil_store::beneath::unsafe_name(&name).or_else(|| reserved(&name)).or_else(|| under_way(&name));
             if let Some(reason) = unsafe_name {
                 wrong.push((name.to_string(), reason.to_owned()));
             } else if all.insert(Arc::clone(&name), (Arc::clone(&from), found)).is_some() {
@@ -218,6 +220,12 @@ fn sources(wanted: &Wanted, place: &Place) -> Result<Vec<SourceFile>, TransferEr
         return Err(TransferError::NoFiles { place });
     }
     Ok(all.into_iter().map(|(name, (from, found))| (from, found, name)).collect())
+}
+
+/// Why the plan of a store is not sent: a delivery is whole, and that store is not.
+fn under_way(name: &str) -> Option<&'static str> {
+    let is_plan = name.strip_suffix(PLAN).is_some_and(|store| store.is_empty() || store.ends_with('/'));
+    is_plan.then_some("the store is still being made: type its command again first, or leave the store out")
 }
 
 fn place_of(from: &Place, found: &Found) -> Place {
