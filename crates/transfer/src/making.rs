@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn parts_of_whole_mib_are_found_and_others_are_not_said_to_differ() {
-        let bytes: Vec<u8> = (0..40 * MIB).map(|at| (at * at >> 7) as u8).collect();
+        let bytes: Vec<u8> = (0..40 * MIB).map(|at| ((at * at) >> 7) as u8).collect();
         for (part, expected) in [
             (5 * MIB, Made::Equal),
             (8 * MIB, Made::Equal),

@@ -3,6 +3,7 @@
 //! A plan is made from listings alone and changes nothing. It promises that no name is lost in it: every file of the
 //! source is moved, there already, in the way, or passed over with a reason.
 
+mod arrived;
 mod chosen;
 pub(crate) mod claims;
 pub(crate) mod existing;
