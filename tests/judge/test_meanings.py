@@ -255,3 +255,36 @@ def test_files_side_by_side_share_their_labels(tmp_path, zarr_format):
     assert answer.code == 0, str(answer)
     store = xr.open_zarr(tmp_path / "z")
     assert store.sizes["time"] == 5 and {"sst", "sss"} <= set(store)
+
+
+@pytest.mark.parametrize("types", [("f4", "f8"), ("f8", "f4"), ("i2", "f4"), ("i4", "f8"), ("i2", "i4")], ids=str)
+def test_the_same_coordinate_in_two_types_is_one_if_that_is_wished_for(tmp_path, types, zarr_format):
+    """`dtype: promote` is about numbers, and these are the same ones."""
+    for number, dtype in enumerate(types):
+        with netCDF4.Dataset(tmp_path / f"{number}.nc", "w") as file:
+            file.createDimension("time", None)
+            file.createDimension("z", 3)
+            time, z, area, q = (file.createVariable(*words) for words in (("time", "f8", ("time",)), ("z", dtype, ("z",)), ("area", dtype, ("z",)), ("q", "f4", ("time", "z"))))
+            time.units = "days since 2000-01-01"
+            time[:], z[:], area[:], q[:] = [number], [1, 3, 7], [10, 20, 30], number
+    sources = sorted(tmp_path.glob("*.nc"))
+    answer = convert(sources, tmp_path / "no")
+    assert answer.code == 1 and "--differ dtype=promote" in answer.text, answer
+    answer = convert(sources, tmp_path / "z", "--differ", "dtype=promote", zarr_format=zarr_format)
+    assert answer.code == 0, answer
+    ours = xr.open_zarr(tmp_path / "z", consolidated=False).load()
+    wanted = xr.open_mfdataset(sources, data_vars="minimal", compat="no_conflicts").load()
+    xr.testing.assert_equal(ours, wanted)
+    wide = np.result_type(*types) if types != ("i2", "f4") else np.dtype("f4")
+    assert ours.z.dtype == wide and ours.area.dtype == wide
+
+
+def test_another_coordinate_in_another_type_is_refused_all_the_same(tmp_path):
+    for number, dtype in enumerate(("f4", "f8")):
+        with netCDF4.Dataset(tmp_path / f"{number}.nc", "w") as file:
+            file.createDimension("time", None)
+            file.createDimension("z", 2)
+            time, z, q = (file.createVariable(*words) for words in (("time", "f8", ("time",)), ("z", dtype, ("z",)), ("q", "f4", ("time", "z"))))
+            time.units = "days since 2000-01-01"
+            time[:], z[:], q[:] = [number], [0.1, 0.7], number
+    assert_refused(convert(sorted(tmp_path.glob("*.nc")), tmp_path / "z", "--differ", "dtype=promote"), tmp_path / "z", "1.nc", "z", "largest difference")

@@ -152,6 +152,9 @@ impl Problem for CombineError {
             Self::Absent { variable, .. } => format!("leave it out with `drop: [{}]` (`--vars` on the command line), or build the files apart", variable.trim_start_matches('/')),
             Self::AbsentLabels { .. } => "choose `missing: skip`, or name the key with `along: {DIMENSION: KEY}`".into(),
             Self::Uncovered { .. } => "add the file that has it; `align: {DIMENSION: outer}` fills what no file has, `missing: fill` what files that are not there would bring".into(),
+            Self::Static { detail, .. } | Self::Coordinate { detail, .. } if detail.starts_with(OTHER_TYPE) => {
+                "if it is the same numbers: `differ: {dtype: promote}` (`--differ dtype=promote` on the command line)".into()
+            }
             Self::Static { variable, .. } => format!("leave it out with `drop: [{}]`, or build the files apart", variable.trim_start_matches('/')),
             Self::Coordinate { dimension, detail, .. } if detail == RUNS_THE_OTHER_WAY => {
                 format!("turn it round in every file: `each: [{{sort: {{{dimension}: ascending}}}}]`")
@@ -169,6 +172,9 @@ impl Problem for CombineError {
         })
     }
 }
+
+/// How a variable differs that is of another type.
+pub(super) const OTHER_TYPE: &str = "it is of another type";
 
 /// How a coordinate differs that only runs the other way.
 pub(super) const RUNS_THE_OTHER_WAY: &str = "it runs the other way";

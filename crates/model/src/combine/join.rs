@@ -16,7 +16,7 @@ use crate::{
         labels::{self, Axis, Label, Run, runs_of, time_units},
         lengths, piece,
         placing::{self, Placed},
-        policy::{Duplicates, Policies},
+        policy::{DifferDtype, Duplicates, Policies},
         statics,
         times::{self, Relation},
         values,
@@ -160,9 +160,15 @@ impl Joining<'_> {
         let (time, content, plan) = match along {
             None => {
                 self.check_static(path, &holders)?;
-                let alone = values::plan(&[self.in_file(first)], self.policies)?;
-                let content = self.static_content(first, &alone.rules);
-                (None, content, alone)
+                // They hold the same: one is written, in the type that holds all if their types differ.
+                let is_promoted =
+                    self.policies.differ.dtype == DifferDtype::Promote && time_units(&first.variable).is_none();
+                let types_differ = holders.iter().any(|holder| holder.variable.dtype != first.variable.dtype);
+                let written =
+                    if is_promoted && types_differ { self.named(&holders) } else { vec![self.in_file(first)] };
+                let plan = values::plan(&written, self.policies)?;
+                let content = self.static_content(first, &plan.rules);
+                (None, content, plan)
             }
             Some(axis) => {
                 let owners = self.owners(path, &holders, axis)?;
@@ -350,12 +356,15 @@ impl Joining<'_> {
 
     fn static_content(&self, first: &Holder, rules: &[ValueRule]) -> Content {
         let rule = rules.first().cloned().unwrap_or_default();
+        let all = Region::whole(&first.variable.shape);
+        let whole = || Content::Pieces(vec![piece(first.file, &first.variable, &all, &rule)]);
         match first.variable.values.as_deref() {
             Some(Values::Texts(texts)) => Content::Texts(texts.clone()),
             Some(Values::Fixed(bytes)) if rule == ValueRule::Verbatim => Content::Inline(bytes.clone()),
-            _ => {
-                Content::Pieces(vec![piece(first.file, &first.variable, &Region::whole(&first.variable.shape), &rule)])
+            Some(Values::Fixed(bytes)) => {
+                widened(&rule, bytes).map_or_else(whole, |values| Content::Inline(values.into()))
             }
+            None => whole(),
         }
     }
 
@@ -449,4 +458,11 @@ fn same_box((a, from_a): (&ViewVariable, &[u64]), (b, from_b): (&ViewVariable, &
         (Some(x), Some(y)) => a.dtype == b.dtype && x == y && units(a) == units(b),
         _ => false,
     }
+}
+
+/// Small values in a wider type.
+fn widened(rule: &ValueRule, bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::new();
+    let is_it = matches!(rule, ValueRule::Widen { .. }) && crate::rule::apply(rule, bytes, &mut out).is_ok();
+    is_it.then_some(out)
 }

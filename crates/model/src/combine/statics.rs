@@ -6,12 +6,13 @@ use std::{collections::BTreeMap, sync::Arc};
 use crate::{
     combine::{
         CombinedVariable,
-        error::{CombineError, LARGEST_DIFFERENCE, RUNS_THE_OTHER_WAY, Rule},
+        error::{CombineError, LARGEST_DIFFERENCE, OTHER_TYPE, RUNS_THE_OTHER_WAY, Rule},
         labels::{Label, Run, labels_in, labels_of, time_units},
-        policy::{Alignment, Policies},
+        policy::{Alignment, DifferDtype, Policies},
         values::InFile,
         view::{FileView, Values},
     },
+    dtype::DataType,
     numbers::{Number, numbers_of},
 };
 
@@ -127,25 +128,34 @@ pub(super) fn equal(a: &InFile<'_>, b: &InFile<'_>, along: &str, policies: &Poli
             _ => {}
         }
     }
-    if mine.dtype != theirs.dtype {
-        return Err(fail(format!("{} against {}", theirs.dtype, mine.dtype)));
+    let are_promoted = policies.differ.dtype == DifferDtype::Promote && is_plain(a) && is_plain(b);
+    if mine.dtype != theirs.dtype && !are_promoted {
+        return Err(fail(format!("{OTHER_TYPE}: {} against {}", theirs.dtype, mine.dtype)));
     }
     if !mine.packing().same_as(&theirs.packing()) {
         return Err(fail("it is packed differently".to_owned()));
     }
-    let (Some(x), Some(y)) = (&mine.values, &theirs.values) else { return Ok(false) };
-    if x == y {
+    let (Some(x), Some(y)) = (&mine.values, &theirs.values) else {
+        // Bytes of two types are not compared while they are read.
+        let is_one_type = mine.dtype == theirs.dtype;
+        return if is_one_type {
+            Ok(false)
+        } else {
+            Err(fail(format!("{OTHER_TYPE}, and they are too many to be compared")))
+        };
+    };
+    if x == y && mine.dtype == theirs.dtype {
         return Ok(true);
     }
     let (Values::Fixed(x), Values::Fixed(y)) = (x.as_ref(), y.as_ref()) else {
         return Err(fail("the texts differ".to_owned()));
     };
-    let (Some(x), Some(y)) = (numbers_of(&mine.dtype, x), numbers_of(&mine.dtype, y)) else {
+    let (Some(x), Some(y)) = (numbers_of(&mine.dtype, x), numbers_of(&theirs.dtype, y)) else {
         return Err(fail("the values differ".to_owned()));
     };
-    let is_same = |(x, y): (&Number, &Number)| x == y || (float(*x).is_nan() && float(*y).is_nan());
+    let is_same = |(x, y): (&Number, &Number)| means_the_same(*x, *y) || (float(*x).is_nan() && float(*y).is_nan());
     // 0.0 and -0.0 are one place on an axis.
-    if is_coordinate && x.iter().zip(&y).all(is_same) {
+    if (is_coordinate || mine.dtype != theirs.dtype) && x.iter().zip(&y).all(is_same) {
         return Ok(true);
     }
     if let (true, Alignment::Tolerance(tolerance)) = (is_coordinate, policies.align.of(mine.name()))
@@ -154,6 +164,23 @@ pub(super) fn equal(a: &InFile<'_>, b: &InFile<'_>, along: &str, policies: &Poli
         return Ok(true);
     }
     Err(fail(difference(&x, &y)))
+}
+
+/// Whether a variable holds numbers that are values.
+fn is_plain(one: &InFile<'_>) -> bool {
+    let is_number = matches!(one.variable.dtype, DataType::Int(_) | DataType::Float(_));
+    is_number && !one.variable.packing().scales() && one.variable.packing().unsigned.is_none()
+}
+
+/// Whether two numbers are one, whatever their types.
+fn means_the_same(x: Number, y: Number) -> bool {
+    match (x, y) {
+        #[allow(clippy::cast_possible_truncation)] // it is whole, and below 2^53
+        (Number::Integer(whole), Number::Float(value)) | (Number::Float(value), Number::Integer(whole)) => {
+            value.fract() == 0.0 && value.abs() < 9e15 && value as i128 == whole
+        }
+        (x, y) => x == y,
+    }
 }
 
 /// Whether two lists of times are the same instants, whatever they count from; else how they differ.
