@@ -159,15 +159,7 @@ impl Joining<'_> {
         lengths::agree(&self.named(&holders), along)?;
         let (time, content, plan) = match along {
             None => {
-                self.check_static(path, &holders)?;
-                // They hold the same: one is written, in the type that holds all if their types differ.
-                let is_promoted =
-                    self.policies.differ.dtype == DifferDtype::Promote && time_units(&first.variable).is_none();
-                let types_differ = holders.iter().any(|holder| holder.variable.dtype != first.variable.dtype);
-                let written =
-                    if is_promoted && types_differ { self.named(&holders) } else { vec![self.in_file(first)] };
-                let plan = values::plan(&written, self.policies)?;
-                let content = self.static_content(first, &plan.rules);
+                let (content, plan) = self.static_variable(path, &holders)?;
                 (None, content, plan)
             }
             Some(axis) => {
@@ -352,6 +344,21 @@ impl Joining<'_> {
             piece
         });
         Ok(Content::Pieces(pieces.collect()))
+    }
+
+    /// One that is the same in every file: it is written once, in the type that holds all if their types differ.
+    fn static_variable(
+        &mut self,
+        path: &str,
+        holders: &[Holder],
+    ) -> Result<(Content, values::ValuePlan), CombineError> {
+        self.check_static(path, holders)?;
+        let Some(first) = holders.first() else { return Err(CombineError::NoFiles) };
+        let may_differ = self.policies.differ.dtype == DifferDtype::Promote && time_units(&first.variable).is_none();
+        let types_differ = holders.iter().any(|holder| holder.variable.dtype != first.variable.dtype);
+        let written = if may_differ && types_differ { self.named(holders) } else { vec![self.in_file(first)] };
+        let plan = values::plan(&written, self.policies)?;
+        Ok((self.static_content(first, &plan.rules), plan))
     }
 
     fn static_content(&self, first: &Holder, rules: &[ValueRule]) -> Content {
