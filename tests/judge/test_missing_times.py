@@ -195,3 +195,26 @@ def test_a_store_is_extended_by_files_that_lack_times(tmp_path):
         assert answer.code == 0, answer
         ours = xr.open_zarr(tmp_path / "out.zarr", consolidated=False, decode_timedelta=False).load()
         np.testing.assert_array_equal(times_of(ours.reftime), times_of(read(tmp_path / "data").reftime))
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("dtype,fill", [("i2", -99), ("i4", 48), ("f4", -999.0)])
+@pytest.mark.parametrize("has_hole", [False, True], ids=["whole", "a hole"])
+def test_times_in_tiles_are_counted_anew_with_what_is_missing(tmp_path, dtype, fill, has_hole, format):
+    tiles = [(t, z) for t in (0, 1) for z in (0, 1)][: 3 if has_hole else 4]
+    for t, z in tiles:
+        stored = np.array([[10 * t + z, fill], [fill, 30]])
+        units = f"seconds since 2000-01-0{1 + t} 00:00:0{z}"
+        axis = ("z", "f8", ("z",), [10 * z, 10 * z + 5], None, {})
+        file(tmp_path / f"{t}{z}.nc", [2 * t, 2 * t + 1], axis, ("reftime", dtype, ("time", "z"), stored, fill, {"units": units}))
+    (tmp_path / "f/feedstock").mkdir(parents=True)
+    align = ", align: {z: outer, time: outer}" if has_hole else ""
+    (tmp_path / "f/feedstock/recipe.yaml").write_text(
+        f"recipe: 1\nid: tiles\nsources: {{a: {{glob: '{tmp_path}/*.nc'}}}}\ncombine: {{along: [time, z]{align}}}\nwrite: {{zarr: {{format: {format[1]}}}}}\n")
+    answer = frazil("build", tmp_path / "f", "--to", tmp_path / "out.zarr")
+    assert answer.code == 0, answer
+    ours = xr.open_zarr(tmp_path / "out.zarr", consolidated=False, decode_timedelta=False).load()
+    parts = [xr.open_dataset(tmp_path / f"{t}{z}.nc").load() for t, z in tiles]
+    wanted = xr.combine_by_coords(parts, join="outer", data_vars="all", coords="minimal", compat="override") if not has_hole else None
+    wanted = wanted if wanted is not None else xr.merge([xr.concat(parts[:2], "z", data_vars="all"), parts[2]], join="outer", compat="no_conflicts")
+    np.testing.assert_array_equal(times_of(ours.reftime), times_of(wanted.reftime))

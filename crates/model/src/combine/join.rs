@@ -201,7 +201,7 @@ impl Joining<'_> {
         let codecs = &first.variable.codecs;
         // Times were written anew already; what is left to bring into their type is the fill.
         let rule = match &time {
-            Some(times) => ValueRule::Widen { from: times.read_as.clone(), to: plan.dtype.clone() },
+            Some(times) => times.of_unwritten(),
             None => plan.rules.first().cloned().unwrap_or_default(),
         };
         let fill = fill_after(&first.variable.rule.then(&rule), &first.variable.fill);

@@ -29,7 +29,7 @@ pub(super) struct Times {
     pub values: Vec<Arc<Values>>,
     dtype: DataType,
     /// The type under which the first file's are read.
-    pub read_as: DataType,
+    read_as: DataType,
     /// The marks of the store, where the first file's do not stay.
     packing: Option<Vec<(String, AttributeValue)>>,
     /// Set on the variable, unless it borrows its coordinate's.
@@ -46,6 +46,11 @@ impl Times {
             rules: vec![ValueRule::Verbatim; n_files],
             note: Some(self.note.clone()),
         }
+    }
+
+    /// What brings an unwritten element of the first file into the store's type.
+    pub(super) fn of_unwritten(&self) -> ValueRule {
+        ValueRule::Widen { from: self.read_as.clone(), to: self.dtype.clone() }
     }
 
     /// Sets the units.

@@ -46,8 +46,11 @@ pub(super) fn variable(
     if let Some(times) = &unified {
         times.write_to(&mut attributes);
     }
-    let mut fill =
-        fill_after(&first.variable.rule.then(plan.rules.first().unwrap_or(&ValueRule::Verbatim)), &first.variable.fill);
+    let rule = match &unified {
+        Some(times) => times.of_unwritten(),
+        None => plan.rules.first().cloned().unwrap_or_default(),
+    };
+    let mut fill = fill_after(&first.variable.rule.then(&rule), &first.variable.fill);
     if found.has_holes {
         fill = missing_value(&plan.dtype, &attributes).map_err(|reason| CombineError::Unwritable {
             variable: path.to_owned(),
