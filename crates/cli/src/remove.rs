@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use frazil_model::{
     problem::Exit,
-    report::{ErrorReport, Report, one_line},
+    report::{ErrorReport, Report, one_line, shown_name},
 };
 use frazil_transfer::{
     TransferError,
@@ -36,7 +36,7 @@ pub fn run_verb(words: &Rm, talk: &Talk, stop: &AtomicBool) -> Result<Answer, Tr
     report.total("n_objects", plan.n_objects());
     report.total("n_bytes", plan.n_bytes());
     for tree in &plan.trees {
-        let (n_objects, n_bytes) = (tree.found.len() + tree.passed_over.len(), tree.n_bytes());
+        let (n_objects, n_bytes) = (tree.n_all(), tree.all_bytes());
         report.items.push(json!({"place": tree.place.shown(), "n_objects": n_objects, "size_bytes": n_bytes}));
     }
     if words.dry_run {
@@ -56,7 +56,8 @@ pub fn run_verb(words: &Rm, talk: &Talk, stop: &AtomicBool) -> Result<Answer, Tr
     report.total("n_left", left.len());
     let text = format!("deleted {} objects · {}\n", plan.n_objects() - left.len() as u64, bytes(plan.n_bytes()));
     if let Some((name, error)) = left.first() {
-        let (n_all, first) = (usize::try_from(plan.n_objects()).unwrap_or(usize::MAX), format!("`{name}`: {error}"));
+        let (n_all, first) =
+            (usize::try_from(plan.n_objects()).unwrap_or(usize::MAX), format!("`{}`: {error}", shown_name(name)));
         let exit = if left.len() == n_all { Exit::No } else { Exit::Partly };
         let error = TransferError::Part { n_failed: left.len(), n_all, done: "deleted", first, exit };
         report.fail(ErrorReport::of(&error));
@@ -70,9 +71,9 @@ pub fn run_verb(words: &Rm, talk: &Talk, stop: &AtomicBool) -> Result<Answer, Tr
 fn shown(plan: &Plan) -> String {
     let mut text = String::new();
     for tree in &plan.trees {
-        let n_objects = tree.found.len() + tree.passed_over.len();
+        let n_objects = tree.n_all();
         let what = if n_objects == 1 { "1 object".to_owned() } else { format!("{n_objects} objects") };
-        text.push_str(&format!("delete {} · {what} · {}\n", tree.place.shown(), bytes(tree.n_bytes())));
+        text.push_str(&format!("delete {} · {what} · {}\n", shown_name(&tree.place.shown()), bytes(tree.all_bytes())));
     }
     text
 }

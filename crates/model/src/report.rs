@@ -3,7 +3,7 @@
 //! It promises that its keys are only ever added to within one version of a schema. It knows no clock: how long the
 //! verb took is filled in by whoever called it.
 
-use std::error::Error;
+use std::{borrow::Cow, error::Error};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -172,7 +172,32 @@ impl ErrorReport {
 /// somebody else's.
 #[must_use]
 pub fn one_line(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() || is_unseen(c) { ' ' } else { c }).collect()
+    text.chars().map(|c| if is_obeyed(c) { ' ' } else { c }).collect()
+}
+
+/// A name as people are shown it: one with letters that a terminal would obey, or that change what is seen, with those and
+/// quotes escaped as Rust writes them.
+#[must_use]
+pub fn shown_name(name: &str) -> String {
+    if name.chars().any(is_obeyed) { name.escape_debug().to_string() } else { name.to_owned() }
+}
+
+/// Text of several lines as people are shown it: a terminal obeys nothing in it but the ends of its lines and tabs.
+#[must_use]
+pub fn shown_text(text: &str) -> Cow<'_, str> {
+    let is_obeyed = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
+    if !text.contains(is_obeyed) {
+        return Cow::Borrowed(text);
+    }
+    let shown = |letter: char| match is_obeyed(letter) {
+        true => letter.escape_debug().to_string(),
+        false => letter.to_string(),
+    };
+    Cow::Owned(text.chars().map(shown).collect())
+}
+
+fn is_obeyed(letter: char) -> bool {
+    letter.is_control() || is_unseen(letter)
 }
 
 /// Letters that nobody sees and that change what is seen: directions, joiners, spaces of no width, ends of lines, tags
@@ -218,6 +243,8 @@ mod tests {
     #[test]
     fn a_name_cannot_write_to_the_terminal() {
         assert_eq!(one_line("a\u{1b}[31mb\nc"), "a [31mb c");
+        assert_eq!(shown_name("a\u{1b}[31mb\nc\u{202e}"), "a\\u{1b}[31mb\\nc\\u{202e}");
+        assert_eq!(shown_text("é \"q\"\n\u{1b}[31m\tb\n"), "é \"q\"\n\\u{1b}[31m\tb\n");
         assert_eq!(one_line("evil\u{202e}rraz.\u{200b}\u{2066}é\u{2028}\u{9b}"), "evil rraz.  é  ");
     }
 }

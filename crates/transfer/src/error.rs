@@ -16,6 +16,10 @@ pub enum TransferError {
     Location(#[from] LocationError),
     #[error("there is nothing at `{place}`")]
     Nothing { place: String },
+    #[error("`{place}` is a link, and a link is not followed where things are deleted")]
+    LinkWithSlash { place: String, to: Option<String> },
+    #[error("`{place}` is a file, and its slash says that it is a folder")]
+    FileWithSlash { place: String },
     #[error("`{place}` is a folder without a name")]
     Nameless { place: String },
     #[error("`{place}` cannot be listed: it is a web server, and no bucket")]
@@ -167,6 +171,8 @@ impl Problem for TransferError {
             Self::Store(error) => error.code(),
             Self::Location(error) => error.code(),
             Self::Nothing { .. } => "transfer.nothing",
+            Self::LinkWithSlash { .. } => "transfer.link",
+            Self::FileWithSlash { .. } => "transfer.no-folder",
             Self::Nameless { .. } => "transfer.nameless",
             Self::NoListing { .. } => "transfer.no-listing",
             Self::Uncountable { .. } => "transfer.uncountable",
@@ -230,6 +236,15 @@ impl Problem for TransferError {
                     .into()
             }
             Self::Nothing { .. } => "`frazil ls` on the folder above shows what is there".into(),
+            Self::LinkWithSlash { place, to } => {
+                let mut link = place.trim_end_matches('/');
+                while let Some(before) = link.strip_suffix("/.") {
+                    link = before.trim_end_matches('/');
+                }
+                let folder = to.as_ref().map(|to| format!("; for what it leads to, name `{to}`")).unwrap_or_default();
+                format!("nothing was deleted; `frazil rm {link}` removes the link alone{folder}")
+            }
+            Self::FileWithSlash { place } => format!("name it without the slash: `{}`", place.trim_end_matches('/')),
             Self::Nameless { .. } => "name its objects one by one, or the bucket with one slash".into(),
             Self::NoListing { .. } => "name its files, each by its address".into(),
             Self::NoHome => "name a place to look at: `frazil gc PLACE`".into(),

@@ -206,12 +206,13 @@ fn of_folder(path: &std::path::Path) -> Result<Vec<Line>, TransferError> {
 /// One level of a bucket; `None` if the key is that of an object.
 fn of_prefix(bucket: &Bucket, key: &str, written: &Written) -> Result<Option<Vec<Line>>, TransferError> {
     let prefix = if key.is_empty() { String::new() } else { format!("{key}/") };
-    let (mut lines, mut folders) = (Vec::new(), BTreeSet::new());
+    let (mut lines, mut folders, mut is_marked) = (Vec::new(), BTreeSet::new(), false);
     for page in bucket.pages(&prefix, Depth::One) {
         let page = page?;
         for listed in page.objects {
             let name = listed.key.get(prefix.len()..).unwrap_or_default().to_owned();
             // The mark that some programs leave where a folder begins.
+            is_marked |= name.is_empty();
             if !name.is_empty() || listed.size_bytes > 0 {
                 lines.push(Line {
                     name,
@@ -227,6 +228,7 @@ fn of_prefix(bucket: &Bucket, key: &str, written: &Written) -> Result<Option<Vec
     let name = |folder: &String| folder.strip_suffix('/').filter(|name| !name.is_empty()).unwrap_or("/").to_owned();
     lines.extend(folders.iter().map(|folder| Line::folder(&name(folder))));
     match lines.is_empty() && !key.is_empty() {
+        true if written.ends_with_slash && is_marked => Ok(Some(lines)),
         true if written.ends_with_slash => Err(TransferError::Nothing { place: written.text.clone() }),
         true => Ok(None),
         false => Ok(Some(lines)),

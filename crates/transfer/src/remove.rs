@@ -46,13 +46,13 @@ impl Plan {
     /// Files and objects that would go, links and the like included.
     #[must_use]
     pub fn n_objects(&self) -> u64 {
-        self.trees.iter().map(|tree| (tree.found.len() + tree.passed_over.len()) as u64).sum()
+        self.trees.iter().map(Tree::n_all).sum()
     }
 
     /// Their bytes.
     #[must_use]
     pub fn n_bytes(&self) -> u64 {
-        self.trees.iter().map(Tree::n_bytes).fold(0, u64::saturating_add)
+        self.trees.iter().map(Tree::all_bytes).fold(0, u64::saturating_add)
     }
 }
 
@@ -92,15 +92,21 @@ pub fn plan(places: &[Written], scope: Scope, bound: Bound) -> Result<Plan, Tran
     Ok(Plan { trees: all })
 }
 
-/// A link is deleted itself, not what it leads to.
+/// A link is deleted itself, not what it leads to: a slash behind it could mean either, so it is refused.
 fn found(written: &Written) -> Result<Vec<Tree>, TransferError> {
     if let Place::Local(path) = &written.place
-        && path.symlink_metadata().is_ok_and(|about| !about.is_dir())
-        && !written.ends_with_slash
+        && let Ok(about) = path.symlink_metadata()
+        && !about.is_dir()
     {
+        if written.ends_with_slash && about.is_symlink() {
+            let to = std::fs::canonicalize(path).ok().map(|to| to.display().to_string());
+            return Err(TransferError::LinkWithSlash { place: written.text.clone(), to });
+        }
+        if written.ends_with_slash {
+            return Err(TransferError::FileWithSlash { place: written.text.clone() });
+        }
         let tree = Tree::empty(written.place.clone(), true);
-        let about = path.symlink_metadata().ok().filter(std::fs::Metadata::is_file);
-        return Ok(vec![match about {
+        return Ok(vec![match Some(about).filter(std::fs::Metadata::is_file) {
             Some(about) => Tree { found: vec![crate::walk::Found::of_file("", &about)], ..tree },
             None => Tree { passed_over: vec![(String::new(), "a link".into())], ..tree },
         }]);
@@ -194,9 +200,10 @@ fn of_bucket(
     for phase in Phase::ALL.into_iter().rev() {
         let of_phase = tree.found.iter().filter(|found| atoms.phase(&found.name) == phase);
         let mut keys: Vec<(String, u64)> = of_phase.map(|found| (joined(key, &found.name), found.size_bytes)).collect();
-        if phase == Phase::Data && !tree.is_file && !key.is_empty() {
-            // The mark that some programs leave where a folder begins.
-            keys.push((format!("{key}/"), 0));
+        if phase == Phase::Data
+            && let Some(mark) = &tree.mark
+        {
+            keys.push((format!("{key}/"), mark.size_bytes));
         }
         let batches: Vec<&[(String, u64)]> = keys.chunks(KEYS_AT_A_TIME).collect();
         let next = AtomicUsize::new(0);

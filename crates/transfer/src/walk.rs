@@ -63,6 +63,9 @@ pub struct Tree {
     pub found: Vec<Found>,
     /// Names that cannot be moved, with the reason.
     pub passed_over: Vec<(String, String)>,
+    /// The object that has the name of the folder itself, with its slash: the mark that some programs leave where a folder
+    /// begins, or what somebody put under that name. It is no file of the tree.
+    pub mark: Option<Found>,
     /// Which folder of this machine it is, if it is one.
     pub identity: Option<Identity>,
     /// The folders in it that may not be read.
@@ -73,7 +76,15 @@ impl Tree {
     /// One in which nothing lies.
     #[must_use]
     pub(crate) const fn empty(place: Place, is_file: bool) -> Self {
-        Self { place, is_file, found: Vec::new(), passed_over: Vec::new(), identity: None, closed: Vec::new() }
+        Self {
+            place,
+            is_file,
+            found: Vec::new(),
+            passed_over: Vec::new(),
+            mark: None,
+            identity: None,
+            closed: Vec::new(),
+        }
     }
 
     /// Refuses folders that may not be read, unless what lies in them is not meant. Of a store all of it is, or nothing.
@@ -118,6 +129,28 @@ impl Tree {
     pub fn n_bytes(&self) -> u64 {
         self.found.iter().map(|found| found.size_bytes).fold(0, u64::saturating_add)
     }
+
+    /// Everything that is there: files, what is passed over, and the object that has the name of the folder itself.
+    #[must_use]
+    pub fn n_all(&self) -> u64 {
+        // One with bytes in it is passed over.
+        let n_marks = usize::from(self.mark.as_ref().is_some_and(|mark| mark.size_bytes == 0));
+        (self.found.len() + self.passed_over.len() + n_marks) as u64
+    }
+
+    /// The bytes of everything.
+    #[must_use]
+    pub fn all_bytes(&self) -> u64 {
+        self.n_bytes().saturating_add(self.mark.as_ref().map_or(0, |mark| mark.size_bytes))
+    }
+
+    /// Keeps the object that has the name of the folder itself apart. One with bytes in it is named.
+    fn set_mark(&mut self, name: String, mark: Found) {
+        if mark.size_bytes > 0 {
+            self.passed_over.push((name, "an object has the name of the folder itself".into()));
+        }
+        self.mark = Some(mark);
+    }
 }
 
 /// What the places name, patterns included.
@@ -157,10 +190,13 @@ pub(crate) fn is_meant_as_pattern(written: &Written) -> Result<bool, TransferErr
 pub fn tree(written: &Written) -> Result<Tree, TransferError> {
     let tree = tree_with_closed(written)?;
     tree.must_be_open(|_| true)?;
-    Ok(tree)
+    match tree.mark.is_some() && tree.found.is_empty() && tree.passed_over.is_empty() {
+        true => Err(TransferError::Nothing { place: written.text.clone() }),
+        false => Ok(tree),
+    }
 }
 
-/// As [`trees_with_closed`], of one place.
+/// As [`trees_with_closed`], of one place. A folder of a bucket of which there is nothing but its mark is an empty one.
 ///
 /// # Errors
 /// As for [`tree`].
@@ -175,7 +211,7 @@ pub(crate) fn tree_with_closed(written: &Written) -> Result<Tree, TransferError>
             Tree { found: vec![found], ..Tree::empty(written.place.clone(), true) }
         }
     };
-    if tree.found.is_empty() && tree.passed_over.is_empty() && !matches!(tree.place, Place::Local(_)) {
+    if tree.n_all() == 0 && !matches!(tree.place, Place::Local(_)) {
         return Err(nothing());
     }
     Ok(tree)
@@ -225,7 +261,7 @@ fn of_path(path: &Path, written: &Written) -> Result<Tree, TransferError> {
     } else if about.is_file() && !written.ends_with_slash {
         tree.found.push(Found::of_file("", &about));
     } else if about.is_file() {
-        return Err(TransferError::Nothing { place: written.text.clone() });
+        return Err(TransferError::FileWithSlash { place: written.text.clone() });
     } else {
         tree.passed_over.push((written.text.clone(), "it is a pipe, a socket or a device, and no file".into()));
     }
@@ -295,16 +331,14 @@ fn of_key(bucket: &Bucket, key: &str, written: &Written) -> Result<Tree, Transfe
     for page in bucket.pages(&prefix, Depth::All) {
         for listed in page?.objects {
             let name: Arc<str> = listed.key.get(prefix.len()..).unwrap_or_default().into();
-            match (name.is_empty(), listed.size_bytes) {
-                // The mark that some programs leave where a folder begins.
-                (true, 0) => {}
-                (true, _) => tree.passed_over.push((listed.key, "an object has the name of the folder itself".into())),
-                (false, _) => tree.found.push(Found::of_object(listed, name)),
+            match name.is_empty() {
+                true => tree.set_mark(listed.key.clone(), Found::of_object(listed, "")),
+                false => tree.found.push(Found::of_object(listed, name)),
             }
         }
     }
     match refused {
-        Some(error) if tree.found.is_empty() => Err(error.into()),
+        Some(error) if tree.found.is_empty() && tree.mark.is_none() => Err(error.into()),
         _ => Ok(tree),
     }
 }
@@ -336,14 +370,22 @@ fn of_pattern(written: &Written) -> Result<Vec<Tree>, TransferError> {
     let fit = |name: &str| {
         let names: Vec<&str> = name.split('/').collect();
         let n_parts = (1..=names.len()).find(|n_parts| fits(pattern, &names[..*n_parts]))?;
-        Some((whole.place.below(&names[..n_parts].join("/")), names[n_parts..].join("/")))
+        // A name that ends with a slash is that of a folder.
+        let is_file = n_parts == names.len();
+        Some((whole.place.below(&names[..n_parts].join("/")), names[n_parts..].join("/"), is_file))
     };
     for one in &whole.found {
-        let Some((place, rest)) = fit(&one.name) else { continue };
-        let is_file = rest.is_empty();
+        let Some((place, rest, is_file)) = fit(&one.name) else { continue };
+        let is_mark = rest.is_empty() && !is_file;
         let one = Found { name: rest.into(), ..one.clone() };
-        match found.last_mut().filter(|last| last.place.shown() == place.shown() && !last.is_file) {
+        match found.last_mut().filter(|last| last.place.shown() == place.shown() && !last.is_file && !is_file) {
+            Some(last) if is_mark => last.set_mark(place.shown(), one),
             Some(last) => last.found.push(one),
+            None if is_mark => {
+                let mut tree = Tree::empty(place, false);
+                tree.set_mark(tree.place.shown(), one);
+                found.push(tree);
+            }
             None => {
                 let identity = match &place {
                     Place::Local(path) if !is_file => fs::metadata(path).ok().map(|about| Identity::of(&about)),
@@ -354,7 +396,7 @@ fn of_pattern(written: &Written) -> Result<Vec<Tree>, TransferError> {
         }
     }
     for (name, why) in &whole.passed_over {
-        let Some((place, rest)) = fit(name) else { continue };
+        let Some((place, rest, _)) = fit(name) else { continue };
         if let Some(tree) = found.iter_mut().find(|tree| !tree.is_file && tree.place.shown() == place.shown()) {
             tree.passed_over.push((rest, why.clone()));
         }
