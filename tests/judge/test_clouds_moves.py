@@ -189,6 +189,27 @@ def test_azure_refuses_by_name_what_it_would_keep_under_another(azure_cloud, goo
     assert all(key in answer.text or json.dumps(key)[1:-1] in answer.text for key in ["./x", "x/../y", "dot.", "back\\slash"]), answer
 
 
+def test_what_azure_does_not_take_is_known_before(azure_cloud, run, tmp_path):
+    """The plan names it, and the hints are about what helps: copying again does not."""
+    taken, refused = ["fine", "ü+%41", "..x"], ["dot.", "deep./x", "back\\slash", "bell\x07"]
+    wanted = make_tree(tmp_path / "src", 1, {name: 10 for name in [*taken, *refused]})
+    for words in (["-n"], []):
+        report = run("cp", tmp_path / "src", f"{azure_cloud.place}/here", *words, "--json", clouds=[azure_cloud], code=3).report
+        passed = {item["name"] for item in report["items"] if item["outcome"] == "passed-over"}
+        assert passed == set(refused) and report["totals"]["n_planned"] == len(taken), report
+        assert "rename" in report["error"]["hint"] and "type the same command" not in report["error"]["hint"], report
+    found = azure_cloud.fsspec("print(json.dumps([n[len(root) + 6:] for n in fs.find(root)]))")
+    assert sorted(found) == sorted(taken)
+    checked = run("check", tmp_path / "src", f"{azure_cloud.place}/here", "--json", clouds=[azure_cloud], code=1).report
+    assert {item["name"] for item in checked["items"]} == set(refused) and "rename" in checked["error"]["hint"] and "makes them alike" not in checked["error"]["hint"], checked
+    (tmp_path / "src/new").write_bytes(b"1")
+    checked = run("check", tmp_path / "src", f"{azure_cloud.place}/here", "--json", clouds=[azure_cloud], code=1).report
+    assert "`frazil cp` or `frazil sync` makes them alike but for 4 files" in checked["error"]["hint"], checked
+    run("cp", tmp_path / "src", f"{azure_cloud.place}/here", *(word for name in refused for word in ("--exclude", name.replace("\\", "?"))), clouds=[azure_cloud])
+    answer = run("cp", tmp_path / "src/dot.", f"{azure_cloud.place}/alone.", clouds=[azure_cloud], code=1)
+    assert "dot" in answer.text and "everything else" not in answer.text and wanted, answer
+
+
 def test_a_store_is_written_to_a_cloud_and_read_by_xarray(cloud, run, tmp_path):
     run("convert", *SOURCES, f"{cloud.place}/sst.zarr", "--to", "zarr", clouds=[cloud])
     run("convert", *SOURCES, tmp_path / "here.zarr", "--to", "zarr")

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, sync::atomic::AtomicBool};
 
 use frazil_model::{
     problem::{Exit, Problem},
-    report::{ErrorReport, Report},
+    report::{ErrorReport, Report, one_line, shown_name},
 };
 use frazil_store::pace;
 use frazil_transfer::{
@@ -90,11 +90,20 @@ fn error_of(words: &Check, compared: &Compared) -> Option<ErrorReport> {
     let (a, b) = (&words.a, &words.b);
     if n_different > 0 {
         let first = compared.differences.iter().find(|one| one.what != What::NotCompared).unwrap_or(first);
+        let n_unkept = compared.differences.iter().filter(|one| one.is_unkept).count();
+        let hint = match n_unkept {
+            0 => "`frazil cp` or `frazil sync` makes them alike".to_owned(),
+            n if n == n_different => {
+                format!("`{b}` takes no such names: rename the files, or leave them out with `--exclude`")
+            }
+            n => format!(
+                "`frazil cp` or `frazil sync` makes them alike but for {}: `{b}` takes no such names; rename them, or leave \
+                 them out with `--exclude`",
+                files(n)
+            ),
+        };
         let message = format!("`{a}` and `{b}` differ in {}; the first: {}", files(n_different), line(first));
-        return Some(
-            ErrorReport::new("check.differs", message, Exit::No)
-                .with_hint("`frazil cp` or `frazil sync` makes them alike"),
-        );
+        return Some(ErrorReport::new("check.differs", message, Exit::No).with_hint(&one_line(&hint)));
     }
     let exits: Vec<Exit> = compared.differences.iter().filter_map(|one| Some(one.error.as_ref()?.exit())).collect();
     let exit = match exits.first() {
@@ -109,7 +118,7 @@ fn error_of(words: &Check, compared: &Compared) -> Option<ErrorReport> {
 }
 
 fn line(one: &Difference) -> String {
-    if one.name.is_empty() { one.words.clone() } else { format!("`{}`: {}", one.name, one.words) }
+    if one.name.is_empty() { one.words.clone() } else { format!("`{}`: {}", shown_name(&one.name), one.words) }
 }
 
 /// What was found, a store in one line.
@@ -120,7 +129,7 @@ fn text(words: &Check, compared: &Compared) -> String {
         match one.store.as_deref() {
             Some(store) => stores.entry(store).or_default().push(one),
             None if one.name.is_empty() => lines.push(format!("{}: {}", one.what.word(), one.words)),
-            None => lines.push(format!("{}: {}: {}", one.what.word(), one.name, one.words)),
+            None => lines.push(format!("{}: {}: {}", one.what.word(), shown_name(&one.name), one.words)),
         }
     }
     for (store, all) in stores {
@@ -138,8 +147,8 @@ fn text(words: &Check, compared: &Compared) -> String {
         } else {
             store.to_owned()
         };
-        let first = all.first().map(|one| format!("{}: {}", one.name, one.words)).unwrap_or_default();
-        lines.push(format!("{what}: {name} (store): {} of it; the first: {first}", files(all.len())));
+        let first = all.first().map(|one| format!("{}: {}", shown_name(&one.name), one.words)).unwrap_or_default();
+        lines.push(format!("{what}: {} (store): {} of it; the first: {first}", shown_name(&name), files(all.len())));
     }
     let mut text = first_lines(lines.into_iter());
     let same = files(usize::try_from(compared.n_same).unwrap_or(usize::MAX));
@@ -186,8 +195,9 @@ pub fn manifest(words: &Verify, talk: &Talk, stop: &AtomicBool) -> Result<Answer
     for one in &checked.differences {
         report.items.push(json!({"name": one.name, "outcome": one.what, "message": one.words}));
     }
-    let mut text =
-        first_lines(checked.differences.iter().map(|one| format!("{}: {}: {}", one.what, one.name, one.words)));
+    let mut text = first_lines(
+        checked.differences.iter().map(|one| format!("{}: {}: {}", one.what, shown_name(&one.name), one.words)),
+    );
     if let Some(first) = checked.differences.first() {
         let (n, place) = (files(checked.differences.len()), &words.store);
         let message =

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use frazil_model::{
     problem::{Exit, Problem},
-    report::{ErrorReport, Report, one_line},
+    report::{ErrorReport, Report, one_line, shown_name},
 };
 use frazil_transfer::{
     TransferError,
@@ -83,7 +83,7 @@ fn moved(
             text = say_all(&plan);
             text.push_str(&format!("{}\n", words(verb, &plan)));
         }
-        judge(&mut report, &plan, None);
+        judge(&mut report, verb, &plan, None);
         return Ok(Answer { report, text });
     }
     if !talk.quiet && !talk.json {
@@ -107,7 +107,7 @@ fn moved(
         return Err(error);
     }
     account(&mut report, &outcome);
-    judge(&mut report, &plan, Some(&outcome));
+    judge(&mut report, verb, &plan, Some(&outcome));
     let text = if talk.quiet { String::new() } else { done(&plan, &outcome) };
     Ok(Answer { report, text })
 }
@@ -157,7 +157,7 @@ fn say_all(plan: &Plan) -> String {
     let deletes = plan.deletes.iter().map(|delete| ("delete", delete.size_bytes, delete.name.as_str()));
     let mut text = String::new();
     for (what, size_bytes, name) in moves.chain(deletes) {
-        text.push_str(&format!("{what:8} {:>8}  {name}\n", bytes(size_bytes)));
+        text.push_str(&format!("{what:8} {:>8}  {}\n", bytes(size_bytes), shown_name(name)));
         if text.len() >= SAID_AT_A_TIME_BYTES {
             // A reader that has seen enough closes the pipe, and the answer says so in the end.
             let _ = print(&std::mem::take(&mut text));
@@ -168,16 +168,16 @@ fn say_all(plan: &Plan) -> String {
 
 /// Where everything goes: for a file by itself, its own place.
 fn dest(plan: &Plan) -> String {
-    match plan.tasks.as_slice() {
+    shown_name(&match plan.tasks.as_slice() {
         [task] if task.found.name.is_empty() => plan.root.below(&task.to).shown(),
         _ => plan.root.shown(),
-    }
+    })
 }
 
 /// The plan in a line, and what is in its way in more.
 fn words(verb: &str, plan: &Plan) -> String {
-    let mut text =
-        format!("plan {verb}: {} · {} → {}", files(plan.tasks.len() as u64), bytes(plan.n_bytes()), plan.root.shown());
+    let root = shown_name(&plan.root.shown());
+    let mut text = format!("plan {verb}: {} · {} → {root}", files(plan.tasks.len() as u64), bytes(plan.n_bytes()));
     let mut add = |n: u64, what: &str| {
         if n > 0 {
             text.push_str(&format!(" · {n} {what}"));
@@ -188,10 +188,10 @@ fn words(verb: &str, plan: &Plan) -> String {
     add(plan.in_the_way.len() as u64, "in the way");
     add(plan.passed_over.len() as u64, "passed over");
     for name in plan.in_the_way.iter().take(MOST_NAMED) {
-        text.push_str(&format!("\n  in the way: {name}"));
+        text.push_str(&format!("\n  in the way: {}", shown_name(name)));
     }
     for (name, reason) in plan.passed_over.iter().take(MOST_NAMED) {
-        text.push_str(&format!("\n  passed over: {}: {reason}", one_line(name)));
+        text.push_str(&format!("\n  passed over: {}: {reason}", shown_name(name)));
     }
     text
 }
@@ -223,13 +223,15 @@ fn account(report: &mut Report, outcome: &Outcome) {
         report.warn("transfer.unverified", message);
     }
     if let Some((name, reason)) = outcome.kept.first() {
-        report
-            .warn("transfer.kept", format!("{} stay; the first, `{name}`: {reason}", files(outcome.kept.len() as u64)));
+        report.warn(
+            "transfer.kept",
+            format!("{} stay; the first, `{}`: {reason}", files(outcome.kept.len() as u64), shown_name(name)),
+        );
     }
 }
 
 /// What kept the copy from being whole.
-fn judge(report: &mut Report, plan: &Plan, outcome: Option<&Outcome>) {
+fn judge(report: &mut Report, verb: &str, plan: &Plan, outcome: Option<&Outcome>) {
     let failed = outcome.map_or(&[][..], |outcome| outcome.failed.as_slice());
     let n_failed = outcome.map_or(0, |outcome| usize::try_from(outcome.n_failed).unwrap_or(usize::MAX))
         + plan.in_the_way.len()
@@ -240,14 +242,15 @@ fn judge(report: &mut Report, plan: &Plan, outcome: Option<&Outcome>) {
     }
     let first = failed
         .first()
-        .map(|(name, error)| format!("`{name}`: {error}"))
-        .or_else(|| plan.in_the_way.first().map(|name| format!("`{name}` is there and differs")))
-        .or_else(|| plan.passed_over.first().map(|(name, reason)| format!("`{}`: {reason}", one_line(name))))
-        .or_else(|| outcome?.kept.first().map(|(name, reason)| format!("`{name}`: {reason}")))
+        .map(|(name, error)| format!("`{}`: {}", shown_name(name), with_cause(error)))
+        .or_else(|| plan.in_the_way.first().map(|name| format!("`{}` is there and differs", shown_name(name))))
+        .or_else(|| plan.passed_over.first().map(|(name, reason)| format!("`{}`: {reason}", shown_name(name))))
+        .or_else(|| outcome?.kept.first().map(|(name, reason)| format!("`{}`: {reason}", shown_name(name))))
         .unwrap_or_default();
     let n_done = outcome.map_or(plan.tasks.len() as u64, |outcome| outcome.n_files) + plan.same.0;
     // What is held back waits for others, which say why.
     let mut causes = failed.iter().filter(|(_, error)| !matches!(error, TransferError::HeldBack { .. }));
+    let first_hint = causes.clone().next().and_then(|(_, error)| error.hint());
     let first_exit = causes.next().map(|(_, error)| error.exit());
     let alike = first_exit.filter(|exit| causes.all(|(_, error)| error.exit() == *exit));
     let exit = match (n_done, alike) {
@@ -258,12 +261,32 @@ fn judge(report: &mut Report, plan: &Plan, outcome: Option<&Outcome>) {
     let n_all = plan.tasks.len() + plan.in_the_way.len() + plan.passed_over.len() + n_kept;
     let error = TransferError::Part { n_failed: n_failed + n_kept, n_all, done: "moved", first, exit };
     let mut error = ErrorReport::of(&error);
-    if failed.is_empty() && !plan.in_the_way.is_empty() {
-        error = error.with_hint("what is there was left as it is; `--overwrite` replaces it");
+    if let Some(hint) = first_hint {
+        error = error.with_hint(&one_line(&hint));
+    } else if failed.is_empty() && !plan.in_the_way.is_empty() {
+        error = error.with_hint(match verb {
+            "sync" => {
+                "what is there stays as it is; `--delete` makes it the source's, and takes away what that has not"
+            }
+            _ => "what is there stays as it is; `--overwrite` replaces it",
+        });
     } else if failed.is_empty() && !plan.passed_over.is_empty() {
-        error = error.with_hint("everything else was copied; `--exclude` leaves them out without a word");
+        let others = match outcome {
+            _ if n_done == 0 => "",
+            None => "everything else would be there; ",
+            Some(_) => "everything else is there; ",
+        };
+        let is_unkept = plan.passed_over.iter().any(|(name, _)| plan.root.unkept(name).is_some());
+        let rename = if is_unkept { "rename what cannot have its name there; " } else { "" };
+        error = error.with_hint(&format!("{others}{rename}`--exclude` leaves files out without a word"));
     }
     report.fail(error);
+}
+
+/// An error in one line with its cause.
+fn with_cause(error: &TransferError) -> String {
+    let ErrorReport { message, cause, .. } = ErrorReport::of(error);
+    cause.map_or_else(|| message.clone(), |cause| format!("{message}: {cause}"))
 }
 
 /// What was done, in words.
@@ -280,7 +303,7 @@ fn done(plan: &Plan, outcome: &Outcome) -> String {
     }
     text.push('\n');
     for (name, error) in outcome.failed.iter().take(MOST_NAMED) {
-        text.push_str(&format!("  not moved: {}: {error}\n", one_line(name)));
+        text.push_str(&format!("  not moved: {}: {}\n", shown_name(name), with_cause(error)));
     }
     text
 }

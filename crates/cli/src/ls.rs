@@ -1,6 +1,6 @@
 //! `frazil ls`: what is at a place.
 
-use frazil_model::report::Report;
+use frazil_model::report::{Report, shown_name};
 use frazil_store::rfc3339;
 use frazil_transfer::{
     TransferError,
@@ -63,7 +63,7 @@ fn every(words: &Ls, talk: &Talk, mut report: Report) -> Result<Answer, Transfer
             text.push_str(&format!("{}\n", item(&line)));
         } else {
             let (size, time) = columns(&line);
-            text.push_str(&format!("{size:>8}  {time:20}  {}\n", plain(&line.name)));
+            text.push_str(&format!("{size:>8}  {time:20}  {}\n", shown_name(&line.name)));
         }
         n_held += 1;
         if n_held == LINES_AT_A_TIME {
@@ -86,11 +86,6 @@ fn columns(line: &Line) -> (String, String) {
     (line.size_bytes.map(bytes).unwrap_or_default(), line.modified_seconds.map(rfc3339).unwrap_or_default())
 }
 
-/// Names with letters that would move the cursor are shown with those escaped.
-fn plain(name: &str) -> String {
-    if name.chars().any(char::is_control) { name.escape_debug().to_string() } else { name.to_owned() }
-}
-
 fn shown(lines: &[Line]) -> String {
     let kind = |line: &Line| match line.kind {
         Kind::Bucket => "bucket".to_owned(),
@@ -104,8 +99,8 @@ fn shown(lines: &[Line]) -> String {
         let (size, time) = columns(line);
         let slash = if matches!(line.kind, Kind::Folder | Kind::Bucket) { "/" } else { "" };
         let variables = line.variables();
-        let more = if variables.is_empty() { String::new() } else { format!("  ({variables})") };
-        text.push_str(&format!("{:6}  {size:>8}  {time:20}  {}{slash}{more}\n", kind(line), plain(&line.name)));
+        let more = if variables.is_empty() { String::new() } else { format!("  ({})", shown_name(&variables)) };
+        text.push_str(&format!("{:6}  {size:>8}  {time:20}  {}{slash}{more}\n", kind(line), shown_name(&line.name)));
     }
     text
 }

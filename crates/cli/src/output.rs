@@ -18,7 +18,7 @@ use std::{
 use frazil_engine::EngineError;
 use frazil_model::{
     problem::{Exit, Problem},
-    report::{ErrorReport, Report, one_line},
+    report::{ErrorReport, Report, one_line, shown_text},
 };
 use frazil_store::manners;
 use serde_json::json;
@@ -171,10 +171,10 @@ impl Talk {
             if asked.n_requests > 0 && !self.quiet && SCANNING.contains(&verb) {
                 self.say(&format!("asked servers {} times for {}", asked.n_requests, bytes(asked.received_bytes)));
             }
-            printed = print(&answer.text).and(printed);
+            printed = print(&shown_text(&answer.text)).and(printed);
             if !self.quiet {
                 for warning in &answer.report.warnings {
-                    self.say(&format!(
+                    self.say_painted(&format!(
                         "{} {}  {}",
                         self.paint("33", "warning:"),
                         warning.code,
@@ -191,27 +191,31 @@ impl Talk {
         match printed {
             // Whatever was done: whoever reads the answer has not got it.
             Err(error) if answer.report.error.is_none() => {
-                self.say(&format!("{} the answer could not be written: {error}", self.paint("1;31", "error:")));
+                self.say_painted(&format!("{} the answer could not be written: {error}", self.paint("1;31", "error:")));
                 ExitCode::from(Exit::No.code())
             }
             _ => ExitCode::from(answer.report.exit_code()),
         }
     }
 
-    /// A line on stderr.
-    pub fn say(&self, line: &str) {
+    /// Lines on stderr. Whatever names stand in them, the terminal obeys none.
+    pub fn say(&self, lines: &str) {
+        self.say_painted(&shown_text(lines));
+    }
+
+    fn say_painted(&self, line: &str) {
         // Nobody may be listening; that is their choice.
         let _ = writeln!(std::io::stderr(), "{line}");
     }
 
     /// The three lines of an error.
     pub fn error(&self, error: &ErrorReport) {
-        self.say(&format!("{} {}", self.paint("1;31", "error:"), error.message));
+        self.say_painted(&format!("{} {}", self.paint("1;31", "error:"), error.message));
         if let Some(cause) = &error.cause {
-            self.say(&format!("{} {cause}", self.paint("1", "cause:")));
+            self.say_painted(&format!("{} {cause}", self.paint("1", "cause:")));
         }
         if let Some(hint) = &error.hint {
-            self.say(&format!("{}  {hint}", self.paint("1;36", "hint:")));
+            self.say_painted(&format!("{}  {hint}", self.paint("1;36", "hint:")));
         }
     }
 

@@ -104,7 +104,12 @@ impl Beneath {
                     return Ok(None);
                 }
                 Err(rustix::io::Errno::LOOP | rustix::io::Errno::NOTDIR) => {
-                    let reason = format!("`{part}` is a link or a file, and no folder: links are not written through");
+                    let reason = match statat(&*at, part, AtFlags::SYMLINK_NOFOLLOW) {
+                        Ok(about) if FileType::from_raw_mode(about.st_mode) == FileType::Symlink => {
+                            format!("`{part}` is a link, and links are not written through")
+                        }
+                        _ => format!("`{part}` is a file, and nothing can lie below it"),
+                    };
                     return Err(io::Error::new(io::ErrorKind::NotADirectory, reason));
                 }
                 Err(error) => return Err(error.into()),
@@ -199,7 +204,13 @@ impl Beneath {
         let (folder, file) = self.checked(name)?;
         let from = self.made(STAGING).map_err(|error| self.failed(name, 0, error))?;
         let to = self.made(folder).map_err(|error| self.failed(name, 0, error))?;
-        renameat(&*from, staged, &*to, file).map_err(|error| self.failed(name, 0, error))
+        renameat(&*from, staged, &*to, file).map_err(|error| match error {
+            rustix::io::Errno::ISDIR | rustix::io::Errno::NOTEMPTY | rustix::io::Errno::EXIST => {
+                let reason = "a folder has this name, and a file cannot take its place";
+                self.failed(name, 0, io::Error::new(io::ErrorKind::IsADirectory, reason))
+            }
+            error => self.failed(name, 0, error),
+        })
     }
 
     /// Removes a file of the workshop.

@@ -49,6 +49,8 @@ pub enum StoreError {
     Taken { location: Location },
     #[error("the server of `{location}` has other bytes than were sent: {got} in place of {wanted}")]
     Damaged { location: Location, wanted: String, got: String },
+    #[error("`{location}` arrived damaged: its bytes are not those that its server keeps the digest {digest} of")]
+    ArrivedDamaged { location: Location, digest: String },
     #[error("`{location}` could not be sent: {reason}")]
     Send { location: Location, reason: String, is_temporary: bool },
     #[error("access to `{location}` was refused: `{host}` answered {status}{}", with_login(login.as_deref()))]
@@ -136,7 +138,7 @@ impl Problem for StoreError {
             Self::Untrusted { .. } => "store.untrusted",
             Self::Taken { .. } => "store.taken",
             Self::OutOfBounds { .. } => "store.out-of-bounds",
-            Self::Damaged { .. } => "store.damaged",
+            Self::Damaged { .. } | Self::ArrivedDamaged { .. } => "store.damaged",
             Self::Send { .. } => "store.send",
             Self::Changed { .. } => "store.changed",
             Self::Stays { .. } => "store.stays",
@@ -161,6 +163,11 @@ impl Problem for StoreError {
     fn hint(&self) -> Option<String> {
         Some(match self {
             Self::Full { .. } => "free some space and type the same command again: it goes on where it stopped".into(),
+            Self::Write { source, .. }
+                if matches!(source.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory) =>
+            {
+                "it is left as it is; move what is in the way, or write to another place".into()
+            }
             Self::Write { .. } => {
                 "once the cause is gone, type the same command again: it goes on where it stopped".into()
             }
@@ -214,6 +221,7 @@ impl Problem for StoreError {
             }
             Self::OutOfBounds { .. } => "`write_only_under` in your configuration says so".into(),
             Self::Damaged { .. } => "type the same command again: it is sent once more".into(),
+            Self::ArrivedDamaged { .. } => "type the same command again: it is fetched once more".into(),
             Self::Fetch { is_temporary: true, .. } | Self::Send { is_temporary: true, .. } => {
                 "try again later: what is done is kept".into()
             }
@@ -226,6 +234,7 @@ impl Problem for StoreError {
             Self::Locked { .. }
             | Self::LockLost { .. }
             | Self::Damaged { .. }
+            | Self::ArrivedDamaged { .. }
             | Self::Fetch { is_temporary: true, .. }
             | Self::Send { is_temporary: true, .. } => Exit::Later,
             Self::Denied { .. } | Self::Login { .. } | Self::Unsigned { .. } => Exit::SignIn,

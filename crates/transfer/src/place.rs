@@ -5,13 +5,17 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use frazil_model::{location::Location, pattern::is_pattern};
+use frazil_model::{
+    location::{Location, is_below},
+    pattern::is_pattern,
+};
 use frazil_store::{
+    beneath::unsafe_name,
     bucket::{Bucket, Depth},
     profile::{located, located_to_write},
 };
 
-use crate::error::TransferError;
+use crate::{error::TransferError, walk::WORKSHOP};
 
 /// A place, and whether it ended with a slash.
 #[derive(Debug, Clone)]
@@ -109,6 +113,19 @@ impl Place {
     /// Whether something lies on this machine under a name below this place, be it a link.
     pub(crate) fn holds(&self, name: &str) -> bool {
         matches!(self.below(name), Self::Local(path) if path.symlink_metadata().is_ok())
+    }
+
+    /// Why no file of this name can lie below this place, whatever is there.
+    #[must_use]
+    pub fn unkept(&self, name: &str) -> Option<&'static str> {
+        match self {
+            Self::Local(_) if is_below(name, WORKSHOP) => {
+                Some("this name is kept for files that are not whole yet, which frazil clears away")
+            }
+            Self::Local(_) => unsafe_name(name),
+            Self::Bucket { bucket, key } => bucket.unkept(&joined(key, name)),
+            Self::Web(_) => None,
+        }
     }
 
     /// Whether it is a folder, as far as that may be seen.

@@ -167,9 +167,9 @@ fn conditional<'a>(sending: Sending<'a>, when: When<'_>) -> Sending<'a> {
     }
 }
 
-/// Refuses a key that Azure would keep under another name.
-fn keeps_its_name(key: &str) -> Result<(), StoreError> {
-    let reason = if key.split('/').any(|part| part.ends_with('.')) {
+/// Why Azure would keep a key under another name, or not at all.
+fn unkept(key: &str) -> Option<&'static str> {
+    if key.split('/').any(|part| part.ends_with('.')) {
         "Azure keeps no name of which a part ends with a dot"
     } else if key.contains('\\') {
         "Azure takes a backslash for a slash"
@@ -178,14 +178,26 @@ fn keeps_its_name(key: &str) -> Result<(), StoreError> {
     } else if key.is_empty() || key.chars().count() > 1024 {
         "Azure keeps names of 1 to 1024 letters"
     } else {
-        return Ok(());
-    };
-    Err(StoreError::UnsafeKey { key: key.to_owned(), reason })
+        return None;
+    }
+    .into()
+}
+
+/// Refuses a key that Azure would keep under another name.
+fn keeps_its_name(key: &str) -> Result<(), StoreError> {
+    match unkept(key) {
+        Some(reason) => Err(StoreError::UnsafeKey { key: key.to_owned(), reason }),
+        None => Ok(()),
+    }
 }
 
 impl Dialect for Azure {
     fn location(&self, key: &str) -> Location {
         self.naming.location(key)
+    }
+
+    fn unkept(&self, key: &str) -> Option<&'static str> {
+        unkept(key)
     }
 
     fn way_to(&self, key: &str) -> Way {

@@ -248,6 +248,11 @@ pub(crate) trait Dialect: fmt::Debug + Send + Sync {
     /// Where a key is, for errors.
     fn location(&self, key: &str) -> Location;
 
+    /// Why the server takes no object of this key, where that is known without asking it.
+    fn unkept(&self, _key: &str) -> Option<&'static str> {
+        None
+    }
+
     /// How an object is read.
     fn way_to(&self, key: &str) -> Way;
 

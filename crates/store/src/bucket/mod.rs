@@ -163,6 +163,12 @@ impl Bucket {
         Location::Object(self.naming.object.with_key(key.to_owned()))
     }
 
+    /// Why the server takes no object of this key, where that is known without asking it.
+    #[must_use]
+    pub fn unkept(&self, key: &str) -> Option<&'static str> {
+        self.dialect.unkept(&self.key(key))
+    }
+
     /// Objects whose key begins with `prefix`, page by page, in the order of the server.
     #[must_use]
     pub fn pages(&self, prefix: &str, depth: Depth) -> Pages {

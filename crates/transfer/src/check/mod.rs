@@ -95,6 +95,8 @@ pub struct Difference {
     pub what: What,
     /// In words.
     pub words: String,
+    /// Whether it can never be there: that place takes no such name.
+    pub is_unkept: bool,
     /// Why it could not be compared, if an error says so.
     pub error: Option<TransferError>,
 }
@@ -127,7 +129,8 @@ impl Compared {
             Ok(Verdict::Other) => (What::Bytes, "it has other bytes there".to_owned(), None),
             Err(error) => (What::NotCompared, error.to_string(), Some(error.into())),
         };
-        self.differences.push(Difference { name: pair.name.clone(), store: store(), what, words, error });
+        let name = pair.name.clone();
+        self.differences.push(Difference { name, store: store(), what, words, is_unkept: false, error });
     }
 }
 
@@ -170,7 +173,9 @@ pub fn check(checking: &Checking, progress: &Progress, stop: &AtomicBool) -> Res
     let mut compared = Compared { n_stores, ..Compared::default() };
     let mut differ = |name: &str, what, words: String| {
         let store = atoms.of(name).map(str::to_owned);
-        compared.differences.push(Difference { name: name.to_owned(), store, what, words, error: None });
+        let is_unkept = what == What::Missing && b.place.unkept(name).is_some();
+        let one = Difference { name: name.to_owned(), store, what, words, is_unkept, error: None };
+        compared.differences.push(one);
     };
     let mut pairs = Vec::new();
     for_both(&a.found, &b.found, |side| match side {
@@ -181,7 +186,10 @@ pub fn check(checking: &Checking, progress: &Progress, stop: &AtomicBool) -> Res
             differ(&a.name, What::Size, words);
         }
         Side::Both(a, b) => pairs.push(Pair { name: a.name.to_string(), a, b }),
-        Side::A(a) => differ(&a.name, What::Missing, "it is missing there".into()),
+        Side::A(a) => {
+            let why = b.place.unkept(&a.name).map(|why| format!(", and cannot be: {why}")).unwrap_or_default();
+            differ(&a.name, What::Missing, format!("it is missing there{why}"));
+        }
         Side::B(b) if checking.extra == Extra::Counts => differ(&b.name, What::Extra, "only there".into()),
         Side::B(_) => {}
     });

@@ -21,7 +21,7 @@ use frazil_model::{
     location::is_below,
     pattern::{fits, is_pattern},
 };
-use frazil_store::{beneath::unsafe_name, bucket::Bucket};
+use frazil_store::bucket::Bucket;
 
 use crate::{
     atoms::{Atoms, Phase, may_show},
@@ -361,11 +361,13 @@ impl Plan {
             if !is_meant {
                 continue;
             }
-            match (&self.root, unsafe_name(&to)) {
-                (Place::Local(_), Some(reason)) => {
-                    self.passed_over.push((found.name.to_string(), reason.to_owned()));
+            match self.root.unkept(&to) {
+                Some(reason) => {
+                    // A file that is a source by itself has no name below one.
+                    let name = if found.name.is_empty() { place.base_name() } else { found.name.to_string() };
+                    self.passed_over.push((name, reason.to_owned()));
                 }
-                _ => wanted.push(Task { from: Arc::clone(place), found, to, phase: Phase::Data, replaces: false }),
+                None => wanted.push(Task { from: Arc::clone(place), found, to, phase: Phase::Data, replaces: false }),
             }
         }
         wanted

@@ -1,6 +1,6 @@
 //! One file, from any place to any other.
 
-use std::{fs::File, path::Path, time::Instant};
+use std::{fs::File, os::unix::fs::FileExt, path::Path, time::Instant};
 
 use frazil_model::{location::Location, range::ByteRange};
 use frazil_store::{
@@ -10,7 +10,7 @@ use frazil_store::{
     digest::{Running, md5},
     folder::staging_name,
     pace::{self, Paced},
-    read::{Fingerprint, Reader, fingerprint_of},
+    read::{Fingerprint, Reader, fingerprint_of, open_regular},
 };
 
 use super::{
@@ -79,8 +79,22 @@ impl Source {
         }
     }
 
-    /// A file of this machine that was written to while it was read was read in no state at all.
+    /// A file of this machine that was written to while it was read was read in no state at all. One that goes on where its
+    /// size says that it ends was not read whole: files of `/proc` and of some servers have a size of 0.
     pub fn check_unchanged(&self) -> Result<(), StoreError> {
+        self.check_state()?;
+        let Place::Local(path) = &self.place else { return Ok(()) };
+        let read = open_regular(path).and_then(|(file, _)| file.read_at(&mut [0], self.mark.size_bytes));
+        match read.map_err(|error| StoreError::reading(&self.location, error))? {
+            0 => Ok(()),
+            _ => {
+                let reason = format!("it goes on after the {} bytes that it is said to have", self.mark.size_bytes);
+                Err(StoreError::Changed { location: self.location.clone(), reason })
+            }
+        }
+    }
+
+    fn check_state(&self) -> Result<(), StoreError> {
         match &self.place {
             Place::Local(path) => {
                 let about = path.metadata().map_err(|error| StoreError::reading(&self.location, error))?;
@@ -231,7 +245,7 @@ fn file_to_folder(
         false => std::io::copy(&mut from, &mut to),
     };
     let copied = all.map_err(writing).and_then(|_| {
-        source.check_unchanged()?;
+        source.check_state()?;
         let about = from.metadata().map_err(reading)?;
         to.set_permissions(about.permissions()).map_err(writing)?;
         to.set_modified(about.modified().map_err(reading)?).map_err(writing)?;

@@ -319,7 +319,7 @@ pub(crate) fn fetch(
                 Made::Equal => true,
                 Made::UnknownParts => {
                     read_twice(source, &digest, &reader, &parts, &arrived, workers).inspect_err(|error| {
-                        if matches!(error, TransferError::Store(StoreError::Damaged { .. })) {
+                        if matches!(error, TransferError::Store(StoreError::ArrivedDamaged { .. })) {
                             folder.drop_staged(&staged);
                             folder.drop_staged(&list);
                         }

@@ -188,7 +188,7 @@ impl Sums {
 
 /// The error that other bytes arrived than the server says that it has.
 pub(crate) fn damaged(source: &Source, expected: &Digest) -> StoreError {
-    StoreError::Damaged { location: source.location.clone(), wanted: expected.shown(), got: "others".into() }
+    StoreError::ArrivedDamaged { location: source.location.clone(), digest: expected.shown() }
 }
 
 #[cfg(test)]
