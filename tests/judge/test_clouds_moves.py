@@ -189,6 +189,17 @@ def test_azure_refuses_by_name_what_it_would_keep_under_another(azure_cloud, goo
     assert all(key in answer.text or json.dumps(key)[1:-1] in answer.text for key in ["./x", "x/../y", "dot.", "back\\slash"]), answer
 
 
+def test_what_google_does_not_take_is_known_before(google_cloud, run, tmp_path):
+    """By the rules of its double, which are those of Google."""
+    names = ["fine", "over\rwrite", "new\nline", "d/" * 400 + "x", "ü" * 100 + "/" + "ü" * 100 + "/" + "ü" * 100 + "/" + "ü" * 100 + "/" + "ü" * 109, "..x"]
+    make_tree(tmp_path / "src", 1, {name: 10 for name in names})
+    legal = {name for name in names if is_legal(f"here/{name}")}
+    for words in (["-n"], []):
+        report = run("cp", tmp_path / "src", f"{google_cloud.place}/here", *words, "--json", clouds=[google_cloud], code=3).report
+        assert {item["name"] for item in report["items"] if item["outcome"] == "passed-over"} == set(names) - legal, report
+    assert {key.removeprefix("here/") for key in google_cloud.server.contents(google_cloud.bucket)} == legal and len(legal) == 3
+
+
 def test_what_azure_does_not_take_is_known_before(azure_cloud, run, tmp_path):
     """The plan names it, and the hints are about what helps: copying again does not."""
     taken, refused = ["fine", "ü+%41", "..x"], ["dot.", "deep./x", "back\\slash", "bell\x07"]

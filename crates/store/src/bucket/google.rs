@@ -223,6 +223,19 @@ impl Dialect for Google {
         self.naming.location(key)
     }
 
+    /// As Google's "Object naming requirements" have it.
+    fn unkept(&self, key: &str) -> Option<&'static str> {
+        if !(1..=1024).contains(&key.len()) {
+            Some("Google keeps names of 1 to 1024 bytes")
+        } else if key.contains(['\r', '\n']) {
+            Some("Google keeps no name with an end of line")
+        } else if matches!(key, "." | "..") || key.starts_with(".well-known/acme-challenge/") {
+            Some("Google keeps this name for itself")
+        } else {
+            None
+        }
+    }
+
     fn way_to(&self, key: &str) -> Way {
         self.way(&format!("/download{}/{}", self.objects(), sent_in_query(key)), "alt=media".into())
     }
