@@ -54,7 +54,8 @@ pub fn run_verb(words: &Rm, talk: &Talk, stop: &AtomicBool) -> Result<Answer, Tr
         other => other,
     })?;
     report.total("n_left", left.len());
-    let text = format!("deleted {} objects · {}\n", plan.n_objects() - left.len() as u64, bytes(plan.n_bytes()));
+    let text =
+        format!("deleted {} objects · {}\n", plan.n_objects().saturating_sub(left.len() as u64), bytes(plan.n_bytes()));
     if let Some((name, error)) = left.first() {
         let (n_all, first) =
             (usize::try_from(plan.n_objects()).unwrap_or(usize::MAX), format!("`{}`: {error}", shown_name(name)));
