@@ -192,8 +192,9 @@ def test_a_refused_sync_names_a_word_that_sync_has(mover, tmp_path):
         for name in ["zarr.json", "c/0", *extra]:
             path = tmp_path / store / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(zarr if name == "zarr.json" else f"{store} {name}")
-    answer = mover("sync", "one", "two", cwd=tmp_path, code=1)
+            path.write_text(zarr if name == "zarr.json" else {"one": "1", "two": "22"}[store])
+    answer = mover("sync", "one", "two", cwd=tmp_path)
+    assert answer.code in (1, 3), answer
     words = re.findall("`(--[a-z-]+)`", answer.err)
     assert words and "--overwrite" not in answer.err, answer
     mover("sync", "one", "two", *words, "--yes", cwd=tmp_path, code=0)
