@@ -1,6 +1,7 @@
-"""A door before a server that passes everything on, counts it, and tells the time as it likes.
+"""A door before a server that passes everything on, counts it, and tells the time as it likes. It may turn somebody away.
 
-It promises to change nothing of a request, so that signatures hold, and of an answer only its `Date`.
+It promises to change nothing of a request, so that signatures hold, and of an answer only its `Date`; whoever is turned
+away is told so as Amazon does: with a document, and to a `HEAD` with nothing.
 """
 
 import collections
@@ -13,7 +14,10 @@ import time
 
 
 class Door(http.server.ThreadingHTTPServer):
-    """What came in: (method, path) pairs, in order. `ahead_seconds` is added to the time of each answer."""
+    """What came in: (method, path) pairs, in order. `ahead_seconds` is added to the time of each answer.
+
+    `refusal(method, path, headers)` is asked before anything is passed on: it may answer a status and a code.
+    """
 
     daemon_threads = True
     request_queue_size = 128
@@ -23,6 +27,7 @@ class Door(http.server.ThreadingHTTPServer):
         self.behind = behind.removeprefix("http://")
         self.asked: list[tuple[str, str]] = []
         self.ahead_seconds = 0
+        self.refusal = lambda method, path, headers: None
 
     @property
     def address(self) -> str:
@@ -43,6 +48,8 @@ class _Passing(http.server.BaseHTTPRequestHandler):
     def _pass(self):
         self.server.asked.append((self.command, self.path))
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
+        if refused := self.server.refusal(self.command, self.path, self.headers):
+            return self._refuse(*refused)
         behind = http.client.HTTPConnection(self.server.behind, timeout=60)
         with contextlib.closing(behind):
             behind.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -60,6 +67,16 @@ class _Passing(http.server.BaseHTTPRequestHandler):
         self.send_header("Date", email.utils.formatdate(time.time() + self.server.ahead_seconds, usegmt=True))
         self.end_headers()
         self.wfile.write(content)
+
+    def _refuse(self, status, code):
+        content = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{code}</Code><Message>no</Message></Error>'.encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/xml")
+        if self.command != "HEAD":
+            self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(content)
 
     do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass
 

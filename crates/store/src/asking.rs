@@ -9,12 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use frazil_model::location::Location;
+use frazil_model::{location::Location, range::ByteRange};
 
 use crate::{
     address::{Address, Scheme},
     bucket,
     error::StoreError,
+    keys::is_about_key,
     login::Login,
     manners::{Manners, Turn, count_received, count_retry, hold, manners_of, note_fault, turn},
     open::{Answer, Ask, NoAnswer, send},
@@ -145,13 +146,23 @@ pub(crate) fn follow_to(
     let (mut n_renewals, mut n_redirects, mut is_timed) = (0, 0, false);
     while n_redirects <= MOST_REDIRECTS {
         let since = Instant::now();
-        let (mut answer, turn) = ask_host(location, at, ask, manners)?;
+        let (mut answer, mut turn) = ask_host(location, at, ask, manners)?;
         if let Some(signer) = &at.signer {
             signer.hear(&at.address, &answer);
         }
         if !is_timed && is_refused_by_time(&answer, at) {
             is_timed = true;
             continue;
+        }
+        if n_renewals < MOST_RENEWALS && is_unexplained(&answer, at, ask) {
+            drop(turn);
+            let (said, its_turn) = explained(location, at, manners)?;
+            if said.status != answer.status {
+                // Another thread got another key meanwhile, or the server knows no such question: it is asked once more.
+                n_renewals += 1;
+                continue;
+            }
+            (answer, turn) = (said, its_turn);
         }
         if n_renewals < MOST_RENEWALS && is_refused_by_key(&mut answer, at, since) {
             n_renewals += 1;
@@ -204,6 +215,27 @@ fn is_refused_by_time(answer: &Answer, at: &Way) -> bool {
         && skew::is_another(at.address.authority(), answer.header("date"))
 }
 
+/// Whether a server of buckets said no without a word, as it does to a question without a body, and may mean the key:
+/// Amazon has status 400 for tokens that have ended, and for much else.
+fn is_unexplained(answer: &Answer, at: &Way, ask: Ask<'_>) -> bool {
+    let is_mute = matches!(ask, Ask::Head) && answer.header("x-ms-error-code").is_none();
+    let is_for_buckets = |signer: &Arc<dyn Sign>| signer.is_for_one_server();
+    match &at.signer {
+        Some(signer) if is_mute && is_for_buckets(signer) => match answer.status {
+            400 => true,
+            403 => !signer.is_proven(),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// The answer of the same server where it gives its reasons: to a question for the first byte.
+fn explained(location: &Location, at: &Way, manners: &Manners) -> Result<(Answer, Turn), Fault> {
+    let first = ByteRange::new(0, 1).ok_or_else(|| again("no range"))?;
+    ask_host(location, at, Ask::Range(first), manners)
+}
+
 /// Whether a server did not take the key that signed, and there is another by now.
 fn is_refused_by_key(answer: &mut Answer, at: &Way, since: Instant) -> bool {
     let Some(signer) = &at.signer else { return false };
@@ -211,8 +243,7 @@ fn is_refused_by_key(answer: &mut Answer, at: &Way, since: Instant) -> bool {
         return false;
     }
     let code = code_in(answer);
-    // Amazon has status 400 for tokens that have ended, and for much else.
-    let is_meant = answer.status != 400 || code.as_deref().is_some_and(|code| code.contains("Token"));
+    let is_meant = answer.status != 400 || code.as_deref().is_some_and(is_about_key);
     is_meant && signer.is_renewed(since, code.as_deref())
 }
 
@@ -271,6 +302,10 @@ pub(crate) fn refusal(location: &Location, way: &Way, answer: &mut Answer) -> Fa
         }
         status @ 400 if code.as_deref() == Some(PAYER_MISSING) => {
             Fault::Final(StoreError::Denied { location, status, code, signed_by: None })
+        }
+        status @ 400 if code.as_deref().is_some_and(is_about_key) => {
+            let signed_by = way.signer.as_ref().map(|signer| signer.profile().to_owned());
+            Fault::Final(StoreError::Denied { location, status, code, signed_by })
         }
         400 if code.as_deref() == Some("RequestTimeout") => again("the server waited too long for the bytes"),
         status @ (401 | 403 | 407 | 511) => {

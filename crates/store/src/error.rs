@@ -43,7 +43,12 @@ pub enum StoreError {
     RangeIgnored { location: Location },
     #[error("there is no `{location}`: the server answered {status}{}", after_space(code.as_deref()))]
     Absent { location: Location, status: u16, code: Option<String> },
-    #[error("access to `{location}` was refused: the server answered {status}{}", after_space(code.as_deref()))]
+    #[error(
+        "access to `{}` was refused: the server answered {status}{}{}",
+        refused_place(location, code.as_deref()),
+        after_space(code.as_deref()),
+        about_key(code.as_deref(), signed_by.as_deref())
+    )]
     Denied { location: Location, status: u16, code: Option<String>, signed_by: Option<String> },
     #[error("`{location}` was not written: what is there is not what was expected there")]
     Taken { location: Location },
@@ -93,6 +98,34 @@ fn known(by: &str) -> String {
 /// The name of an error, where the server gave one.
 fn after_space(code: Option<&str>) -> String {
     code.map_or_else(String::new, |code| format!(" {code}"))
+}
+
+/// Whether a server named the token that a request was signed with, or its key, as what it does not take.
+fn is_about_token(code: &str) -> bool {
+    code.contains("Token") || code == "InvalidSecurity"
+}
+
+/// What was refused: whoever is not known may have nothing of a bucket, whichever object was asked for first.
+fn refused_place(location: &Location, code: Option<&str>) -> Location {
+    let is_about_all = |code: &&str| is_about_token(code) || *code == "InvalidAccessKeyId";
+    match (location, code.filter(is_about_all)) {
+        (Location::Object(object), Some(_)) => Location::Object(object.with_key(String::new())),
+        _ => location.clone(),
+    }
+}
+
+/// What a server does not take, in words.
+fn about_key(code: Option<&str>, signed_by: Option<&str>) -> String {
+    match (code, signed_by) {
+        (Some(code), Some(name)) if code.contains("Expired") && is_about_token(code) => {
+            format!("; the token of profile `{name}` has ended")
+        }
+        (Some(code), Some(name)) if is_about_token(code) => {
+            format!("; it does not take the token of profile `{name}`")
+        }
+        (Some("InvalidAccessKeyId"), Some(name)) => format!("; it does not know the key of profile `{name}`"),
+        _ => String::new(),
+    }
 }
 
 impl StoreError {
@@ -180,7 +213,7 @@ impl Problem for StoreError {
             Self::Short { .. } => "the file changed or its download is incomplete; run `frazil inspect` on it".into(),
             Self::IsFolder { .. } => "name the files in it, or a pattern such as `folder/*.nc`".into(),
             Self::RangeIgnored { .. } => {
-                "its files cannot be read in parts; download them first and use the copies".into()
+                "its files cannot be read in parts; `frazil cp ADDRESS FOLDER/` fetches them whole: use the copies".into()
             }
             Self::Denied { code: Some(code), .. } if code == "RequestTimeTooSkewed" => {
                 "the clock of this machine differs from the server's; set it right".into()
@@ -190,6 +223,10 @@ impl Problem for StoreError {
                  of an rclone remote"
                     .into()
             }
+            Self::Denied { signed_by: Some(_), code: Some(code), location, .. } if is_about_token(code) => format!(
+                "sign in again, or put a new token in its place: `frazil profile explain {}` shows where it was read",
+                refused_place(location, Some(code))
+            ),
             Self::Denied { signed_by: Some(name), location, .. } => format!(
                 "it was signed with profile `{name}`; `frazil profile explain {location}` shows where its key was read"
             ),

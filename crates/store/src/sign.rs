@@ -38,6 +38,11 @@ pub(crate) trait Sign: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether a server took its key for anything. Until then what a server refuses may be the key.
+    fn is_proven(&self) -> bool {
+        true
+    }
+
     /// Whether what it signs is for one server only, so that it follows to no other.
     fn is_for_one_server(&self) -> bool {
         true
@@ -92,6 +97,10 @@ impl Sign for Signer {
 
     fn is_renewed(&self, since: Instant, code: Option<&str>) -> bool {
         self.provider.is_renewed(since, code)
+    }
+
+    fn is_proven(&self) -> bool {
+        self.provider.is_proven()
     }
 
     fn hear(&self, _hop: &Address, answer: &Answer) {

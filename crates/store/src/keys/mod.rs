@@ -59,6 +59,11 @@ const ABOUT_KEYS: [&str; 9] = [
     "UnrecognizedClientException",
 ];
 
+/// Whether what a server says is about the key that signed, and not about what was asked for.
+pub(crate) fn is_about_key(code: &str) -> bool {
+    ABOUT_KEYS.contains(&code)
+}
+
 /// A key that signs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Key {
@@ -94,6 +99,8 @@ struct Held {
     /// When a temporary key is to be renewed.
     renew: Option<Instant>,
     failed: Option<(Instant, String)>,
+    /// Whether the key was got in place of one that a server refused.
+    is_second_look: bool,
     /// Whether the key was got because a server said no more than that the one before may not.
     is_second: bool,
     /// How old such a key must be to be got again for the same reason.
@@ -131,6 +138,7 @@ impl Provider {
             got: Instant::now(),
             renew: None,
             failed: None,
+            is_second_look: false,
             is_second: false,
             least_age: LEAST_AGE,
         };
@@ -140,6 +148,11 @@ impl Provider {
     /// Says that a server took the key.
     pub fn has_worked(&self) {
         self.has_worked.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a server took the key for anything.
+    pub fn is_proven(&self) -> bool {
+        self.has_worked.load(Ordering::Relaxed)
     }
 
     pub fn profile(&self) -> &str {
@@ -192,12 +205,14 @@ impl Provider {
         }
         if matches!(held.keys, Keys::Got(_)) && held.key.as_ref() == Some(&refused) {
             // Ceph says of a key that it does not know no more than that it may not, as of one that may not.
-            let is_about_key = code.is_some_and(|code| ABOUT_KEYS.contains(&code));
+            let is_about_key = code.is_some_and(is_about_key);
             if self.has_worked.load(Ordering::Relaxed) {
                 held.least_age = LEAST_AGE;
             }
             let is_again = held.is_second && !is_about_key;
-            if (is_again && held.got.elapsed() < held.least_age) || (is_about_key && held.got.elapsed() < LEAST_AGE) {
+            // What a program hands out first it may have kept for long; what it hands out when asked again is the best it has.
+            let is_best = is_about_key && held.is_second_look && held.got.elapsed() < LEAST_AGE;
+            if is_best || (is_again && held.got.elapsed() < held.least_age) {
                 return false;
             }
             if is_again {
@@ -206,6 +221,7 @@ impl Provider {
             match got(&held.keys) {
                 Ok(key) => {
                     held.hold(key);
+                    held.is_second_look = true;
                     self.has_worked.store(false, Ordering::Relaxed);
                     held.is_second = !is_about_key;
                 }
@@ -221,7 +237,7 @@ impl Held {
         let key = Arc::new(key);
         self.got = Instant::now();
         self.failed = None;
-        self.is_second = false;
+        (self.is_second_look, self.is_second) = (false, false);
         self.renew = key.ends_seconds.and_then(|ends| {
             let lasts = Duration::from_secs(ends.saturating_sub(now_seconds(SystemTime::now())));
             self.got.checked_add(lasts.saturating_sub(RENEWED_BEFORE.min(lasts / RENEWED_AT_SHARE)))
