@@ -13,6 +13,9 @@ use crate::{
     output::{Answer, Talk, bytes, print},
 };
 
+/// The column that says what things are has at least this width.
+const LEAST_WIDTH: usize = 6;
+
 /// Lines that are said at once.
 const LINES_AT_A_TIME: usize = 1000;
 
@@ -91,16 +94,19 @@ fn shown(lines: &[Line]) -> String {
         Kind::Bucket => "bucket".to_owned(),
         Kind::Folder => "folder".to_owned(),
         Kind::Store { version, .. } => format!("zarr {version}"),
+        Kind::Repository { .. } => "icechunk".to_owned(),
         Kind::File => "file".to_owned(),
         Kind::Other => "other".to_owned(),
     };
+    let width = lines.iter().map(|line| kind(line).len()).fold(LEAST_WIDTH, usize::max);
     let mut text = String::new();
     for line in lines {
         let (size, time) = columns(line);
         let slash = if matches!(line.kind, Kind::Folder | Kind::Bucket) { "/" } else { "" };
         let variables = line.variables();
-        let more = if variables.is_empty() { String::new() } else { format!("  ({})", shown_name(&variables)) };
-        text.push_str(&format!("{:6}  {size:>8}  {time:20}  {}{slash}{more}\n", kind(line), shown_name(&line.name)));
+let more = if variables.is_empty() { String::new() } else { format!("  ({})", shown_name(&variables)) };
+        let name = shown_name(&line.name);
+        text.push_str(&format!("{:width$}  {size:>8}  {time:20}  {name}{slash}{more}\n", kind(line)));
     }
     text
 }
@@ -109,7 +115,7 @@ fn item(line: &Line) -> Value {
     let kind = match line.kind {
         Kind::Bucket => "bucket",
         Kind::Folder => "folder",
-        Kind::Store { .. } => "store",
+        Kind::Store { .. } | Kind::Repository { .. } => "store",
         Kind::File => "file",
         Kind::Other => "other",
     };
@@ -120,6 +126,9 @@ fn item(line: &Line) -> Value {
     if let Kind::Store { version, variables } = &line.kind {
         item["zarr_format"] = json!(version);
         item["variables"] = json!(variables);
+    }
+    if let Kind::Repository { version } = line.kind {
+        item["icechunk_format"] = json!(version);
     }
     item
 }

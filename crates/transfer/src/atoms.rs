@@ -12,7 +12,7 @@ use frazil_model::zarr::DOCUMENTS;
 const REFS: &str = "refs/";
 
 /// What a repository of Icechunk in version 2 of its format has in place of those.
-const REPOSITORY: &str = "repo";
+pub(crate) const REPOSITORY: &str = "repo";
 
 /// Such a repository has this folder beside it.
 const SNAPSHOTS: &str = "snapshots";

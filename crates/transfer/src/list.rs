@@ -1,6 +1,6 @@
 //! What is at a place, line by line: buckets, folders, stores, files.
 //!
-//! A Zarr store is one line. It promises that a listing that failed is an error and never looks like an empty place, and
+//! A Zarr store is one line, as is a repository of Icechunk. It promises that a listing that failed is an error and never looks like an empty place, and
 //! that a listing of all keys needs no more room than a page of them.
 
 use std::{
@@ -12,10 +12,7 @@ use std::{
     },
 };
 
-use frazil_model::{
-    location::{Door, Location},
-    zarr::DOCUMENTS,
-};
+use frazil_model::location::{Door, Location};
 use frazil_store::{
     StoreError,
     bucket::{self, Bucket, Depth},
@@ -24,6 +21,7 @@ use frazil_store::{
 use serde_json::Value;
 
 use crate::{
+    atoms::REPOSITORY,
     error::TransferError,
     place::{Place, Written, joined},
     walk::{Found, is_meant_as_pattern, trees},
@@ -37,6 +35,12 @@ const MOST_LOOKED_INTO: usize = 2000;
 
 /// The metadata of a store may be so large.
 const MAX_METADATA_BYTES: u64 = 64 << 20;
+
+/// Names in a folder that tell whether it is a store, with a slash behind those of folders.
+const TELLING: [&str; 7] = ["zarr.json", ".zmetadata", ".zgroup", ".zarray", REPOSITORY, "snapshots/", "refs/"];
+
+/// Branches and tags of a repository on this machine that are looked at.
+const MOST_NAMES: usize = 1000;
 
 /// Variables that are named.
 const MOST_NAMED: usize = 8;
@@ -54,6 +58,11 @@ pub enum Kind {
         version: u8,
         /// Names of its arrays.
         variables: Vec<String>,
+    },
+    /// A repository of Icechunk, by the version of its format.
+    Repository {
+        /// 1 or 2.
+        version: u8,
     },
     /// A file or an object.
     File,
@@ -283,26 +292,60 @@ fn look_into(place: &Place, lines: &mut [Line]) {
 /// What kind of store a folder is, and its size if it has an inventory; `None` if it is none.
 fn look(folder: &Place) -> Option<(Kind, Option<u64>)> {
     let names = match folder {
+        // A folder may hold a million names.
         Place::Local(path) => {
-            DOCUMENTS.iter().filter(|name| path.join(name).is_file()).map(|name| (*name).to_owned()).collect()
+            let is_there = |name: &&str| match name.strip_suffix('/') {
+                Some(folder) => path.join(folder).is_dir(),
+                None => path.join(name).is_file(),
+            };
+            TELLING.into_iter().filter(is_there).map(str::to_owned).collect()
         }
-        Place::Bucket { bucket, key } => {
-            let prefix = format!("{key}/");
-            let page = bucket.pages(&prefix, Depth::One).next()?.ok()?;
-            let names = page.objects.iter().filter_map(|listed| Some(listed.key.get(prefix.len()..)?.to_owned()));
-            names.collect::<Vec<String>>()
-        }
-        Place::Web(_) => return None,
+        _ => level(folder)?,
     };
-    let mark = ["zarr.json", ".zmetadata", ".zgroup", ".zarray"]
-        .into_iter()
-        .find(|mark| names.iter().any(|name| name == mark))?;
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    let Some(mark) = ["zarr.json", ".zmetadata", ".zgroup", ".zarray"].into_iter().find(|mark| has(mark)) else {
+        // The names of branches and tags lie one level deeper.
+        let refs = if has("refs/") { level(&folder.below("refs")).unwrap_or_default() } else { Vec::new() };
+        return version_of_repository(&names, &refs).map(|version| (Kind::Repository { version }, None));
+    };
     let document: Value = serde_json::from_slice(&small(&folder.below(mark))?).unwrap_or_default();
     let variables = variables(&document);
     let version = if mark == "zarr.json" { 3 } else { 2 };
     let inventory = small(&folder.below(".frazil/inventory.tsv"));
     let size_bytes = inventory.and_then(|text| size_of_inventory(&String::from_utf8(text).ok()?));
     Some((Kind::Store { version, variables }, size_bytes))
+}
+
+/// Names in a folder, with a slash behind those of folders; of many only the first.
+fn level(folder: &Place) -> Option<Vec<String>> {
+    match folder {
+        Place::Local(path) => {
+            let entries = fs::read_dir(path).ok()?.take(MOST_NAMES).filter_map(Result::ok);
+            let name = |entry: fs::DirEntry| {
+                let name = entry.file_name().into_string().ok()?;
+                Some(if entry.path().is_dir() { name + "/" } else { name })
+            };
+            Some(entries.filter_map(name).collect())
+        }
+        Place::Bucket { bucket, key } => {
+            let prefix = format!("{key}/");
+            let page = bucket.pages(&prefix, Depth::One).next()?.ok()?;
+            let objects = page.objects.iter().map(|listed| &listed.key);
+            Some(objects.chain(&page.folders).filter_map(|key| Some(key.get(prefix.len()..)?.to_owned())).collect())
+        }
+        Place::Web(_) => None,
+    }
+}
+
+/// The version of the format of a repository of Icechunk, by the names in its folder and those in its `refs`.
+fn version_of_repository(names: &[String], refs: &[String]) -> Option<u8> {
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    let is_ref = |name: &String| name.ends_with('/') && (name.starts_with("branch.") || name.starts_with("tag."));
+    match has("snapshots/") {
+        true if has(REPOSITORY) => Some(2),
+        true if refs.iter().any(is_ref) => Some(1),
+        _ => None,
+    }
 }
 
 fn small(place: &Place) -> Option<Vec<u8>> {
@@ -339,6 +382,24 @@ fn size_of_inventory(text: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_repository_shows_itself_by_its_branches_or_by_one_file() {
+        let version = |names: &[&str], refs: &[&str]| {
+            let owned = |some: &[&str]| some.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+            version_of_repository(&owned(names), &owned(refs))
+        };
+        assert_eq!(version(&["refs/", "snapshots/"], &["branch.main/"]), Some(1));
+        assert_eq!(version(&["refs/", "snapshots/"], &["tag.v1/"]), Some(1));
+        assert_eq!(version(&["repo", "snapshots/"], &[]), Some(2));
+        for (names, refs) in [
+            (&["refs/", "snapshots/"], &["heads/"]),
+            (&["refs/", "chunks/"], &["branch.main/"]),
+            (&["repo/", "snapshots/"], &["branch.main"]),
+        ] {
+            assert_eq!(version(names, refs), None, "{names:?} {refs:?}");
+        }
+    }
 
     #[test]
     fn a_store_says_its_variables_in_both_formats() {

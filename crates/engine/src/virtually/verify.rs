@@ -33,6 +33,7 @@ use crate::{
     referred::follow,
     repeat::request_of,
     scan::Load,
+    store_source::as_store,
     verify::{Finding, Verified},
 };
 
@@ -130,7 +131,9 @@ impl VirtualDataset {
         let mut request = request_of(&record.request, &place, sources, limits)?;
         super::make::promote(&mut request);
         request.policies.keeps_counts = true;
-        let source = look(&place, &place.to_string(), Load::Nothing, limits.memory_bytes, IndexUse::Bypass)?;
+        // Whatever its name ends with, it is a folder unless it is a document.
+        let itself = if self.name.is_none() { as_store(place.clone()) } else { place.clone() };
+        let source = look(&itself, &place.to_string(), Load::Nothing, limits.memory_bytes, IndexUse::Bypass)?;
         let store = source.store.as_ref().ok_or_else(|| EngineError::NotOurs {
             place: place.clone(),
             reason: "it cannot be read as a dataset".into(),
@@ -251,7 +254,7 @@ fn problem_of(pin: &SourcePin) -> Result<Option<&'static str>, EngineError> {
     let location = located(&pin.location)?;
     let now = match fingerprint(&location) {
         Ok(now) => now,
-        Err(StoreError::NotFound { .. }) => return Ok(Some("it is gone")),
+        Err(StoreError::NotFound { .. } | StoreError::Absent { .. }) => return Ok(Some("it is gone")),
         Err(error) => return Err(error.into()),
     };
     if now.size_bytes != pin.size_bytes {
