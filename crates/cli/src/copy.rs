@@ -139,7 +139,7 @@ fn tell(report: &mut Report, plan: &Plan) {
 fn planned(plan: &Plan) -> impl Iterator<Item = Value> {
     let moves = plan.tasks.iter().map(|task| {
         let outcome = if task.replaces { "would-replace" } else { "would-copy" };
-        json!({"name": &*task.to, "outcome": outcome, "size_bytes": task.found.size_bytes})
+        json!({"name": &*task.to, "outcome": outcome, "size_bytes": task.found.told_bytes()})
     });
     let deletes = plan
         .deletes
@@ -152,12 +152,12 @@ fn planned(plan: &Plan) -> impl Iterator<Item = Value> {
 fn say_all(plan: &Plan) -> String {
     let moves = plan.tasks.iter().map(|task| {
         let what = if task.replaces { "replace" } else { "copy" };
-        (what, task.found.size_bytes, &*task.to)
+        (what, task.found.told_bytes(), &*task.to)
     });
-    let deletes = plan.deletes.iter().map(|delete| ("delete", delete.size_bytes, delete.name.as_str()));
+    let deletes = plan.deletes.iter().map(|delete| ("delete", Some(delete.size_bytes), delete.name.as_str()));
     let mut text = String::new();
     for (what, size_bytes, name) in moves.chain(deletes) {
-        text.push_str(&format!("{what:8} {:>8}  {}\n", bytes(size_bytes), shown_name(name)));
+        text.push_str(&format!("{what:8} {:>8}  {}\n", size_bytes.map_or("?".into(), bytes), shown_name(name)));
         if text.len() >= SAID_AT_A_TIME_BYTES {
             // A reader that has seen enough closes the pipe, and the answer says so in the end.
             let _ = print(&std::mem::take(&mut text));
@@ -177,7 +177,9 @@ fn dest(plan: &Plan) -> String {
 /// The plan in a line, and what is in its way in more.
 fn words(verb: &str, plan: &Plan) -> String {
     let root = shown_name(&plan.root.shown());
-    let mut text = format!("plan {verb}: {} · {} → {root}", files(plan.tasks.len() as u64), bytes(plan.n_bytes()));
+    let is_told = plan.tasks.iter().all(|task| task.found.told_bytes().is_some());
+    let size = if is_told { bytes(plan.n_bytes()) } else { "as large as it is: its server does not tell".into() };
+    let mut text = format!("plan {verb}: {} · {size} → {root}", files(plan.tasks.len() as u64));
     let mut add = |n: u64, what: &str| {
         if n > 0 {
             text.push_str(&format!(" · {n} {what}"));

@@ -104,7 +104,7 @@ fn shown(lines: &[Line]) -> String {
         let (size, time) = columns(line);
         let slash = if matches!(line.kind, Kind::Folder | Kind::Bucket) { "/" } else { "" };
         let variables = line.variables();
-let more = if variables.is_empty() { String::new() } else { format!("  ({})", shown_name(&variables)) };
+        let more = if variables.is_empty() { String::new() } else { format!("  ({})", shown_name(&variables)) };
         let name = shown_name(&line.name);
         text.push_str(&format!("{:width$}  {size:>8}  {time:20}  {name}{slash}{more}\n", kind(line)));
     }

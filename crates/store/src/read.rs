@@ -43,6 +43,17 @@ pub fn fingerprint(location: &Location) -> Result<Fingerprint, StoreError> {
     Ok(fingerprint_of(&about))
 }
 
+/// The same of a file that is read from its beginning to its end and no other way: its server may not tell its size.
+///
+/// # Errors
+/// As for [`fingerprint`].
+pub fn fingerprint_to_copy(location: &Location) -> Result<Fingerprint, StoreError> {
+    match location {
+        Location::Http(_) => web::fingerprint_to_copy(location),
+        _ => fingerprint(location),
+    }
+}
+
 /// The fingerprint of a file on this machine that was looked at.
 #[must_use]
 pub fn fingerprint_of(about: &Metadata) -> Fingerprint {
@@ -59,6 +70,20 @@ pub fn fingerprint_of(about: &Metadata) -> Fingerprint {
 }
 
 impl Fingerprint {
+    /// In place of a size that no server told.
+    const UNTOLD: u64 = u64::MAX;
+
+    /// One of a file whose size its server does not tell.
+    pub(crate) const fn untold(state: String) -> Self {
+        Self { size_bytes: Self::UNTOLD, state }
+    }
+
+    /// Its size; nothing if its server does not tell it.
+    #[must_use]
+    pub const fn told_bytes(&self) -> Option<u64> {
+        if self.size_bytes == Self::UNTOLD { None } else { Some(self.size_bytes) }
+    }
+
     /// Whether a change would show in it. Some servers say nothing that tells one state from another.
     #[must_use]
     pub const fn tells_changes(&self) -> bool {
@@ -234,8 +259,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Copies the whole file of a server from its beginning, for servers that know no ranges; `begin` is called before
-    /// each try and gives what is written to.
+    /// Copies the whole file of a server from its beginning, for servers that know no ranges or tell no size; `begin` is
+    /// called before each try and gives what is written to.
     ///
     /// # Errors
     /// If it cannot be had whole; what cannot be written `writing` makes an error of.
@@ -243,7 +268,7 @@ impl Reader {
         &self,
         begin: impl FnMut() -> io::Result<W>,
         writing: impl Fn(io::Error) -> StoreError,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Copied, StoreError> {
         match &self.place {
             Place::File(_) => Err(StoreError::RangeIgnored { location: self.location.clone() }),
             Place::Web(file) => file.copy_all(begin, writing),
@@ -259,6 +284,15 @@ impl Reader {
         self.read_into(range, &mut buffer)?;
         Ok(buffer.into())
     }
+}
+
+/// What was copied from its beginning to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Copied {
+    /// Its length.
+    pub n_bytes: u64,
+    /// Whether the server said where its end is. A connection that just closes may have broken off.
+    pub has_end: bool,
 }
 
 /// Takes pieces of a file, each with its offset.

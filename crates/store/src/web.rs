@@ -22,7 +22,7 @@ use crate::{
     error::StoreError,
     manners::{Manners, Turn, count_received, gives_parts, note_part},
     open::{Answer, Ask},
-    read::{Fingerprint, Pieces, SMALL_FILE_BYTES},
+    read::{Copied, Fingerprint, Pieces, SMALL_FILE_BYTES},
 };
 
 pub(crate) use begin::begin;
@@ -35,6 +35,9 @@ const TINY_FILE_BYTES: u64 = 16 << 10;
 
 /// A file that is copied whole is copied in blocks of so many bytes.
 const COPIED_BLOCK_BYTES: usize = 256 << 10;
+
+/// A file whose size is not told is copied up to so many bytes.
+const MOST_UNTOLD_BYTES: u64 = 1 << 40;
 
 /// A file of a web server in one state.
 #[derive(Debug)]
@@ -88,8 +91,17 @@ impl Marks {
     }
 }
 
-/// The present state of a file.
+/// The present state of a file, of which parts are wanted.
 pub(crate) fn fingerprint(location: &Location) -> Result<Fingerprint, StoreError> {
+    let found = fingerprint_to_copy(location)?;
+    match found.told_bytes() {
+        Some(_) => Ok(found),
+        None => Err(StoreError::RangeIgnored { location: location.clone() }),
+    }
+}
+
+/// The present state of a file, whose server may not tell its size.
+pub(crate) fn fingerprint_to_copy(location: &Location) -> Result<Fingerprint, StoreError> {
     if let Location::Object(object) = location
         && let Some(found) = bucket::fingerprint(object)?
     {
@@ -142,7 +154,7 @@ fn by_first_byte(location: &Location, way: &Way, manners: &Manners) -> Result<Fi
         200 if is_web_page(&answer) => Err(StoreError::WebPage { location: location.clone() }.into()),
         200 => match answer.header("content-length").and_then(|text| text.parse().ok()) {
             Some(size_bytes) => Ok(found(size_bytes, &answer)),
-            None => Err(StoreError::RangeIgnored { location: location.clone() }.into()),
+            None => Ok(Fingerprint::untold(Marks::of(&answer).to_state())),
         },
         416 if answer.header("content-range") == Some("bytes */0") => Ok(found(0, &answer)),
         _ => Err(refusal(location, way, &mut answer)),
@@ -274,17 +286,17 @@ impl WebFile {
         Ok((answer, turn))
     }
 
-    /// Copies the whole file from its beginning, for servers that know no ranges. `begin` is called before each try and
-    /// gives what is written to.
+    /// Copies the whole file from its beginning, for servers that know no ranges or tell no size. `begin` is called before
+    /// each try and gives what is written to.
     pub(crate) fn copy_all<W: std::io::Write>(
         &self,
         mut begin: impl FnMut() -> std::io::Result<W>,
         writing: impl Fn(std::io::Error) -> StoreError,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Copied, StoreError> {
+        let limit_bytes = self.size_bytes.min(MOST_UNTOLD_BYTES);
         with_retries(&self.location, &self.way, |manners| {
             let mut to = begin().map_err(&writing)?;
-            let (mut answer, _turn) =
-                follow(&self.location, &self.way, Ask::Whole { limit_bytes: self.size_bytes }, manners)?;
+            let (mut answer, _turn) = follow(&self.location, &self.way, Ask::Whole { limit_bytes }, manners)?;
             match answer.status {
                 200 if is_packed(&answer) => return Err(packed(&self.location, &answer).into()),
                 200 if is_web_page(&answer) => {
@@ -296,15 +308,24 @@ impl WebFile {
             if self.marks.differ(&Marks::of(&answer)) {
                 return Err(self.changed("the server says that it is another version now").into());
             }
+            let announced = answer.header("content-length").and_then(|text| text.parse().ok());
+            let wanted = if self.size_bytes > limit_bytes { announced } else { Some(self.size_bytes) };
+            let is_in_chunks = answer.header("transfer-encoding").is_some_and(|coding| coding.contains("chunked"));
             let (mut block, mut got) = (vec![0; COPIED_BLOCK_BYTES], 0_u64);
             loop {
                 let n_bytes = answer.body.read(&mut block).map_err(|_| again("the connection broke off"))?;
                 count_received(n_bytes as u64);
                 got = got.saturating_add(n_bytes as u64);
-                match n_bytes {
-                    0 if got == self.size_bytes => return Ok(()),
-                    0 => return Err(again(format!("{got} of {} bytes arrived", self.size_bytes))),
-                    _ if got > self.size_bytes => return Err(self.changed("it is larger now").into()),
+                match (n_bytes, wanted) {
+                    (0, Some(wanted)) if got != wanted => {
+                        return Err(again(format!("{got} of {wanted} bytes arrived")));
+                    }
+                    (0, _) => return Ok(Copied { n_bytes: got, has_end: wanted.is_some() || is_in_chunks }),
+                    (_, Some(wanted)) if got > wanted => return Err(self.changed("it is larger now").into()),
+                    (_, None) if got > limit_bytes => {
+                        let location = self.location.clone();
+                        return Err(StoreError::TooLarge { location, limit_bytes }.into());
+                    }
                     _ => to.write_all(block.get(..n_bytes).unwrap_or_default()).map_err(&writing)?,
                 }
             }

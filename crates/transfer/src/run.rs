@@ -8,7 +8,7 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::SystemTime,
 };
@@ -80,6 +80,8 @@ pub(crate) struct Workers<'a> {
     pub began: SystemTime,
     /// Uploads that were begun or go on, and have not ended.
     pub n_open: AtomicUsize,
+    /// Bytes of files that arrived and whose size was not known before.
+    pub untold_bytes: AtomicU64,
     /// When a file that is sent whole is put.
     pub when: When<'static>,
     notes: Option<&'a dyn Notes>,
@@ -185,6 +187,7 @@ pub fn run_noting(plan: &Plan, watch: Watch<'_>, notes: Option<&dyn Notes>) -> R
         together: Together::default(),
         began: SystemTime::now(),
         n_open: AtomicUsize::new(0),
+        untold_bytes: AtomicU64::new(0),
         when: if plan.only_new { When::Absent } else { When::Always },
         notes,
         stop: watch.stop,
@@ -195,6 +198,7 @@ pub fn run_noting(plan: &Plan, watch: Watch<'_>, notes: Option<&dyn Notes>) -> R
     let claims = Claims::take(plan, &sink)?;
     let carried = carry_out(plan, &sink, &workers, &claims, &mut outcome);
     claims.leave(&sink);
+    outcome.n_bytes = outcome.n_bytes.saturating_add(workers.untold_bytes.load(Ordering::Relaxed));
     if let Sink::Folder(folder) = &sink {
         folder.sync_all()?;
         folder.tidy();

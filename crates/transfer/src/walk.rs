@@ -19,7 +19,7 @@ use frazil_store::{
     StoreError,
     beneath::removal::Identity,
     bucket::{Bucket, Depth, Listed, State},
-    read::{Fingerprint, fingerprint, fingerprint_of},
+    read::{Fingerprint, fingerprint, fingerprint_of, fingerprint_to_copy},
 };
 
 use crate::{
@@ -171,6 +171,24 @@ pub(crate) fn trees_with_closed(written: &Written) -> Result<Vec<Tree>, Transfer
     if is_meant_as_pattern(written)? { of_pattern(written) } else { Ok(vec![tree_with_closed(written)?]) }
 }
 
+/// The same for whoever copies what is there, whose size need not be told before.
+///
+/// # Errors
+/// As for [`trees`].
+pub(crate) fn trees_to_copy(written: &Written) -> Result<Vec<Tree>, TransferError> {
+    match &written.place {
+        Place::Web(location) => Ok(vec![of_web(&written.place, fingerprint_to_copy(location)?)]),
+        _ => trees_with_closed(written),
+    }
+}
+
+/// A file of a web server.
+fn of_web(place: &Place, mark: Fingerprint) -> Tree {
+    let size_bytes = mark.told_bytes().unwrap_or_default();
+    let found = Found { mark: Some(Box::new(mark)), ..Found::named("", size_bytes) };
+    Tree { found: vec![found], ..Tree::empty(place.clone(), true) }
+}
+
 /// Whether a place is written as a pattern, and nothing has that very name.
 ///
 /// # Errors
@@ -205,11 +223,7 @@ pub(crate) fn tree_with_closed(written: &Written) -> Result<Tree, TransferError>
     let tree = match &written.place {
         Place::Local(path) => of_path(path, written)?,
         Place::Bucket { bucket, key } => of_key(bucket, key, written)?,
-        Place::Web(location) => {
-            let mark = fingerprint(location)?;
-            let found = Found { mark: Some(Box::new(mark.clone())), ..Found::named("", mark.size_bytes) };
-            Tree { found: vec![found], ..Tree::empty(written.place.clone(), true) }
-        }
+        Place::Web(location) => of_web(&written.place, fingerprint(location)?),
     };
     if tree.n_all() == 0 && !matches!(tree.place, Place::Local(_)) {
         return Err(nothing());
@@ -234,6 +248,12 @@ impl Found {
             Some(mark) => mark.touched_seconds(),
             None => self.modified_seconds,
         }
+    }
+
+    /// Its size; nothing if its server does not tell it. It counts as nothing in sums.
+    #[must_use]
+    pub fn told_bytes(&self) -> Option<u64> {
+        self.mark.as_deref().map_or(Some(self.size_bytes), Fingerprint::told_bytes)
     }
 
     /// A file of this machine.

@@ -412,6 +412,14 @@ impl Dialect for S3 {
             }
             // It may have arrived, and only its answer been lost: then there is no such upload any more.
             Err(error @ StoreError::Absent { .. }) => self.completed(upload, expected)?.ok_or(error),
+            // Ceph answers 500 then, and of its parts that there is no such key (16.2).
+            Err(error @ StoreError::Send { is_temporary: true, .. }) => match self.parts(upload) {
+                Err(StoreError::Absent { location, status, .. }) => {
+                    let gone = StoreError::Absent { location, status, code: Some("NoSuchUpload".into()) };
+                    self.completed(upload, expected)?.ok_or(gone)
+                }
+                _ => Err(error),
+            },
             Err(error) => Err(error),
         }
     }

@@ -6,10 +6,12 @@
 mod arrived;
 mod chosen;
 pub(crate) mod claims;
+mod ended;
 pub(crate) mod existing;
 pub(crate) mod one;
 pub mod parts;
 mod stores;
+mod untold;
 mod witness;
 
 use std::{
@@ -30,7 +32,7 @@ use crate::{
     known::Known,
     place::{Place, Written, joined, under},
     same::Same,
-    walk::{Found, Tree, trees_with_closed},
+    walk::{Found, Tree, trees_to_copy},
 };
 use claims::is_lock;
 use existing::Existing;
@@ -227,7 +229,7 @@ pub fn plan(request: &Request) -> Result<Plan, TransferError> {
 pub(crate) fn plan_besides(request: &Request, besides: &'static [&'static str]) -> Result<Plan, TransferError> {
     let mut all: Vec<Tree> = Vec::new();
     for source in &request.sources {
-        all.extend(trees_with_closed(source)?);
+        all.extend(trees_to_copy(source)?);
     }
     all.iter().try_for_each(|tree| tree.must_be_open(|folder| request.filter.may_take_below(folder)))?;
     let (root, bases) = places(request, &all)?;

@@ -14,8 +14,9 @@ use frazil_store::{
 };
 
 use super::{
-    Proof, Task,
+    Proof, Task, ended,
     parts::{self, LARGE_BYTES},
+    untold,
     witness::damaged,
 };
 use crate::{
@@ -46,7 +47,7 @@ pub(crate) struct Source {
     pub location: Location,
     pub mark: Fingerprint,
     pub state: State,
-    place: Place,
+    pub(super) place: Place,
 }
 
 impl Source {
@@ -157,12 +158,15 @@ pub(crate) fn move_one(task: &Task, sink: &Sink<'_>, workers: &Workers<'_>) -> R
 }
 
 fn to_bucket(source: &Source, bucket: &Bucket, key: &str, workers: &Workers<'_>) -> Result<Moved, TransferError> {
-    let size_bytes = source.mark.size_bytes;
+    let Some(size_bytes) = source.mark.told_bytes() else {
+        return Err(StoreError::RangeIgnored { location: source.location.clone() }.into());
+    };
     if let Place::Bucket { bucket: from, key: from_key } = &source.place
         && bucket.shares_server_with(from)
     {
         if size_bytes > bucket.limits().copy_max_bytes {
-            return parts::copy((from, from_key, &source.state, size_bytes), bucket, key, workers);
+            let from = (from, from_key.as_str(), &source.state, size_bytes);
+            return ended::despite_others(source, bucket, key, workers, || parts::copy(from, bucket, key, workers));
         }
         let began = Instant::now();
         let state = bucket.copy(from, from_key, &source.state.tag(), key)?;
@@ -171,7 +175,7 @@ fn to_bucket(source: &Source, bucket: &Bucket, key: &str, workers: &Workers<'_>)
         return Ok(Moved { is_verified: true, state });
     }
     if size_bytes >= LARGE_BYTES {
-        return parts::send(source, bucket, key, workers);
+        return ended::despite_others(source, bucket, key, workers, || parts::send(source, bucket, key, workers));
     }
     let _room = workers.window.take(size_bytes);
     let bytes = source.whole(workers)?;
@@ -194,6 +198,9 @@ fn to_folder(source: &Source, folder: &Beneath, name: &str, workers: &Workers<'_
     let size_bytes = source.mark.size_bytes;
     if let Place::Local(path) = &source.place {
         return file_to_folder(source, path, folder, name, workers);
+    }
+    if source.mark.told_bytes().is_none() {
+        return untold::fetch(source, folder, name, workers);
     }
     if size_bytes >= LARGE_BYTES {
         return match parts::fetch(source, folder, name, workers) {
@@ -267,6 +274,9 @@ pub(crate) fn judge(
     known: &Known,
     proof: Proof,
 ) -> Result<Same, StoreError> {
+    if found.told_bytes().is_none() {
+        return untold::judge(&Source::of(from.clone(), found), (to, there));
+    }
     if found.size_bytes != there.size_bytes {
         return Ok(Same::No);
     }

@@ -416,7 +416,7 @@ pub(crate) fn fetch_whole(
         (&file).seek(std::io::SeekFrom::Start(0))?;
         Ok(&file)
     };
-    let copied = reader.copy_all(begin, writing).and_then(|()| folder.publish(&staged, name));
+    let copied = reader.copy_all(begin, writing).and_then(|_| folder.publish(&staged, name));
     if let Err(error) = copied {
         folder.drop_staged(&staged);
         return Err(error.into());
