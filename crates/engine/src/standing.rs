@@ -4,6 +4,7 @@
 
 use std::{collections::BTreeSet, io::ErrorKind, path::Path};
 
+use frazil_formats::zarr::read_document;
 use frazil_model::recipe::write::ZarrFormat;
 use frazil_store::{
     StoreError,
@@ -151,7 +152,7 @@ pub(crate) fn stray(folder: &Folder, standing: &Standing) -> Result<Option<Strin
 fn stray_of_node(folder: &Folder, levels: &Levels<'_>, path: &str) -> Result<Option<String>, EngineError> {
     let below = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}/{name}") };
     let document = |name: &str| -> Result<Option<Value>, EngineError> {
-        Ok(folder.get(&below(name))?.map(|bytes| serde_json::from_slice(&bytes).unwrap_or(Value::Null)))
+        Ok(folder.get(&below(name))?.map(|bytes| read_document(&bytes).unwrap_or(Value::Null)))
     };
     let v3 = document("zarr.json")?;
     let is_array = match &v3 {

@@ -133,6 +133,10 @@ pub struct Verified {
     pub n_read: u64,
     /// Their bytes.
     pub read_bytes: u64,
+    /// Files of a virtual dataset that were looked at.
+    pub n_files: u64,
+    /// When the documents of a virtual dataset were written, no digests of them were taken: changes in them are not seen.
+    pub has_no_digests: bool,
     /// Work on this store was begun and not finished. What readers see is complete all the same.
     pub is_unfinished: bool,
 }
@@ -308,11 +312,7 @@ fn read_objects(
                 }
                 Look::Other(now) if expected.began_with(key, &now) => {}
                 Look::Other(now) => {
-                    let problem = if now.length == stored.length {
-                        "its bytes are not those that were written".to_owned()
-                    } else {
-                        format!("it has {} bytes; {} were written", now.length, stored.length)
-                    };
+                    let problem = difference(&now, stored);
                     shared.lock().unwrap_or_else(PoisonError::into_inner).add(expected.finding(key, problem));
                 }
                 Look::NoAnswer(error) => {
@@ -339,6 +339,14 @@ fn read_objects(
     found.n_read = n_read.into_inner();
     found.read_bytes = read_bytes.into_inner();
     Ok(())
+}
+
+/// How an object that is there differs from what was written.
+pub(crate) fn difference(now: &Stored, written: &Stored) -> String {
+    match now.length == written.length {
+        true => "its bytes are not those that were written".to_owned(),
+        false => format!("it has {} bytes; {} were written", now.length, written.length),
+    }
 }
 
 /// What a look at an object shows.
@@ -454,7 +462,7 @@ fn compare_documents(folder: &Folder, inventory: &Inventory, found: &mut Verifie
         return Ok(());
     };
     let pointer = if is_v3 { "/consolidated_metadata/metadata" } else { "/metadata" };
-    let parsed = serde_json::from_slice::<Value>(&bytes).ok();
+    let parsed = zarr::read_document(&bytes);
     let Some(nodes) = parsed.as_ref().and_then(|root| root.pointer(pointer)).and_then(Value::as_object) else {
         found.add(Finding::of(root, "it does not describe the store"));
         return Ok(());
@@ -467,7 +475,7 @@ fn compare_documents(folder: &Folder, inventory: &Inventory, found: &mut Verifie
         inventory.0.keys().filter(is_document).filter(|key| *key != "zarr.json").cloned().collect();
     for key in described.union(&own) {
         let node = nodes.get(if is_v3 { key.trim_end_matches("/zarr.json") } else { key });
-        let document = folder.get(key)?.and_then(|bytes| serde_json::from_slice::<Value>(&bytes).ok());
+        let document = folder.get(key)?.and_then(|bytes| zarr::read_document(&bytes));
         match (node, document) {
             (Some(node), Some(document)) if without_nothing(node) == without_nothing(&document) => {}
             (Some(_), Some(_)) => found.add(Finding::of(key, format!("it says other things than {root}"))),

@@ -119,7 +119,7 @@ fn documents_v3(root: &Shelf, text: String) -> Result<Documents, EngineError> {
 }
 
 fn is_array(text: &str) -> bool {
-    serde_json::from_str::<serde_json::Value>(text).is_ok_and(|node| node["node_type"] == "array")
+    zarr::read_document(text.as_bytes()).is_some_and(|node| node["node_type"] == "array")
 }
 
 /// The documents of an array that is no part of a store: it gets the name of its folder.

@@ -32,6 +32,13 @@ pub struct ZarrDataset {
     pub layouts: Vec<ArrayLayout>,
 }
 
+/// A document as a value that equals that of every document which says the same: numbers that are not finite, which
+/// JSON has no word for and Zarr writes all the same, equal themselves. `None` if it is no document.
+#[must_use]
+pub fn read_document(bytes: &[u8]) -> Option<Value> {
+    documents::parse("a document", std::str::from_utf8(bytes).ok()?).ok()
+}
+
 /// Reads the consolidated metadata in the `zarr.json` of a root.
 ///
 /// # Errors
