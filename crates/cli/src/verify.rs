@@ -80,6 +80,14 @@ fn answer(words: &Verify, mut report: Report, found: &Verified, n_values: Option
         report.total("values_compared", n_values);
     }
     report.items = found.problems.iter().map(|finding| json!(finding)).collect();
+    if found.n_files > 0 {
+        report.total("files", found.n_files);
+    }
+    if found.has_no_digests {
+        let message = "its documents were written by an earlier frazil or by another program, and no digests of them were \
+                       kept: a change in one that still makes sense goes unseen. `--overwrite` writes it anew with digests";
+        report.warn("verify.no-digests", message.to_owned());
+    }
     if found.is_unfinished {
         let message = "work on this store was begun and not finished; type the command that began it again".to_owned();
         report.warn("verify.unfinished", message);
@@ -166,6 +174,20 @@ fn beside(root: &Folder, name: &str) -> Result<Location, EngineError> {
     }
 }
 
+/// What was read and looked at, where nothing is wrong.
+fn seen(found: &Verified) -> String {
+    let mut parts = Vec::new();
+    if found.n_objects > 0 {
+        let as_written = if found.has_no_digests { "as their names say" } else { "all as written" };
+        let read = bytes(found.read_bytes);
+        parts.push(format!("{} of {} objects read ({read}), {as_written}", found.n_read, found.n_objects));
+    }
+    if found.n_files > 0 {
+        parts.push(format!("{} files that it leads to looked at, none has changed", found.n_files));
+    }
+    parts.join("; ")
+}
+
 fn text(store: &str, found: &Verified, n_values: Option<u64>) -> String {
     let mut text = String::new();
     for finding in found.problems.iter().take(MOST_SHOWN) {
@@ -179,9 +201,7 @@ fn text(store: &str, found: &Verified, n_values: Option<u64>) -> String {
         let _ = writeln!(text, "… and {more} more; `--json` lists them");
     }
     if found.n_problems == 0 {
-        let read = bytes(found.read_bytes);
-        let _ =
-            writeln!(text, "{store}: {} of {} objects read ({read}), all as written", found.n_read, found.n_objects);
+        let _ = writeln!(text, "{store}: {}", seen(found));
         if let Some(n_values) = n_values {
             let _ = writeln!(text, "{n_values} values compared with the sources: all equal");
         }

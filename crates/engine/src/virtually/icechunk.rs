@@ -26,12 +26,14 @@ use frazil_store::{
 
 use super::{
     address::{config, doors},
+    intact::manifest_key,
     lay::{layouts, table_of},
     make::Part,
     native::{Native, object_id},
-    pinned::{Files, Record},
+    pinned::Files,
+    record::Record,
 };
-use crate::{error::EngineError, identity::Digested, source::Source};
+use crate::{error::EngineError, identity::Digested, journal::Stored, source::Source};
 
 /// Key of the branch.
 pub(crate) const BRANCH: &str = "refs/branch.main/ref.json";
@@ -49,7 +51,7 @@ pub(crate) const PLAN: &str = "frazil_plan";
 #[derive(Debug)]
 pub(crate) struct Tip {
     /// The branch, as it was read.
-    held: Held,
+    pub held: Held,
     /// What it points to.
     pub snapshot: Snapshot,
 }
@@ -59,6 +61,20 @@ impl Tip {
     pub fn plan(&self) -> Option<&str> {
         self.snapshot.properties.iter().find(|(key, _)| key == PLAN).map(|(_, value)| value.as_str())
     }
+}
+
+/// The branch of a repository whose present state cannot be read, if it is one that frazil made.
+///
+/// # Errors
+/// If it cannot be read.
+pub(crate) fn headless(folder: &Folder) -> Result<Option<Held>, EngineError> {
+    let Some(held) = folder.get_held(BRANCH)? else { return Ok(None) };
+    let said: Option<serde_json::Value> = serde_json::from_slice(&held.bytes).ok();
+    let name = said.as_ref().and_then(|said| said["snapshot"].as_str()).and_then(ObjectId::of_name);
+    Ok(match name {
+        Some(id) if folder.exists(&record_key(id))? => Some(held),
+        _ => None,
+    })
 }
 
 /// The present state of the repository in `folder`; `None` if there is none.
@@ -84,20 +100,37 @@ pub(crate) fn tip(folder: &Folder) -> Result<Option<Tip>, EngineError> {
 pub(crate) fn record(folder: &Folder, tip: &Tip) -> Result<Option<Record>, EngineError> {
     let key = record_key(tip.snapshot.id);
     let Some(bytes) = folder.get(&key)? else { return Ok(None) };
-    let read = serde_json::from_slice(&bytes);
-    read.map(Some).map_err(|error| EngineError::Damaged { key, reason: error.to_string() })
+    Record::parse(&key, &bytes).map(Some)
 }
 
-fn record_key(id: ObjectId) -> String {
-    format!(".frazil/virtual/{}.json", id.name())
+/// The folder of the records.
+pub(super) const RECORDS: &str = ".frazil/virtual";
+
+/// The key of the record of a snapshot.
+pub(super) fn record_key(id: ObjectId) -> String {
+    format!("{RECORDS}/{}.json", id.name())
+}
+
+/// The key of a snapshot.
+pub(super) fn snapshot_key(id: ObjectId) -> String {
+    format!("snapshots/{}", id.name())
+}
+
+/// The key of the log of the transaction that made a snapshot.
+pub(super) fn transaction_key(id: ObjectId) -> String {
+    format!("transactions/{}", id.name())
 }
 
 /// One state more.
 pub(crate) struct Commit<'a> {
     /// The repository.
     pub folder: &'a Folder,
-    /// The state before; `None` for a new repository.
+    /// The state before; `None` for a new repository, and for one that is made anew.
     pub tip: Option<&'a Tip>,
+    /// The branch as it is now.
+    pub held: Option<&'a Held>,
+    /// What the record of the state before says was written.
+    pub before: Option<&'a Record>,
     /// What it will hold.
     pub parts: &'a [Part],
     /// Values that were made, by part.
@@ -115,6 +148,8 @@ pub(crate) struct Commit<'a> {
 pub(crate) fn commit(commit: &Commit<'_>) -> Result<ObjectId, EngineError> {
     let Commit { folder, tip, .. } = *commit;
     let known: BTreeSet<ObjectId> = tip.map(known_manifests).unwrap_or_default();
+    // What was written before is still there, for whoever reads an earlier state.
+    let mut written: BTreeMap<String, Stored> = commit.before.map(|record| record.objects.clone()).unwrap_or_default();
     let mut nodes = Vec::new();
     for (part, natives) in commit.parts.iter().zip(commit.natives) {
         groups_of(part, &mut nodes);
@@ -128,7 +163,7 @@ pub(crate) fn commit(commit: &Commit<'_>) -> Result<ObjectId, EngineError> {
                 files: &part.files,
                 along: part.combined.variables[number].along,
             };
-            let manifests = manifests(folder, id, &array, &known)?;
+            let manifests = manifests(folder, id, &array, &known, &mut written)?;
             nodes.push(array_node(id, path, layout, manifests)?);
         }
     }
@@ -148,28 +183,33 @@ pub(crate) fn commit(commit: &Commit<'_>) -> Result<ObjectId, EngineError> {
     let (id, document) = snapshot(&state, &name);
     let changes = changes(&state, tip);
     if tip.is_none() {
-        begin(folder, state.written_at)?;
+        begin(folder, state.written_at, &mut written)?;
     }
-    configure(commit)?;
-    let record = serde_json::to_string_pretty(commit.record)
-        .map_err(|error| EngineError::Document { reason: error.to_string() })?;
-    folder.put(&record_key(id), (record + "\n").as_bytes())?;
-    folder.put(&format!("transactions/{}", id.name()), &transaction(id, &changes))?;
-    folder.put(&format!("snapshots/{}", id.name()), &document)?;
-    for key in ["chunks", "manifests", "transactions", "snapshots", ".frazil/virtual", ".frazil"] {
+    let settings = config(&doors(commit.parts.iter().flat_map(|part| &part.files.addresses)));
+    let log = transaction(id, &changes);
+    written.insert(SETTINGS.to_owned(), Stored::of(settings.as_bytes()));
+    written.insert(transaction_key(id), Stored::of(&log));
+    written.insert(snapshot_key(id), Stored::of(&document));
+    let record = Record { objects: written, ..commit.record.clone() };
+    // It vouches for the settings, which a kill may leave beside the state before.
+    folder.put(&record_key(id), record.to_text()?.as_bytes())?;
+    configure(folder, &settings)?;
+    folder.put(&transaction_key(id), &log)?;
+    folder.put(&snapshot_key(id), &document)?;
+    for key in ["chunks", "manifests", "transactions", "snapshots", RECORDS, ".frazil"] {
         if folder.exists(key)? {
             folder.sync(Some(key))?;
         }
     }
     folder.sync(None)?;
-    point(folder, tip, id)?;
+    point(folder, commit.held, id)?;
     Ok(id)
 }
 
 /// Points the branch to a snapshot.
-fn point(folder: &Folder, tip: Option<&Tip>, id: ObjectId) -> Result<(), EngineError> {
+fn point(folder: &Folder, held: Option<&Held>, id: ObjectId) -> Result<(), EngineError> {
     let text = format!("{{\"snapshot\":\"{}\"}}", id.name());
-    match folder.replace(BRANCH, tip.map(|tip| &tip.held), text.as_bytes()) {
+    match folder.replace(BRANCH, held, text.as_bytes()) {
         Err(StoreError::Taken { .. }) => {
             // An answer that was lost may have been a yes.
             let now = folder.get_held(BRANCH)?;
@@ -187,18 +227,18 @@ fn point(folder: &Folder, tip: Option<&Tip>, id: ObjectId) -> Result<(), EngineE
 }
 
 /// The state that every repository begins with.
-fn begin(folder: &Folder, written_at: u64) -> Result<(), EngineError> {
+fn begin(folder: &Folder, written_at: u64, written: &mut BTreeMap<String, Stored>) -> Result<(), EngineError> {
     let first = Snapshot { id: FIRST_SNAPSHOT, written_at, message: FIRST_MESSAGE.into(), ..Snapshot::default() };
     let (id, document) = snapshot(&first, &|_| FIRST_SNAPSHOT);
-    folder.put(&format!("snapshots/{}", id.name()), &document)?;
+    folder.put(&snapshot_key(id), &document)?;
+    written.insert(snapshot_key(id), Stored::of(&document));
     Ok(())
 }
 
 /// Settings name the doors that references lead through.
-fn configure(commit: &Commit<'_>) -> Result<(), EngineError> {
-    let text = config(&doors(commit.parts.iter().flat_map(|part| &part.files.addresses)));
-    if commit.folder.get(SETTINGS)?.as_deref() != Some(text.as_bytes()) {
-        commit.folder.put(SETTINGS, text.as_bytes())?;
+fn configure(folder: &Folder, settings: &str) -> Result<(), EngineError> {
+    if folder.get(SETTINGS)?.as_deref() != Some(settings.as_bytes()) {
+        folder.put(SETTINGS, settings.as_bytes())?;
     }
     Ok(())
 }
@@ -291,6 +331,7 @@ fn manifests(
     node: NodeId,
     array: &OneArray<'_>,
     known: &BTreeSet<ObjectId>,
+    written: &mut BTreeMap<String, Stored>,
 ) -> Result<Vec<ManifestPart>, EngineError> {
     let grid = array.references.grid();
     let block = block(&grid, array.along);
@@ -303,7 +344,8 @@ fn manifests(
         let part = Region { start, shape };
         let Some((id, document, n_chunks)) = manifest(node, array, &part)? else { continue };
         if !known.contains(&id) {
-            folder.put(&format!("manifests/{}", id.name()), &document)?;
+            folder.put(&manifest_key(id), &document)?;
+            written.insert(manifest_key(id), Stored::of(&document));
         }
         let narrow = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
         let extents = (0..grid.len()).map(|axis| (narrow(part.start[axis]), narrow(part.end(axis)))).collect();

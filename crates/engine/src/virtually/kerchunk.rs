@@ -3,7 +3,7 @@
 //! A document is seen whole or not at all: it is written aside and gets its name in one step.
 
 use frazil_formats::{
-    references::kerchunk::{END, Reference, begin, push_entry},
+    references::kerchunk::{Reference, SEAL, begin, end, push_entry},
     zarr::{array_document_v2, attributes_document_v2, group_attributes_v2, group_document_v2},
 };
 use frazil_model::{
@@ -19,9 +19,9 @@ use super::{
     lay::{layouts, table_of},
     make::Part,
     native::{Native, Natives},
-    pinned::Record,
+    record::{NOTES_OBJECTS, Record},
 };
-use crate::error::EngineError;
+use crate::{error::EngineError, identity::digest};
 
 /// Bytes that are gathered before they are written.
 const PIECE_BYTES: usize = 1 << 20;
@@ -126,7 +126,13 @@ pub(crate) fn write_json(
     natives: &[Natives],
     record: &Record,
 ) -> Result<u64, EngineError> {
-    let mut out = Out { staged: folder.stage(name, 0)?, waiting: Vec::new(), n_bytes: 0, is_first: true };
+    let mut out = Out {
+        staged: folder.stage(name, 0)?,
+        waiting: Vec::new(),
+        n_bytes: 0,
+        is_first: true,
+        hasher: blake3::Hasher::new(),
+    };
     let documents = documents(parts)?;
     let about = serde_json::to_string(record).map_err(|error| EngineError::Document { reason: error.to_string() })?;
     out.waiting.extend_from_slice(begin(&about).as_bytes());
@@ -149,7 +155,6 @@ pub(crate) fn write_json(
             })?;
         }
     }
-    out.waiting.extend_from_slice(END.as_bytes());
     out.finish()
 }
 
@@ -158,6 +163,8 @@ struct Out {
     waiting: Vec<u8>,
     n_bytes: u64,
     is_first: bool,
+    /// Of all that was written.
+    hasher: blake3::Hasher,
 }
 
 impl Out {
@@ -171,6 +178,7 @@ impl Out {
 
     fn flush(&mut self) -> Result<(), EngineError> {
         self.n_bytes += self.waiting.len() as u64;
+        self.hasher.update(&self.waiting);
         self.staged.write(&self.waiting)?;
         self.waiting.clear();
         Ok(())
@@ -178,6 +186,9 @@ impl Out {
 
     fn finish(mut self) -> Result<u64, EngineError> {
         self.flush()?;
+        let seal = end(self.hasher.finalize().to_hex().as_str());
+        self.staged.write(seal.as_bytes())?;
+        self.n_bytes += seal.len() as u64;
         self.staged.publish()?;
         Ok(self.n_bytes)
     }
@@ -189,12 +200,77 @@ struct Ours {
     frazil: Option<Record>,
 }
 
-/// The record in a document of references; `None` if frazil did not write it.
+/// A document of references that frazil wrote.
+#[derive(Debug)]
+pub(crate) struct Document {
+    /// Of what it was made; `None` if that cannot be read any more.
+    pub record: Option<Record>,
+    /// Its bytes.
+    pub n_bytes: u64,
+    /// What the digest at its end says.
+    pub state: State,
+}
+
+/// Whether a document is what was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// It is.
+    Whole,
+    /// It is not.
+    Changed,
+    /// No digest was taken when it was written.
+    NotKnown,
+}
+
+/// The document `name`, if frazil wrote it. Others may be of any size: of those only the beginning is read.
 ///
 /// # Errors
 /// If it cannot be read.
-pub(crate) fn record_of_json(folder: &Folder, name: &str) -> Result<Option<Record>, EngineError> {
+pub(crate) fn read_json(folder: &Folder, name: &str) -> Result<Option<Document>, EngineError> {
+    const BEGIN: &[u8] = b"{\"version\":1,\"frazil\":{";
+    let Some(opened) = folder.open(name)? else { return Ok(None) };
+    let mut head = Vec::new();
+    opened.read(0, opened.length().min(BEGIN.len() as u64), &mut head)?;
+    if head != BEGIN {
+        return Ok(None);
+    }
     let Some(bytes) = folder.get_within(name, MOST_DOCUMENT_BYTES)? else { return Ok(None) };
     let ours: Option<Ours> = serde_json::from_slice(&bytes).ok();
-    Ok(ours.and_then(|ours| ours.frazil))
+    let record = ours.and_then(|ours| ours.frazil);
+    let state = state(&bytes, record.as_ref());
+    Ok(Some(Document { record, n_bytes: bytes.len() as u64, state }))
+}
+
+fn state(bytes: &[u8], record: Option<&Record>) -> State {
+    let n_end = end(&digest(b"")).len();
+    let (before, found) = bytes.split_at(bytes.len().saturating_sub(n_end));
+    if found == end(&digest(before)).as_bytes() {
+        return State::Whole;
+    }
+    let was_sealed = found.windows(SEAL.len()).any(|window| window == SEAL.as_bytes());
+    match record {
+        Some(record) if record.frazil_virtual < NOTES_OBJECTS && !was_sealed => State::NotKnown,
+        _ => State::Changed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_bit_of_a_document_can_flip_unseen() {
+        let about = format!("{{\"frazil_virtual\":{NOTES_OBJECTS},\"plan\":\"\",\"request\":\"\",\"sources\":[]}}");
+        let record = |bytes: &[u8]| serde_json::from_slice::<Ours>(bytes).ok().and_then(|ours| ours.frazil);
+        let mut bytes = begin(&about).into_bytes();
+        push_entry("v/0", Reference::Range { url: "file:///a.nc", offset: 1, length: 2 }, &mut bytes);
+        let seal = end(&digest(&bytes));
+        bytes.extend_from_slice(seal.as_bytes());
+        assert_eq!(state(&bytes, record(&bytes).as_ref()), State::Whole);
+        for bit in 0..bytes.len() * 8 {
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(state(&bytes, record(&bytes).as_ref()), State::Changed, "bit {bit}");
+            bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! One virtual dataset made, from request to Report.
 
 use frazil_model::{
-    combine::{Combined, Content},
+    combine::Combined,
     layout::{Growth, LayoutRequest, lay_out},
     recipe::{
         combine::{DifferDtype, DifferPacking},
@@ -18,14 +18,15 @@ use frazil_store::{
 use serde_json::json;
 
 use super::{
-    address::check_doors,
     beside::{self, workshop},
     checks::{check_native, check_ranges},
     icechunk::{self, Commit},
+    intact::Depth,
     kerchunk::write_json,
     lay::{Laid, lay},
-    native::{Keeping, NativeWork, Natives, make_natives},
-    pinned::{Files, Record, pins},
+    native::{Condition, Keeping, NativeWork, Natives, make_natives},
+    pinned::Files,
+    record::{Record, record},
     said::tell,
     split::classes,
     tables,
@@ -34,16 +35,12 @@ use super::{
 use crate::{
     error::EngineError,
     expect,
-    identity::digest,
     make::{How, Stage, Watch},
     prepare::{Joined, Request, SmallData, joined_of, nothing_left, prepare, scanned},
     source::Source,
     standing::{exists, foreign},
     views::{LeftOut, leave_out_untyped, views},
 };
-
-/// Version of what decides the bytes of a virtual dataset.
-const VERSION: u32 = 1;
 
 /// What is to be referenced, and how.
 #[derive(Debug, Clone)]
@@ -283,6 +280,8 @@ struct Ready {
     parts: Vec<Part>,
     record: Record,
     there: There,
+    /// Whether what is there is whole.
+    condition: Condition,
     /// What there is to say if nothing need be done.
     outcome: Option<&'static str>,
 }
@@ -320,7 +319,16 @@ impl Ready {
             expect::check_values(&wanted.request.expect, &prepare(&wanted.request)?, watch.stop)?;
         }
         let record = record(&wanted, &parts)?;
+        // Whoever has it made anew wants it whole.
+        let depth = if how == How::Replace { Depth::All } else { Depth::Present };
+        let condition = match there.damage(folder, depth)? {
+            Some(what) if how != How::Replace => return Err(exists(folder, &what)),
+            Some(_) => Condition::Damaged,
+            None => Condition::Whole,
+        };
         let outcome = match there.compared(&record) {
+            // What is damaged, or may be without anybody seeing it, is written anew where that is asked for.
+            _ if how == How::Replace && (condition == Condition::Damaged || !there.has_digests()) => None,
             Compared::Same if how == How::Extend => Some("nothing-new"),
             Compared::Same => Some("already-there"),
             // Readers of Icechunk compare times and tags: references to touched files are made anew.
@@ -341,7 +349,7 @@ impl Ready {
         report.more.insert("format".into(), json!(wanted.write.format));
         tell(&mut report, &wanted, &parts, &record);
         report.more.insert("outcome".into(), json!(outcome.unwrap_or("planned")));
-        Ok(Self { report, wanted, parts, record, there, outcome })
+        Ok(Self { report, wanted, parts, record, there, condition, outcome })
     }
 
     fn is_done(&self, stage: Stage) -> bool {
@@ -351,7 +359,7 @@ impl Ready {
     /// Does it.
     fn run(mut self, place: Place<'_>, watch: Watch<'_>) -> Result<Report, EngineError> {
         (watch.planned)(&self.report);
-        let written = write(&self.wanted, &self.parts, &self.record, &self.there, place, watch)?;
+        let written = write(&self, place, watch)?;
         self.report.more.extend(written);
         self.report.total("written_bytes", watch.progress.now().written_bytes);
         self.report.more.insert("outcome".into(), json!("written"));
@@ -391,51 +399,9 @@ fn locked(
     }
 }
 
-/// Of what the dataset is made, with the digest of everything that decides a byte of it.
-fn record(wanted: &VirtualRequest, parts: &[Part]) -> Result<Record, EngineError> {
-    check_doors(parts.iter().flat_map(|part| &part.files.addresses))?;
-    let mut text =
-        format!("{:?}", (VERSION, &wanted.write.format, wanted.write.inline_below, wanted.write.inline_coords));
-    let mut sources = Vec::new();
-    for part in parts {
-        let own = pins(&part.sources, wanted.write.pin, wanted.request.limits.n_threads)?;
-        let contents: Vec<String> =
-            part.combined.variables.iter().map(|variable| content_digest(&variable.content, &part.files)).collect();
-        text.push_str(&format!("{:?}", (&part.prefix, &part.laid.targets, &part.combined.groups, contents)));
-        // Of what its files hold, not of when they were touched.
-        let files = part.files.pinned.iter().zip(&own);
-        let mut said: Vec<String> = files
-            .map(|(file, pin)| format!("{:?}", (&file.url, pin.size_bytes, &pin.structure, &pin.blake3)))
-            .collect();
-        // Whatever the order in which they were named.
-        said.sort_unstable();
-        said.iter().for_each(|file| text.push_str(file));
-        sources.extend(own);
-    }
-    let (plan, request) = (digest(text.as_bytes()), wanted.request.recipe.clone());
-    Ok(Record { frazil_virtual: VERSION, plan, request, sources })
-}
-
-fn content_digest(content: &Content, files: &Files) -> String {
-    match content {
-        Content::Inline(bytes) => digest(bytes),
-        Content::Texts(texts) => digest(format!("{texts:?}").as_bytes()),
-        Content::Pieces(pieces) => {
-            let url = |file: usize| files.pinned.get(file).map_or("", |file| file.url.as_str());
-            let said = pieces.iter().map(|piece| {
-                format!("{:?}", (url(piece.file), piece.variable, &piece.at, &piece.axes, &piece.fixed, &piece.rule))
-            });
-            digest(said.collect::<String>().as_bytes())
-        }
-    }
-}
-
 /// Makes what must be made and writes the references.
 fn write(
-    wanted: &VirtualRequest,
-    parts: &[Part],
-    record: &Record,
-    there: &There,
+    Ready { wanted, parts, record, there, condition, .. }: &Ready,
     (folder, name): (&Folder, Option<&str>),
     watch: Watch<'_>,
 ) -> Result<serde_json::Map<String, serde_json::Value>, EngineError> {
@@ -443,6 +409,7 @@ fn write(
         folder: (wanted.write.format == VirtualFormat::Icechunk).then_some(folder),
         inline_below: usize::try_from(wanted.write.inline_below.0).unwrap_or(usize::MAX),
         inline_coords: wanted.write.inline_coords,
+        condition: *condition,
     };
     let natives = parts
         .iter()
@@ -457,13 +424,23 @@ fn write(
     let mut more = serde_json::Map::new();
     match (wanted.write.format, name) {
         (VirtualFormat::Icechunk, _) => {
-            let tip = match there {
-                There::Repository(tip, _) => Some(&**tip),
-                _ => None,
+            // A damaged repository begins anew: nothing of it is built upon.
+            let (tip, before) = match there {
+                There::Repository(tip, record) if *condition == Condition::Whole => (Some(&**tip), record.as_deref()),
+                _ => (None, None),
             };
             let n_files: usize = parts.iter().map(|part| part.sources.len()).sum();
             let message = format!("{n_files} {}", if n_files == 1 { "file" } else { "files" });
-            let id = icechunk::commit(&Commit { folder, tip, parts, natives: &natives, record, message })?;
+            let id = icechunk::commit(&Commit {
+                folder,
+                tip,
+                held: there.held(),
+                before,
+                parts,
+                natives: &natives,
+                record,
+                message,
+            })?;
             more.insert("snapshot".into(), json!(id.name()));
         }
         (VirtualFormat::KerchunkJson, Some(name)) => {

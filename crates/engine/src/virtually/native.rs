@@ -113,6 +113,15 @@ fn wanted(task: Task, target: &TargetArray, native: &[u64]) -> Vec<Task> {
     cells.into_iter().map(|first| Task { array: task.array, first, n_units: ones.clone() }).collect()
 }
 
+/// What is known of objects that are there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// Each is what its name says.
+    Whole,
+    /// Some are damaged.
+    Damaged,
+}
+
 /// Where bytes go that are made.
 pub(crate) struct Keeping<'a> {
     /// The repository, if objects can be put there; else all stay in memory.
@@ -121,6 +130,8 @@ pub(crate) struct Keeping<'a> {
     pub inline_below: usize,
     /// Whether small coordinates do.
     pub inline_coords: bool,
+    /// Whether what is there under the name of a chunk is it.
+    pub condition: Condition,
 }
 
 struct NativeSink<'a> {
@@ -152,7 +163,7 @@ impl Sink for NativeSink<'_> {
                 let id = object_id(&bytes);
                 let key = chunk_key(id);
                 // Its name is that of its content: what is there under it is it.
-                if !folder.exists(&key)? {
+                if self.keeping.condition == Condition::Damaged || !folder.exists(&key)? {
                     folder.put(&key, bytes.bytes())?;
                 }
                 Native::Object { id, length: n_bytes as u64 }

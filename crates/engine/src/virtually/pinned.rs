@@ -23,22 +23,6 @@ const FREE_TOGETHER_BYTES: u64 = 64 << 20;
 /// Bytes of a file that are held while its digest is taken.
 const PIECE_BYTES: u64 = 4 << 20;
 
-/// Key of the document that says of what a virtual dataset was made.
-pub(crate) const RECORD: &str = ".frazil/virtual.json";
-
-/// Of what a virtual dataset was made.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Record {
-    /// Version of this document.
-    pub frazil_virtual: u32,
-    /// Digest of everything that decides a byte of the dataset.
-    pub plan: String,
-    /// What was asked for, as canonical text.
-    pub request: String,
-    /// The files, in order.
-    pub sources: Vec<SourcePin>,
-}
-
 /// A file and the state it was in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SourcePin {

@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{
     address::{Way, doors},
     make::{Part, VirtualRequest},
-    pinned::Record,
+    record::Record,
 };
 use crate::views::LeftOut;
 

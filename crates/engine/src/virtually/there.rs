@@ -3,13 +3,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use frazil_model::{location::Location, recipe::virtually::VirtualFormat};
-use frazil_store::{folder::Folder, profile::located};
+use frazil_store::{
+    folder::{Folder, Held},
+    profile::located,
+};
 
 use super::{
     icechunk::{self, Tip},
-    kerchunk,
+    intact::{self, Depth, Repository},
+    kerchunk::{self, Document, State},
     make::VirtualRequest,
-    pinned::{RECORD, Record, SourcePin, whole_digest},
+    pinned::{SourcePin, whole_digest},
+    record::{NOTES_OBJECTS, RECORD, Record},
     tables,
 };
 use crate::{
@@ -17,6 +22,7 @@ use crate::{
     make::How,
     prepare::Reissued,
     standing::{Standing, standing},
+    verify::Verified,
 };
 
 /// What lies at the place of a virtual dataset.
@@ -25,28 +31,35 @@ pub(super) enum There {
     Nothing,
     Repository(Box<Tip>, Option<Box<Record>>),
     References(Box<Record>),
+    /// One that frazil made, so damaged that nobody knows of what; with the branch, if it is a repository.
+    Damaged(Option<Box<Held>>, String),
     Other(&'static str),
 }
 
 impl There {
     pub fn of(format: VirtualFormat, folder: &Folder, name: Option<&str>) -> Result<Self, EngineError> {
         if let (VirtualFormat::KerchunkJson, Some(name)) = (format, name) {
-            return Ok(match kerchunk::record_of_json(folder, name)? {
-                Some(record) => Self::References(Box::new(record)),
+            return Ok(match kerchunk::read_json(folder, name)? {
+                Some(Document { record: Some(record), state: State::Whole | State::NotKnown, .. }) => {
+                    Self::References(Box::new(record))
+                }
+                Some(_) => Self::Damaged(None, "it was changed after it was written".into()),
                 None if folder.exists(name)? => Self::Other("it is a file that frazil did not write"),
                 None => Self::Nothing,
             });
         }
-        if format == VirtualFormat::KerchunkParquet
-            && let Some(record) = tables::record(folder)?
-        {
-            return Ok(Self::References(Box::new(record)));
+        if format == VirtualFormat::KerchunkParquet {
+            match tables::record(folder) {
+                Ok(Some(record)) => return Ok(Self::References(Box::new(record))),
+                Ok(None) => {}
+                Err(error @ EngineError::Damaged { .. }) => return Ok(Self::Damaged(None, error.to_string())),
+                Err(error) => return Err(error),
+            }
         }
         if format == VirtualFormat::Icechunk
-            && let Some(tip) = icechunk::tip(folder)?
+            && let Some(there) = Self::repository(folder)?
         {
-            let record = icechunk::record(folder, &tip)?.map(Box::new);
-            return Ok(Self::Repository(Box::new(tip), record));
+            return Ok(there);
         }
         if format == VirtualFormat::KerchunkParquet && folder.exists(RECORD)? {
             return Ok(Self::Nothing);
@@ -68,11 +81,59 @@ impl There {
         })
     }
 
+    fn repository(folder: &Folder) -> Result<Option<Self>, EngineError> {
+        let found = icechunk::tip(folder).and_then(|tip| {
+            let Some(tip) = tip else { return Ok(None) };
+            let record = icechunk::record(folder, &tip)?.map(Box::new);
+            Ok(Some(Self::Repository(Box::new(tip), record)))
+        });
+        match found {
+            Err(error @ (EngineError::Damaged { .. } | EngineError::Missing { .. })) => {
+                match icechunk::headless(folder)? {
+                    Some(held) => Ok(Some(Self::Damaged(Some(Box::new(held)), error.to_string()))),
+                    None => Err(error),
+                }
+            }
+            found => found,
+        }
+    }
+
+    /// What is wrong with the documents that are there, in words; `None` if they are what was written.
+    pub fn damage(&self, folder: &Folder, depth: Depth) -> Result<Option<String>, EngineError> {
+        let mut found = Verified::default();
+        match self {
+            Self::Damaged(_, what) => return Ok(Some(what.clone())),
+            Self::Repository(tip, record) => {
+                let record = record.as_deref();
+                Repository { folder, tip, record }.check(depth, &mut found)?;
+            }
+            // A document of JSON has been compared already.
+            Self::References(record) => intact::tables(folder, record, &mut found)?,
+            Self::Nothing | Self::Other(_) => {}
+        }
+        let n_problems = found.n_problems;
+        Ok((n_problems > 0).then(|| format!("{n_problems} of its objects are not what was written")))
+    }
+
+    /// Whether digests were taken of what is there when it was written.
+    pub fn has_digests(&self) -> bool {
+        self.record().is_some_and(|record| record.frazil_virtual >= NOTES_OBJECTS)
+    }
+
+    /// The branch of a repository.
+    pub fn held(&self) -> Option<&Held> {
+        match self {
+            Self::Repository(tip, _) => Some(&tip.held),
+            Self::Damaged(held, _) => held.as_deref(),
+            Self::Nothing | Self::References(_) | Self::Other(_) => None,
+        }
+    }
+
     pub fn record(&self) -> Option<&Record> {
         match self {
             Self::Repository(_, record) => record.as_deref(),
             Self::References(record) => Some(record),
-            Self::Nothing | Self::Other(_) => None,
+            Self::Nothing | Self::Damaged(..) | Self::Other(_) => None,
         }
     }
 

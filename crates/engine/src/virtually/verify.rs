@@ -1,15 +1,11 @@
 //! Whether a virtual dataset is what was written, and its files are what was referenced.
 //!
-//! Every document and every chunk of its own is read: their names are digests of their content. Every file is looked at;
+//! Every document and every chunk of its own is read and compared (`intact`). Every file is looked at;
 //! one whose state is another is read whole and compared with the digest that was taken of it, if one was. It promises
 //! that a file which may hold other bytes is never passed over.
 
-use std::{
-    collections::BTreeSet,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
-};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use frazil_formats::references::icechunk::{Found, ObjectId, Payload, read_manifest};
 use frazil_model::{location::Location, plan::Limits, recipe::virtually::VirtualFormat};
 use frazil_store::{
     StoreError,
@@ -19,15 +15,16 @@ use frazil_store::{
 };
 
 use super::{
-    icechunk, kerchunk,
-    native::{chunk_key, object_id},
-    pinned::{Record, SourcePin, whole_digest},
+    icechunk,
+    intact::{self, Depth, Repository},
+    kerchunk::{self, State},
+    pinned::{SourcePin, whole_digest},
+    record::Record,
     tables,
 };
 use crate::{
     compare::{CHUNK_LIMIT_BYTES, compare_boxes},
     error::EngineError,
-    identity::Digested,
     index::{IndexUse, look},
     prepare::prepare,
     referred::follow,
@@ -46,6 +43,8 @@ pub struct VirtualDataset {
     name: Option<String>,
     document: Location,
     format: VirtualFormat,
+    /// What the digest of a document of JSON says, and its bytes.
+    state: Option<(State, u64)>,
     record: Option<Record>,
 }
 
@@ -61,13 +60,14 @@ pub fn virtual_dataset(location: &Location) -> Result<Option<VirtualDataset>, En
     let is_file = folder.is_object()?;
     if let (true, Some((parent, name))) = (is_file, folder.parent()) {
         let format = VirtualFormat::KerchunkJson;
-        let record = if is_ours(&parent, &name)? { kerchunk::record_of_json(&parent, &name)? } else { None };
-        return Ok(record.map(|record| VirtualDataset {
+        let document = kerchunk::read_json(&parent, &name)?;
+        return Ok(document.map(|document| VirtualDataset {
             folder: parent,
             name: Some(name),
             document: location.clone(),
             format,
-            record: Some(record),
+            state: Some((document.state, document.n_bytes)),
+            record: document.record,
         }));
     }
     if is_file {
@@ -80,27 +80,20 @@ pub fn virtual_dataset(location: &Location) -> Result<Option<VirtualDataset>, En
             name: None,
             document: location.clone(),
             format: VirtualFormat::Icechunk,
+            state: None,
             record,
         }));
     }
-    let record = tables::record(&folder)?;
+    let record = tables::record_of_any(&folder)?;
     let format = VirtualFormat::KerchunkParquet;
     Ok(record.map(|record| VirtualDataset {
         folder,
         name: None,
         document: location.clone(),
         format,
+        state: None,
         record: Some(record),
     }))
-}
-
-/// Whether a document begins as those do that frazil writes: others may be of any size.
-fn is_ours(folder: &Folder, name: &str) -> Result<bool, EngineError> {
-    const BEGIN: &[u8] = b"{\"version\":1,\"frazil\":{";
-    let Some(opened) = folder.open(name)? else { return Ok(false) };
-    let mut head = Vec::new();
-    opened.read(0, opened.length().min(BEGIN.len() as u64), &mut head)?;
-    Ok(head == BEGIN)
 }
 
 impl VirtualDataset {
@@ -147,8 +140,16 @@ impl VirtualDataset {
     /// If something cannot be read.
     pub fn verify(&self, n_threads: usize, stop: &AtomicBool) -> Result<Verified, EngineError> {
         let mut found = Verified::default();
-        if self.format == VirtualFormat::Icechunk {
-            self.repository(&mut found)?;
+        match (self.format, &self.record) {
+            (VirtualFormat::Icechunk, record) => {
+                if let Some(tip) = icechunk::tip(&self.folder)? {
+                    let repository = Repository { folder: &self.folder, tip: &tip, record: record.as_ref() };
+                    repository.check(Depth::All, &mut found)?;
+                }
+            }
+            (VirtualFormat::KerchunkParquet, Some(record)) => intact::tables(&self.folder, record, &mut found)?,
+            (VirtualFormat::KerchunkParquet, None) => {}
+            (VirtualFormat::KerchunkJson, _) => self.json(&mut found),
         }
         if let Some(record) = &self.record {
             files(record, n_threads, stop, &mut found)?;
@@ -156,69 +157,23 @@ impl VirtualDataset {
         if stop.load(Ordering::Relaxed) {
             return Err(EngineError::Interrupted { resume: None });
         }
-        if let Some(name) = &self.name {
-            found.n_objects += u64::from(self.folder.exists(name)?);
-        }
         found.problems.sort_by(|a, b| (&a.key, &a.source).cmp(&(&b.key, &b.source)));
         Ok(found)
     }
 
-    /// Manifests and chunks of a repository.
-    fn repository(&self, found: &mut Verified) -> Result<(), EngineError> {
-        let Some(tip) = icechunk::tip(&self.folder)? else { return Ok(()) };
-        let mut chunks: BTreeSet<(ObjectId, u64)> = BTreeSet::new();
-        for node in &tip.snapshot.nodes {
-            for part in node.array.iter().flat_map(|array| &array.manifests) {
-                let key = format!("manifests/{}", part.id.name());
-                found.n_objects += 1;
-                let Some(bytes) = self.folder.get(&key)? else {
-                    found.add(Finding::of_array(&key, &node.path, "it is lost"));
-                    continue;
-                };
-                found.n_read += 1;
-                found.read_bytes += bytes.len() as u64;
-                let mut n_chunks = 0_u64;
-                let read = read_manifest(&bytes, node.id, &mut |_, chunk| {
-                    n_chunks += 1;
-                    if let Found::Here(Payload::Native { id, offset, length }) = chunk {
-                        chunks.insert((*id, offset + length));
-                    }
-                    Ok(())
-                });
-                match read {
-                    Err(error) => found.add(Finding::of_array(&key, &node.path, &error.to_string())),
-                    Ok(()) if n_chunks != u64::from(part.n_chunks) => {
-                        found.add(Finding::of_array(
-                            &key,
-                            &node.path,
-                            "it holds another number of chunks than was written",
-                        ));
-                    }
-                    Ok(()) => {}
-                }
+    /// The one document of references.
+    fn json(&self, found: &mut Verified) {
+        let (Some(name), Some((state, n_bytes))) = (&self.name, self.state) else { return };
+        match state {
+            // It was not compared with anything.
+            State::NotKnown => found.has_no_digests = true,
+            State::Whole | State::Changed => {
+                (found.n_objects, found.n_read, found.read_bytes) = (1, 1, n_bytes);
             }
         }
-        for (id, n_bytes) in chunks {
-            self.chunk(id, n_bytes, found)?;
+        if state == State::Changed {
+            found.add(Finding::of(name, "its bytes are not those that were written"));
         }
-        Ok(())
-    }
-
-    fn chunk(&self, id: ObjectId, n_bytes: u64, found: &mut Verified) -> Result<(), EngineError> {
-        let key = chunk_key(id);
-        found.n_objects += 1;
-        let Some(bytes) = self.folder.get(&key)? else {
-            found.add(Finding::of(&key, "it is lost"));
-            return Ok(());
-        };
-        found.n_read += 1;
-        found.read_bytes += bytes.len() as u64;
-        // Other programs give their chunks names of chance: of those only the length is known.
-        let is_ours = self.record.is_some();
-        if (bytes.len() as u64) < n_bytes || (is_ours && object_id(&Digested::of(&bytes)) != id) {
-            found.add(Finding::of(&key, "it is not what was written"));
-        }
-        Ok(())
     }
 }
 
@@ -243,8 +198,7 @@ fn files(record: &Record, n_threads: usize, stop: &AtomicBool, found: &mut Verif
         let reason = || EngineError::Thread { reason: "while looking at files".to_owned() };
         threads.into_iter().map(|thread| thread.join().map_err(|_| reason())?).collect::<Result<Vec<_>, EngineError>>()
     })?;
-    found.n_objects += record.sources.len() as u64;
-    found.n_read += record.sources.len() as u64;
+    found.n_files += record.sources.len() as u64;
     all.into_iter().flatten().for_each(|finding| found.add(finding));
     Ok(())
 }

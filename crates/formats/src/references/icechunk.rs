@@ -12,7 +12,7 @@ mod read;
 
 pub use described::RepositoryReferences;
 pub use manifest::ManifestWriter;
-pub use read::{Found, SeeChunk, read_manifest, read_snapshot};
+pub use read::{Found, SeeChunk, is_named, is_of_others, read_manifest, read_snapshot};
 use zstd_safe::{CompressionLevel, compress_bound};
 
 use super::flat::{Field, Writer};

@@ -31,8 +31,14 @@ pub fn begin(about: &str) -> String {
     format!("{{\"version\":1,\"frazil\":{about},\"refs\":{{\n")
 }
 
-/// What a document ends with.
-pub const END: &str = "\n}}\n";
+/// What a document ends with: `digest`, of all bytes before this end.
+#[must_use]
+pub fn end(digest: &str) -> String {
+    format!("\n}},\"{SEAL}\":\"{digest}\"}}\n")
+}
+
+/// The member of a document that holds the digest. Readers look at none but those that they know.
+pub const SEAL: &str = "frazil_blake3";
 
 /// Appends one entry, without a comma.
 pub fn push_entry(key: &str, reference: Reference<'_>, out: &mut Vec<u8>) {
@@ -76,10 +82,11 @@ mod tests {
         push_entry("b/0", Reference::Bytes(&[0, 255]), &mut out);
         out.push(b',');
         push_entry(".zattrs", Reference::Text("{\"a\": 1}"), &mut out);
-        out.extend_from_slice(END.as_bytes());
+        out.extend_from_slice(end("0af3").as_bytes());
         let read: Value = serde_json::from_slice(&out).unwrap();
         assert_eq!(read["refs"]["a/0"], serde_json::json!(["file:///x \"y\".nc", 3, 4]));
         assert_eq!(read["refs"]["b/0"], "base64:AP8=");
+        assert_eq!(read[SEAL], "0af3");
         assert_eq!(read["refs"][".zattrs"], "{\"a\": 1}");
     }
 }

@@ -16,9 +16,7 @@ mod write;
 
 pub(crate) use fill::base64;
 pub(crate) use read::of_layouts;
-pub use read::{
-    ZarrDataset, read_document, read_v2_consolidated, read_v2_documents, read_v3_documents, read_v3_root,
-};
+pub use read::{ZarrDataset, read_document, read_v2_consolidated, read_v2_documents, read_v3_documents, read_v3_root};
 pub use write::{
     array_document_v2, array_document_v3, attributes_document_v2, consolidated_document_v2, group_attributes_v2,
     group_document_v2, group_document_v3, note_v2, note_v3, root_document_v3,

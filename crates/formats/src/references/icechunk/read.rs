@@ -6,7 +6,7 @@ use frazil_model::codec::{ByteOrder, Codec, CodecChain};
 
 use super::{
     super::flat::Table, ARRAY, ArrayNode, HEADER_BYTES, Kind, MAGIC, MOST_DOCUMENT_BYTES, ManifestPart, Node, NodeId,
-    ObjectId, Payload, Snapshot, VERSION, ZSTD,
+    ObjectId, Payload, Snapshot, VERSION, WRITER, ZSTD,
 };
 use crate::{FormatError, codecs::Codecs};
 
@@ -53,6 +53,27 @@ fn unpacked(kind: Kind, bytes: &[u8]) -> Result<Vec<u8>, FormatError> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Whether a document of `kind` holds what its name says, where names are made of the content by `name`.
+#[must_use]
+pub fn is_named(kind: Kind, id: ObjectId, bytes: &[u8], name: &dyn Fn(&[u8]) -> ObjectId) -> bool {
+    let Ok(mut plain) = unpacked(kind, bytes) else { return false };
+    let at = plain.windows(id.0.len()).position(|window| window == id.0);
+    // The name was made before it was put in.
+    match at.and_then(|at| plain.get_mut(at..at + id.0.len())) {
+        Some(cell) => cell.fill(0),
+        None => return false,
+    }
+    name(&plain) == id
+}
+
+/// Whether another program wrote a document. A few letters that differ are damage.
+#[must_use]
+pub fn is_of_others(bytes: &[u8]) -> bool {
+    let writer = bytes.get(MAGIC.len()..MAGIC.len() + WRITER.len()).unwrap_or_default();
+    let n_others = writer.iter().zip(WRITER).filter(|(found, ours)| found != ours).count();
+    bytes.starts_with(MAGIC) && n_others > 2
 }
 
 /// Reads a snapshot.
