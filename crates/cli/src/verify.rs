@@ -8,6 +8,7 @@ use frazil_engine::{
     find::typed,
     prepare::prepare,
     receipt::Receipt,
+    recorded::name_of,
     repeat::{needs_recipe, request, request_of_recipe},
     verify::{Amount, Verified, verify},
     virtually::virtual_dataset,
@@ -125,7 +126,9 @@ fn compare_with(
             .collect::<Result<_, EngineError>>()?
     } else {
         let found = typed(sources, &root.location())?.into_iter();
-        found.map(|found| (found.location.clone(), name_of(&receipt, found.location, found.name))).collect()
+        // Runs on other folders gave other names.
+        let named = |name: String, place: &Location| name_of(&receipt, place, &name).unwrap_or(name);
+        found.map(|found| (found.location.clone(), named(found.name, &found.location))).collect()
     };
     let prepared = prepare(&request(root, &receipt, sources, limits(words))?)?;
     compare(root, &prepared, stop, found)
@@ -140,21 +143,6 @@ fn receipt_of(root: &Folder) -> Result<Receipt, EngineError> {
         let reason = "it has no receipt, so nothing says of what it was made".to_owned();
         EngineError::NotOurs { place: root.location(), reason }
     })
-}
-
-/// What the receipt calls a file: runs on other folders gave other names, so the end of its path decides, if it does.
-fn name_of(receipt: &Receipt, location: Location, name: String) -> String {
-    let place = location.to_string();
-    let is_it = |known: &str| known == place || place.ends_with(&format!("/{known}"));
-    let records = || receipt.sources.iter().map(|record| &record.name);
-    if records().any(|known| *known == name) {
-        return name;
-    }
-    let mut ending = records().filter(|known| is_it(known));
-    match (ending.next(), ending.next()) {
-        (Some(one), None) => one.clone(),
-        _ => name,
-    }
 }
 
 /// Where a file that the receipt names may be: beside the store, else as the name says.

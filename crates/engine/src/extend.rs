@@ -83,9 +83,10 @@ pub fn prepare_extension(request: &Request) -> Result<Ready, EngineError> {
     let (old, layouts) = store_source::open(&folder)?;
     let mut files = scanned(&request)?;
     let mut left_out = Vec::new();
-    let file_views = views(&mut files, &request, &mut left_out)?;
+    let mut file_views = views(&mut files, &request, &mut left_out)?;
     let old_view = FileView::of(&old.name, &old.decoded.dataset, &|number| old.values.get(&number).cloned());
     let along = along(&request, &receipt, &old_view, &file_views)?;
+    held::rename(&along, &old_view, &mut file_views, &mut files, &receipt)?;
     let half_revised = revise::unfinished(&folder, &receipt)?.unwrap_or_default();
     let is_given = |name: &String| files.iter().any(|file| file.name == *name);
     if !half_revised.is_empty() && (request.reissued == Reissued::Refused || !half_revised.iter().all(is_given)) {

@@ -21,6 +21,7 @@ use crate::{
     planning::n_waiting,
     prepare::{Reissued, Request},
     receipt::Receipt,
+    recorded,
     source::{ChunkReader, Source},
     unchanged::{Ask, Held, those_that},
 };
@@ -103,6 +104,29 @@ pub(crate) fn sort(
         return Err(EngineError::Extend { file: views[*number].name.clone(), reason });
     }
     Ok(Sorted { fresh, ..Sorted::default() })
+}
+
+/// Gives files the names by which the receipt knows them.
+///
+/// # Errors
+/// If labels cannot be read.
+pub(crate) fn rename(
+    along: &str,
+    old: &FileView,
+    views: &mut [FileView],
+    files: &mut [Source],
+    receipt: &Receipt,
+) -> Result<(), EngineError> {
+    let there: BTreeSet<Label> = labels_of(old, along)?.into_iter().flatten().collect();
+    // Of a file that has changed since, only its labels say that the store was made of it.
+    let mut is_of_store = |file: usize| {
+        let labels = labels_of(&views[file], along)?;
+        Ok(labels.is_some_and(|labels| !labels.is_empty() && labels.iter().all(|label| there.contains(label))))
+    };
+    for (number, name) in recorded::rename(files, receipt, &mut is_of_store)? {
+        views[number].name = name;
+    }
+    Ok(())
 }
 
 /// A file of which the store knows: its record's number, its own number, its labels.

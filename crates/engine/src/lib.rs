@@ -31,6 +31,7 @@ pub mod prepare;
 pub mod progress;
 pub mod publish;
 pub mod receipt;
+pub mod recorded;
 pub mod referred;
 pub mod repeat;
 pub mod replace;

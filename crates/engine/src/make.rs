@@ -1,6 +1,6 @@
 //! One store made, from request to Report: what `convert` and `build` have in common.
 
-use std::sync::atomic::AtomicBool;
+use std::{sync::atomic::AtomicBool, time::SystemTime};
 
 use frazil_model::{
     combine::{Combined, expect::sample_fraction},
@@ -16,9 +16,11 @@ use crate::{
     expect,
     extend::{self, Ready},
     parts::{self, Part},
-    prepare::{Prepared, Request, prepare},
+    prepare::{Prepared, Request, prepare, prepare_of, scanned},
     progress::Progress,
     publish::{self, Outcome, Standing, standing},
+    receipt::Receipt,
+    recorded,
     source::Source,
     verify::Verified,
     views::LeftOut,
@@ -76,7 +78,10 @@ pub fn make(
     if how == How::Extend && matches!(stage, Stage::All | Stage::DryRun) {
         return extended(report, request, stage, watch);
     }
-    let mut prepared = prepare(request)?;
+    let mut prepared = match how {
+        How::Create => prepare_as_recorded(request)?,
+        How::Replace | How::Extend => prepare(request)?,
+    };
     expect::check(&request.expect, &prepared)?;
     // Parts follow a plan that was checked when it was saved, and whose sources may not change.
     let is_checked = match stage {
@@ -122,6 +127,16 @@ pub fn make(
         compare_sample(&mut report, request, &mut prepared, fraction, watch.stop)?;
     }
     Ok(report)
+}
+
+/// Scans, joins and plans, with the names that a store which may be there already has for these files.
+fn prepare_as_recorded(request: &Request) -> Result<Prepared, EngineError> {
+    let began = SystemTime::now();
+    let mut sources = scanned(request)?;
+    if let Ok(Some(receipt)) = Receipt::of(&Folder::at(&request.target)?) {
+        recorded::rename(&mut sources, &receipt, &mut |_| Ok(false))?;
+    }
+    prepare_of(request, sources, began)
 }
 
 /// Adds what is new to a store, or makes it.

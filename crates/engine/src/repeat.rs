@@ -28,9 +28,11 @@ use crate::{
     build::{self, Product, Running},
     error::EngineError,
     find::Pick,
-    index::IndexUse,
+    index::{IndexUse, look},
     prepare::{Reissued, Request},
     receipt::Receipt,
+    recorded::other_names,
+    scan::Load,
 };
 
 /// What the receipt remembers of the decisions about files that differ.
@@ -123,6 +125,15 @@ pub fn request_of_recipe(
         product: Product::Store,
     };
     let (mut request, _, _) = build::request(recipe, &running)?;
+    let files: Vec<(&Location, &str)> = request.sources.iter().map(|(place, name)| (place, name.as_str())).collect();
+    let mut identity = |number: usize| {
+        let (location, name) = files[number];
+        let source = look(location, name, Load::SmallValues, limits.memory_bytes, IndexUse::Bypass)?;
+        Ok((source.fingerprint.size_bytes, source.structure()))
+    };
+    for (number, name) in other_names(receipt, &files, &mut identity, &mut |_| Ok(false))? {
+        request.sources[number].1 = name;
+    }
     let is_named = |(_, name): &(Location, String)| receipt.sources.iter().any(|record| record.name == *name);
     let n_found = request.sources.len();
     let (sources, keys): (Vec<_>, Vec<_>) = std::mem::take(&mut request.sources)

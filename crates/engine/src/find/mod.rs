@@ -29,7 +29,8 @@ use frazil_store::{
     read::fingerprint,
 };
 
-pub use names::name_all;
+pub(crate) use names::path_of;
+use names::{name_found, name_typed};
 
 use crate::{
     buckets,
@@ -133,7 +134,7 @@ pub fn typed(texts: &[String], target: &Location) -> Result<Vec<Found>, EngineEr
     if let (true, Some(source_place)) = (found.is_empty(), left_out) {
         return Err(EngineError::IntoItself { source_place, target: target.clone() });
     }
-    name_all(&mut found);
+    name_typed(&mut found);
     Ok(found)
 }
 
@@ -156,7 +157,7 @@ pub fn find(sources: &[recipe::source::Source], folder: &Path, pick: Pick) -> Re
         }
         all.found.extend(found);
     }
-    name_all(&mut all.found);
+    name_found(&mut all.found, sources, folder);
     Ok(all)
 }
 

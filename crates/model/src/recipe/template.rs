@@ -93,6 +93,15 @@ impl Template {
         })
     }
 
+    /// The text before the first field.
+    #[must_use]
+    pub fn start(&self) -> String {
+        match self.pieces.first() {
+            Some(Piece::Text(text)) => text.clone(),
+            Some(Piece::Field { .. }) | None => String::new(),
+        }
+    }
+
     /// The text with the values of `keys` in the fields.
     ///
     /// # Errors
