@@ -15,6 +15,7 @@ use frazil_store::{
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
+use super::spelling::whole_text;
 use crate::error::EngineError;
 
 /// How a reader comes to files whose addresses begin alike.
@@ -72,11 +73,10 @@ pub(crate) fn address(location: &Location, format: VirtualFormat) -> Result<Addr
     }
     match location {
         Location::File(path) => {
-            let path = std::path::absolute(path).map_err(|error| no_way(&error.to_string()))?;
-            let path = path.to_str().ok_or_else(|| no_way("its path is not UTF-8"))?;
+            let path = whole_text(path).ok_or_else(|| no_way("its path is not UTF-8"))?;
             let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
             let said = |text: &str| format!("file://{}", text_for(format, text));
-            Ok(Address { url: said(path), prefix: format!("{}/", said(folder)), way: Way::Folder })
+            Ok(Address { url: said(&path), prefix: format!("{}/", said(folder)), way: Way::Folder })
         }
         Location::Http(url) => {
             if format == VirtualFormat::Icechunk && has_port(url) {

@@ -16,6 +16,7 @@ mod native;
 mod pinned;
 mod record;
 mod said;
+mod spelling;
 mod split;
 mod tables;
 mod there;

@@ -11,7 +11,10 @@ use frazil_model::{
 use frazil_store::read::{Fingerprint, Reader};
 use serde::{Deserialize, Serialize};
 
-use super::address::{Address, address};
+use super::{
+    address::{Address, address},
+    spelling::whole_text,
+};
 use crate::{error::EngineError, source::Source};
 
 /// Files up to this size cost little to read whole where they lie on this machine.
@@ -102,9 +105,7 @@ pub(crate) fn pins(sources: &[Source], pinning: Pinning, n_threads: usize) -> Re
             name: source.name.clone(),
             location: match &source.location {
                 // The dataset may be read from another folder.
-                Location::File(path) => {
-                    std::path::absolute(path).map_or_else(|_| path.clone(), |path| path.display().to_string())
-                }
+                Location::File(path) => whole_text(path).unwrap_or_else(|| path.clone()),
                 other => other.to_string(),
             },
             size_bytes: source.fingerprint.size_bytes,

@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use frazil_model::{location::Location, recipe::virtually::VirtualFormat};
+use frazil_model::{
+    location::{Location, LocationError},
+    recipe::virtually::VirtualFormat,
+};
 use frazil_store::{
     folder::{Folder, Held},
     profile::located,
@@ -15,6 +18,7 @@ use super::{
     make::VirtualRequest,
     pinned::{SourcePin, whole_digest},
     record::{NOTES_OBJECTS, RECORD, Record},
+    spelling::respell,
     tables,
 };
 use crate::{
@@ -185,14 +189,20 @@ pub(super) enum Compared {
     Other,
 }
 
-/// The request, with the files that the dataset was made of before where it is to be extended. A file of those that is
+/// The request, with its files spelled as the dataset that is there spells them, and where that is to be extended with those
+/// that it was made of before. A file of those that is
 /// not what it was is refused by name, unless what it is now is to be taken.
 pub(super) fn with_known(wanted: &VirtualRequest, how: How, there: &There) -> Result<VirtualRequest, EngineError> {
     let mut all = wanted.clone();
-    let (How::Extend, Some(record)) = (how, there.record()) else { return Ok(all) };
-    let given: BTreeSet<Location> = wanted.request.sources.iter().map(|(location, _)| location.clone()).collect();
-    for pin in &record.sources {
-        let location = located(&pin.location)?;
+    let Some(record) = there.record().filter(|_| how != How::Replace) else { return Ok(all) };
+    let recorded: Vec<Location> =
+        record.sources.iter().map(|pin| located(&pin.location)).collect::<Result<_, LocationError>>()?;
+    respell(&mut all.request.sources, &recorded);
+    if how != How::Extend {
+        return Ok(all);
+    }
+    let given: BTreeSet<Location> = all.request.sources.iter().map(|(location, _)| location.clone()).collect();
+    for (pin, location) in record.sources.iter().zip(recorded) {
         let fingerprint = frazil_store::read::fingerprint(&location);
         let is_revised = wanted.request.reissued == Reissued::Revised;
         let changed =
