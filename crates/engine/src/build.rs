@@ -131,6 +131,7 @@ pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<
             duplicates: combine.duplicates,
             follows_store: false,
             keeps_counts: false,
+            differ_is_unasked: false,
         },
         layout: LayoutRequest {
             format: zarr.map(|zarr| zarr.format).unwrap_or_default(),

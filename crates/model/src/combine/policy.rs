@@ -32,4 +32,7 @@ pub struct Policies {
     pub follows_store: bool,
     /// Whether counts stay counts where a codec can say what JSON attributes cannot: nothing is copied then.
     pub keeps_counts: bool,
+    /// Whether nobody asked for what `differ` says of packing and types: references would have it so, and a group for each
+    /// kind of file may be better than values made anew.
+    pub differ_is_unasked: bool,
 }

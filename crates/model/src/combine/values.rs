@@ -90,7 +90,7 @@ pub fn plan(all: &[InFile<'_>], policies: &Policies) -> Result<ValuePlan, Combin
         DifferPacking::Error => Err(differs(first, other)),
         DifferPacking::Decode => Ok(decoded(all, "the files are packed differently")),
         // Counts with sign and counts without have no factors that could be the same: they are numbers of two types.
-        DifferPacking::Repack if only_signs(all) => Err(differs(first, other)),
+        DifferPacking::Repack if policies.differ_is_unasked && only_signs(all) => Err(differs(first, other)),
         DifferPacking::Repack => repacked(all),
     }
 }
