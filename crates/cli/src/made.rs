@@ -53,7 +53,7 @@ impl Result {
     fn opening(self, report: &Report, store: &str) -> String {
         match self {
             Self::Zarr(_) => snippet(store),
-            Self::Virtual(format) => references::snippet(format, store, &references::doors(report)),
+            Self::Virtual(format) => references::snippet(format, store, report),
         }
     }
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::output::bytes;
 
 /// What references lead to: a bucket, a server, a folder.
-pub struct Door {
+struct Door {
     /// What their addresses begin with.
     prefix: String,
     /// Whether a reader must say who it is.
@@ -24,7 +24,7 @@ pub struct Door {
 }
 
 /// What the references of a dataset lead to.
-pub fn doors(report: &Report) -> Vec<Door> {
+fn doors(report: &Report) -> Vec<Door> {
     let said = |name: &str| {
         let all = report.more.get(name).and_then(Value::as_array);
         all.into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect::<Vec<_>>()
@@ -70,12 +70,21 @@ pub fn plan(report: &Report, format: VirtualFormat) -> String {
     text
 }
 
+/// The group to open where the root of a dataset holds no array: whoever opens that sees nothing, without a word.
+fn first_group(report: &Report) -> Option<String> {
+    let arrays = report.items.iter().filter(|item| item.get("how").is_some());
+    let paths: Vec<&str> = arrays.filter_map(|item| item.get("path")?.as_str()).collect();
+    let group_of = |path: &&str| path.trim_start_matches('/').rsplit_once('/').map(|(group, _)| group.to_owned());
+    if paths.iter().all(|path| group_of(path).is_some()) { paths.first().and_then(group_of) } else { None }
+}
+
 /// The lines that open references.
-pub fn snippet(format: VirtualFormat, store: &str, doors: &[Door]) -> String {
+pub fn snippet(format: VirtualFormat, store: &str, report: &Report) -> String {
     let Ok(location) = located(store) else { return String::new() };
+    let (doors, group) = (doors(report), first_group(report));
     let body = match format {
-        VirtualFormat::Icechunk => icechunk(&location, doors),
-        VirtualFormat::KerchunkJson | VirtualFormat::KerchunkParquet => kerchunk(&location, doors),
+        VirtualFormat::Icechunk => icechunk(&location, &doors, group.as_deref()),
+        VirtualFormat::KerchunkJson | VirtualFormat::KerchunkParquet => kerchunk(&location, &doors, group.as_deref()),
     };
     body.map_or_else(String::new, |lines| {
         lines.iter().fold("open it:\n".to_owned(), |text, line| format!("{text}    {line}\n"))
@@ -86,7 +95,7 @@ fn absolute(path: &str) -> String {
     std::path::absolute(path).map_or_else(|_| path.to_owned(), |path| path.display().to_string())
 }
 
-fn icechunk(location: &Location, doors: &[Door]) -> Option<Vec<String>> {
+fn icechunk(location: &Location, doors: &[Door], group: Option<&str>) -> Option<Vec<String>> {
     let storage = match location {
         Location::File(path) => format!("icechunk.local_filesystem_storage({:?})", absolute(path)),
         Location::Object(object) => storage_of(object)?,
@@ -101,12 +110,13 @@ fn icechunk(location: &Location, doors: &[Door]) -> Option<Vec<String>> {
         format!("{:?}: {with}", door.prefix)
     };
     let doors = doors.iter().map(signs).collect::<Vec<_>>().join(", ");
+    let group = group.map_or_else(String::new, |group| format!(", group={group:?}"));
     Some(vec![
         "import icechunk, xarray as xr".to_owned(),
         format!("storage = {storage}"),
         format!("doors = icechunk.containers_credentials({{{doors}}})"),
         "repo = icechunk.Repository.open(storage, authorize_virtual_chunk_access=doors)".to_owned(),
-        "ds = xr.open_zarr(repo.readonly_session(\"main\").store, consolidated=False)".to_owned(),
+        format!("ds = xr.open_zarr(repo.readonly_session(\"main\").store, consolidated=False{group})"),
     ])
 }
 
@@ -145,7 +155,7 @@ fn storage_of(object: &Object) -> Option<String> {
     }
 }
 
-fn kerchunk(location: &Location, doors: &[Door]) -> Option<Vec<String>> {
+fn kerchunk(location: &Location, doors: &[Door], group: Option<&str>) -> Option<Vec<String>> {
     let place = match location {
         Location::File(path) => absolute(path),
         Location::Object(object) => {
@@ -161,6 +171,15 @@ fn kerchunk(location: &Location, doors: &[Door]) -> Option<Vec<String>> {
         Location::Http(url) => url.clone(),
     };
     let remote = doors.first().and_then(|door| door.prefix.split_once("://")).map_or("file", |(scheme, _)| scheme);
+    if let Some(group) = group {
+        // `engine="kerchunk"` looks for no groups.
+        return Some(vec![
+            "import xarray as xr".to_owned(),
+            "from kerchunk.utils import refs_as_store".to_owned(),
+            format!("store = refs_as_store({place:?}, remote_protocol={remote:?})"),
+            format!("ds = xr.open_zarr(store, zarr_format=2, consolidated=True, group={group:?})"),
+        ]);
+    }
     Some(vec![
         "import xarray as xr  # this needs the package kerchunk".to_owned(),
         format!(

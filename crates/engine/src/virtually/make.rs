@@ -1,7 +1,9 @@
 //! One virtual dataset made, from request to Report.
 
+use std::collections::BTreeSet;
+
 use frazil_model::{
-    combine::Combined,
+    combine::{Combined, error::CombineError, view::FileView},
     layout::{Growth, LayoutRequest, lay_out},
     recipe::{
         combine::{DifferDtype, DifferPacking},
@@ -113,6 +115,7 @@ pub(super) fn promote(request: &mut Request) {
     let differ = &mut request.policies.differ;
     if differ.packing == DifferPacking::Error {
         differ.packing = DifferPacking::Repack;
+        request.policies.differ_is_unasked = true;
     }
     if differ.dtype == DifferDtype::Error {
         differ.dtype = DifferDtype::Promote;
@@ -130,10 +133,12 @@ fn split(
     request.policies.differ = wanted.request.policies.differ;
     request.policies.keeps_counts = true;
     let views = views(&mut sources, &request, &mut Vec::new())?;
-    let [coarse, fine] = classes(&views, request.policies.along.as_deref());
+    let policies = &request.policies;
+    let along: Vec<&str> = policies.along.iter().chain(&policies.also_along).map(String::as_str).collect();
+    let [coarse, fine] = classes(&views, &along);
     let mut parts = None;
     for classes in [&coarse, &fine].into_iter().filter(|classes| classes.len() > 1) {
-        parts = Some(in_classes(wanted, &request, &sources, classes));
+        parts = Some(in_classes(wanted, &request, (&sources, &views), classes));
         if matches!(parts, Some(Ok(_))) {
             break;
         }
@@ -145,7 +150,7 @@ fn split(
 fn in_classes(
     wanted: &VirtualRequest,
     request: &Request,
-    sources: &[Source],
+    (sources, views): (&[Source], &[FileView]),
     classes: &[Vec<usize>],
 ) -> Result<Vec<Part>, EngineError> {
     let small = SmallData::InFiles { above_bytes: wanted.write.inline_below.0 };
@@ -155,6 +160,10 @@ fn in_classes(
         own.sources = class.iter().map(|number| request.sources[*number].clone()).collect();
         own.keys = class.iter().filter_map(|number| request.keys.get(*number).cloned()).collect();
         let sources = class.iter().map(|number| sources[*number].clone()).collect();
+        // What is said of a dimension is said to the files that have it.
+        let all = class.iter().flat_map(|number| &views[*number].variables);
+        let has: BTreeSet<&String> = all.flat_map(|variable| &variable.dimensions).collect();
+        own.policies.align.dimensions.retain(|(name, _)| has.contains(&name.value));
         parts.push(part(wanted, &own, joined_of(&own, sources, small)?, format!("/era-{}", number + 1))?);
     }
     Ok(parts)
@@ -162,8 +171,39 @@ fn in_classes(
 
 /// Whether files that are set apart could do what all together cannot, and may be.
 fn can_split(wanted: &VirtualRequest, error: &EngineError) -> bool {
-    wanted.write.allows(IfIncompatible::Split)
-        && matches!(error, EngineError::NotReferable { .. } | EngineError::Combine(_) | EngineError::Value { .. })
+    let is_difference = match error {
+        EngineError::NotReferable { .. } | EngineError::Value { .. } => true,
+        // Files that are told apart by a key belong together: what one lacks is in a file that is not there.
+        EngineError::Combine(CombineError::Absent { .. }) => wanted.request.merge.is_none(),
+        EngineError::Combine(error) => is_difference(error),
+        _ => false,
+    };
+    wanted.write.allows(IfIncompatible::Split) && is_difference
+}
+
+/// Whether files cannot be joined for what they are, and not for what was asked of them or for what is not there.
+const fn is_difference(error: &CombineError) -> bool {
+    match error {
+        CombineError::NoFiles
+        | CombineError::NoDimension { .. }
+        | CombineError::NoLabels { .. }
+        | CombineError::AbsentLabels { .. }
+        | CombineError::Uncovered { .. }
+        | CombineError::Gap { .. }
+        | CombineError::NotYet { .. } => false,
+        CombineError::Differs { .. }
+        | CombineError::Absent { .. }
+        | CombineError::Static { .. }
+        | CombineError::Coordinate { .. }
+        | CombineError::Duplicate { .. }
+        | CombineError::Ambiguous { .. }
+        | CombineError::NothingGrows { .. }
+        | CombineError::GroupLabels { .. }
+        | CombineError::Labels { .. }
+        | CombineError::TimeInexact { .. }
+        | CombineError::Unwritable { .. }
+        | CombineError::TooLarge { .. } => true,
+    }
 }
 
 fn part(

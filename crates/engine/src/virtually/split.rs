@@ -12,8 +12,8 @@ use frazil_model::{
 use crate::identity::digest;
 
 /// The numbers of files that decode alike, in the order of their first ones: as few classes as the form of chunks asks for,
-/// and then those whose labels are the same, too, but for labels along the dimension that grows.
-pub(crate) fn classes(views: &[FileView], along: Option<&str>) -> [Vec<Vec<usize>>; 2] {
+/// and then those whose labels are the same, too, but for labels along the dimensions that grow.
+pub(crate) fn classes(views: &[FileView], along: &[&str]) -> [Vec<Vec<usize>>; 2] {
     let coarse = alike(views, &form);
     let fine = alike(views, &|view| format!("{}\n{}", form(view), labels(view, along)));
     [coarse, fine]
@@ -33,10 +33,10 @@ fn alike(views: &[FileView], signature: &dyn Fn(&FileView) -> String) -> Vec<Vec
 }
 
 /// The labels of dimensions that do not grow. Where nobody said which one grows, time does.
-fn labels(view: &FileView, along: Option<&str>) -> String {
+fn labels(view: &FileView, along: &[&str]) -> String {
     let grows = |variable: &ViewVariable| match along {
-        Some(along) => variable.name() == along,
-        None => time_units(variable).is_some(),
+        [] => time_units(variable).is_some(),
+        along => along.contains(&variable.name()),
     };
     let mut about: Vec<String> = view
         .variables
