@@ -92,6 +92,8 @@ pub enum EngineError {
     NotExtending { recipe: String },
     #[error("`{file}` cannot extend the store: {reason}")]
     Extend { file: String, reason: String },
+    #[error("`{file}` cannot extend the store: {reason}")]
+    Reissued { file: String, reason: String },
     #[error("the result is not what the recipe expects: {0}")]
     Expect(#[from] Failure),
     #[error("`{place}` cannot be compared with files alone: its recipe did more than join them")]
@@ -155,7 +157,7 @@ impl Problem for EngineError {
             Self::Damaged { .. } => "target.damaged",
             Self::HalfRevised { .. } => "extend.half-revised",
             Self::NotExtending { .. } => "extend.not-extending",
-            Self::Extend { .. } => "extend.refused",
+            Self::Extend { .. } | Self::Reissued { .. } => "extend.refused",
             Self::Expect(failure) => failure.code(),
             Self::CannotRepeat { .. } => "verify.cannot-repeat",
             Self::OtherRecipe { .. } => "verify.other-recipe",
@@ -252,6 +254,9 @@ impl Problem for EngineError {
             }
             Self::NotExtending { .. } => "leave out `--revise`, or choose `mode: extend`".into(),
             Self::Extend { .. } => {
+                "`mode: replace` builds the store again, if all that its sources hold now can be joined".into()
+            }
+            Self::Reissued { .. } => {
                 "`--revise` lets a re-issued file take the place of the old one, `mode: replace` builds the store again"
                     .into()
             }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use frazil_model::combine::{
+    error::{CombineError, Rule},
     labels::{self, Label, Run, labels_of, runs_of},
     policy::Duplicates,
     view::FileView,
@@ -63,8 +64,16 @@ pub(crate) fn sort(
         if let (Some(Label::Time(_, ours)), Some(Label::Time(_, theirs))) = (there.first(), labels.first())
             && !(labels::agree(*ours, *theirs, &there) && labels::agree(*ours, *theirs, &labels))
         {
-            let reason = format!("`{along}` has calendar `{theirs}`, and the store's is `{ours}`");
-            return Err(EngineError::Extend { file: view.name.clone(), reason });
+            let differ = CombineError::Differs {
+                rule: Rule::Calendar,
+                variable: along.to_owned(),
+                what: "calendar".to_owned(),
+                file: view.name.clone(),
+                value: theirs.to_string(),
+                first_file: old.name.clone(),
+                first_value: ours.to_string(),
+            };
+            return Err(differ.into());
         }
         let n_known = labels.iter().filter(|label| known.contains(label)).count();
         let refused = |reason: String| Err(EngineError::Extend { file: view.name.clone(), reason });
@@ -101,7 +110,7 @@ pub(crate) fn sort(
     }
     if let Some((_, number, labels)) = changed.first().and_then(|at| held.get(*at)) {
         let reason = already(along, &labels[0], "the file has changed since it was added");
-        return Err(EngineError::Extend { file: views[*number].name.clone(), reason });
+        return Err(EngineError::Reissued { file: views[*number].name.clone(), reason });
     }
     Ok(Sorted { fresh, ..Sorted::default() })
 }

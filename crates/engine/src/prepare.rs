@@ -1,6 +1,9 @@
 //! From files to a plan: scan, combine, lay out, cut into tasks. Nothing is written.
 
-use std::{collections::BTreeMap, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
 use frazil_model::{
     combine::{
@@ -173,6 +176,7 @@ pub(crate) fn joined_of(request: &Request, mut sources: Vec<Source>, small: Smal
         views.iter_mut().for_each(|view| leave_in_file(view, above_bytes));
     }
     let policies = with_absent(&mut views, request)?;
+    check_aligned(&views, &policies)?;
     let combined = combine(&views, &policies)?;
     check_pieces(&combined, &sources)?;
     check_equal(&combined, &sources)?;
@@ -231,6 +235,22 @@ fn with_absent(views: &mut Vec<FileView>, request: &Request) -> Result<Policies,
         policies.fillable.push((dimension, labels));
     }
     Ok(policies)
+}
+
+/// A dimension whose labels are to be compared in some way must be one: else the word would be passed over.
+fn check_aligned(views: &[FileView], policies: &Policies) -> Result<(), CombineError> {
+    if policies.align.dimensions.is_empty() {
+        return Ok(());
+    }
+    let all = views.iter().flat_map(|view| &view.variables).flat_map(|variable| &variable.dimensions);
+    let known: BTreeSet<&String> = all.collect();
+    match policies.align.dimensions.iter().find(|(name, _)| !known.contains(&name.value)) {
+        Some((name, _)) => Err(CombineError::NoDimension {
+            dimension: name.value.clone(),
+            known: known.into_iter().cloned().collect(),
+        }),
+        None => Ok(()),
+    }
 }
 
 /// Every piece must lie in a file: those that are not there have none.

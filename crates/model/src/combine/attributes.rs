@@ -150,7 +150,7 @@ pub(super) fn all_coordinates(path: &str, all: &[Named<'_>], files: &[FileView])
     names.iter().all(exists).then(|| names.join(" "))
 }
 
-fn same(name: &str, a: Option<&AttributeValue>, b: Option<&AttributeValue>) -> bool {
+pub(super) fn same(name: &str, a: Option<&AttributeValue>, b: Option<&AttributeValue>) -> bool {
     match (a, b) {
         // `noleap` and `365_day` are one calendar.
         _ if name == "calendar" && calendar(a).is_some() && calendar(a) == calendar(b) => true,

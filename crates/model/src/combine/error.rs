@@ -1,6 +1,6 @@
 //! Why files cannot be combined: which file, which variable, which rule.
 
-use crate::problem::Problem;
+use crate::{problem::Problem, recipe::suggest::nearest};
 
 /// Why files cannot be combined.
 #[derive(Debug, Clone, thiserror::Error, PartialEq)]
@@ -168,7 +168,10 @@ impl Problem for CombineError {
             Self::Gap { .. } => "add the missing file, or choose `gaps: {otherwise: allow}`".into(),
             Self::Ambiguous { .. } | Self::NothingGrows { .. } => "name it with `combine: {along: NAME}` (`--along NAME` on the command line)".into(),
             Self::NoLabels { dimension, .. } => format!("give the files labels with `each: [{{add_dim: …}}]` or `time_from`, or leave `{dimension}` out"),
-            Self::NoFiles | Self::NoDimension { .. } | Self::Labels { .. } | Self::TimeInexact { .. } | Self::Unwritable { .. } | Self::TooLarge { .. } => return None,
+            Self::NoDimension { dimension, known } => {
+                return nearest(dimension, known.iter().map(String::as_str)).map(|name| format!("did you mean `{name}`?"));
+            }
+            Self::NoFiles | Self::Labels { .. } | Self::TimeInexact { .. } | Self::Unwritable { .. } | Self::TooLarge { .. } => return None,
         })
     }
 }

@@ -3,10 +3,11 @@
 use super::Joining;
 use crate::{
     combine::{
+        attributes,
         error::{CombineError, Rule},
         labels::{self, Axis, Label, join_labels, labels_of},
         placing::{Holes, Placed},
-        policy::{Alignment, Otherwise},
+        policy::{Alignment, DifferUnits, Otherwise},
         view::FileView,
     },
     recipe::amount::Interval,
@@ -31,6 +32,7 @@ impl Joining<'_> {
             .collect::<Result<Vec<_>, _>>()?;
         labels::in_one_calendar(&mut labels);
         self.check_calendars(dimension, &labels)?;
+        self.check_units(dimension, &labels)?;
         let axis = join_labels(dimension, self.files, &labels)?;
         self.check_steps(dimension, &axis)?;
         self.axis = Some(axis);
@@ -71,6 +73,7 @@ impl Joining<'_> {
             let mut labels: Vec<Vec<Label>> = labels.into_iter().map(Option::unwrap_or_default).collect();
             labels::in_one_calendar(&mut labels);
             self.check_calendars(&name, &labels)?;
+            self.check_units(&name, &labels)?;
             let axis = join_labels(&name, self.files, &labels)?;
             let holes = self.holes(&name);
             self.placed.push(Placed { name, axis, holes });
@@ -147,6 +150,35 @@ impl Joining<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Numbers in other units are not the same labels, even where they are the same numbers: months since one date and
+    /// months since another are no times that could be compared.
+    fn check_units(&self, dimension: &str, labels: &[Vec<Label>]) -> Result<(), CombineError> {
+        let is_number = |label: &Label| matches!(label, Label::Number(_) | Label::Integer(_));
+        let mut coordinates = self
+            .files
+            .iter()
+            .zip(labels)
+            .filter(|(_, labels)| labels.first().is_some_and(is_number))
+            .filter_map(|(file, _)| Some((file, labels::coordinate_of(file, dimension)?)));
+        let Some((first_file, first)) = coordinates.next() else { return Ok(()) };
+        if self.policies.differ.units == DifferUnits::First {
+            return Ok(());
+        }
+        let units = first.attributes.get("units");
+        match coordinates.find(|(_, other)| !attributes::same("units", units, other.attributes.get("units"))) {
+            Some((file, other)) => Err(CombineError::Differs {
+                rule: Rule::Units,
+                variable: first.path.clone(),
+                what: "units".to_owned(),
+                file: file.name.clone(),
+                value: attributes::show(other.attributes.get("units")),
+                first_file: first_file.name.clone(),
+                first_value: attributes::show(units),
+            }),
+            None => Ok(()),
+        }
     }
 
     fn check_steps(&mut self, dimension: &str, axis: &Axis) -> Result<(), CombineError> {
