@@ -7,6 +7,7 @@ import random
 import re
 import shutil
 
+import numcodecs
 import pytest
 
 import clients
@@ -248,9 +249,18 @@ def test_names_made_of_content_show_damage_without_digests(state):
             # Behind the header, whose letters mean nothing.
             at, bit = chance.randrange(39, len(content)), 1 << chance.randrange(8)
             path.write_bytes(content[:at] + bytes([content[at] ^ bit]) + content[at + 1 :])
-            assert not is_whole(dest), (path.name, at, bit)
+            assert not is_whole(dest) or unpacked(path) == unpacked(content), (path.name, at, bit)
         path.write_bytes(content)
     assert is_whole(dest)
+
+
+def unpacked(document) -> bytes | None:
+    """What readers see of a document: a few bits of its packing can flip and give the same."""
+    content = document if isinstance(document, bytes) else document.read_bytes()
+    try:
+        return bytes(numcodecs.Zstd().decode(content[39:]))
+    except RuntimeError:
+        return None
 
 
 # Extended.
