@@ -311,16 +311,18 @@ fn modified(found: &Found) -> Option<&str> {
 
 /// Compares two files by reading both.
 fn read_both((from, found): (&Place, &Found), (to, there): (&Place, &Found)) -> Result<Same, StoreError> {
-    let digest = |place: &Place, found: &Found| -> Result<[u8; 16], StoreError> {
-        let source = Source::of(place.clone(), found);
-        let reader = Reader::open_as(&source.location, &source.mark)?;
-        let (mut running, mut buffer, mut offset) = (Running::default(), Vec::new(), 0);
-        while let Some(range) = ByteRange::new(offset, BLOCK_BYTES.min(found.size_bytes - offset)) {
-            reader.read_into(range, &mut buffer)?;
-            running.take(&buffer);
-            offset = range.end();
-        }
-        Ok(running.finish())
-    };
-    Ok(if digest(from, found)? == digest(to, there)? { Same::Yes } else { Same::No })
+    Ok(if md5_of(from, found)? == md5_of(to, there)? { Same::Yes } else { Same::No })
+}
+
+/// The MD5 of a file that is read for it.
+pub(super) fn md5_of(place: &Place, found: &Found) -> Result<[u8; 16], StoreError> {
+    let source = Source::of(place.clone(), found);
+    let reader = Reader::open_as(&source.location, &source.mark)?;
+    let (mut running, mut buffer, mut offset) = (Running::default(), Vec::new(), 0);
+    while let Some(range) = ByteRange::new(offset, BLOCK_BYTES.min(found.size_bytes - offset)) {
+        reader.read_into(range, &mut buffer)?;
+        running.take(&buffer);
+        offset = range.end();
+    }
+    Ok(running.finish())
 }

@@ -10,7 +10,6 @@ use std::{
     sync::atomic::Ordering,
 };
 
-use frazil_model::range::ByteRange;
 use frazil_store::{
     StoreError,
     beneath::Beneath,
@@ -19,11 +18,8 @@ use frazil_store::{
     read::{Copied, Reader},
 };
 
-use super::one::{Moved, Source};
+use super::one::{Moved, Source, md5_of};
 use crate::{error::TransferError, place::Place, run::Workers, same::Same, walk::Found};
-
-/// Blocks in which a file is read that it is compared with.
-const BLOCK_BYTES: u64 = 4 << 20;
 
 /// Fetches such a file into a folder of this machine.
 ///
@@ -131,13 +127,5 @@ pub(super) fn judge(source: &Source, (to, there): (&Place, &Found)) -> Result<Sa
     if copied.n_bytes != there.size_bytes {
         return Ok(Same::No);
     }
-    let there = Source::of(to.clone(), there);
-    let reader = Reader::open_as(&there.location, &there.mark)?;
-    let (mut running, mut buffer, mut offset) = (Running::default(), Vec::new(), 0);
-    while let Some(range) = ByteRange::new(offset, BLOCK_BYTES.min(copied.n_bytes - offset)) {
-        reader.read_into(range, &mut buffer)?;
-        running.take(&buffer);
-        offset = range.end();
-    }
-    Ok(if running.finish() == digest { Same::Yes } else { Same::No })
+    Ok(if md5_of(to, there)? == digest { Same::Yes } else { Same::No })
 }
