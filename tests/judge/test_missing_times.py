@@ -106,7 +106,7 @@ def test_a_missing_label_of_what_grows_is_refused_by_name(tmp_path, extra):
     file(tmp_path / "b.nc", [2, 3], missing_value=np.int32(1))
     if not extra:
         answer = converted(tmp_path, "--along", "time", code=1)
-        assert "missing" in answer.err and "time" in answer.err, answer
+        assert "a label is missing" in answer.err and "--select time=FIRST/LAST" in answer.err, answer
     else:
         np.testing.assert_array_equal(times_of(converted(tmp_path, *extra).time), times_of(read(tmp_path).time.dropna("time")))
 

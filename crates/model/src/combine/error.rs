@@ -171,10 +171,16 @@ impl Problem for CombineError {
             Self::NoDimension { dimension, known } => {
                 return nearest(dimension, known.iter().map(String::as_str)).map(|name| format!("did you mean `{name}`?"));
             }
+            Self::Labels { dimension, reason, .. } if reason.starts_with(MISSING_LABEL) => format!(
+                "a range takes only those that are there: `each: [{{subset: {{{dimension}: FIRST/LAST}}}}]` (`--select {dimension}=FIRST/LAST` on the command line)"
+            ),
             Self::NoFiles | Self::Labels { .. } | Self::TimeInexact { .. } | Self::Unwritable { .. } | Self::TooLarge { .. } => return None,
         })
     }
 }
+
+/// Why a label that is missing is none.
+pub(super) const MISSING_LABEL: &str = "a label is missing";
 
 /// How a variable differs that is of another type.
 pub(super) const OTHER_TYPE: &str = "it is of another type";

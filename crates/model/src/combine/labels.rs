@@ -7,7 +7,7 @@ use std::{cmp::Ordering, fmt};
 use crate::{
     attribute::Attributes,
     combine::{
-        error::{CombineError, Rule},
+        error::{CombineError, MISSING_LABEL, Rule},
         meant::Meant,
         view::{FileView, Values, ViewVariable},
     },
@@ -188,7 +188,7 @@ pub(crate) fn fixed_labels(dtype: &DataType, attributes: &Attributes, bytes: &[u
 }
 
 fn missing() -> String {
-    "a label is missing: it is NaN, what `_FillValue` or `missing_value` says, or was never written".to_owned()
+    format!("{MISSING_LABEL}: it is NaN, what `_FillValue` or `missing_value` says, or was never written")
 }
 
 fn labels_of_bytes(dtype: &DataType, attributes: &Attributes, bytes: &[u8]) -> Result<Vec<Option<Label>>, String> {

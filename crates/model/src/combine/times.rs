@@ -12,6 +12,7 @@ use crate::{
         error::{CombineError, Rule},
         labels::time_units,
         meant::Meant,
+        padding::default_fill,
         policy::DifferTime,
         values::{InFile, ValuePlan},
         view::{FileView, Values, ViewVariable},
@@ -247,21 +248,19 @@ fn nan(float: FloatType) -> Vec<u8> {
 
 /// NaN; of integers the value of unwritten elements in netCDF, then what lies at the ends.
 fn usual_marks(dtype: &DataType) -> Vec<Vec<u8>> {
-    let DataType::Int(int) = dtype else {
-        return if let DataType::Float(float) = dtype { vec![nan(*float)] } else { Vec::new() };
-    };
-    let (least, most) = int.bounds();
-    let of_netcdf = match int {
-        IntType::U64 => most - 1,
-        IntType::I64 => least + 2,
-        _ if least == 0 => most,
-        _ => least + 1,
-    };
-    let cell = |value| {
+    let end = |int: IntType, value| {
         let mut cell = Vec::new();
-        push_integer(*int, value, &mut cell).map(|()| cell)
+        push_integer(int, value, &mut cell).map(|()| cell)
     };
-    [of_netcdf, most, least].into_iter().filter_map(cell).collect()
+    match dtype {
+        DataType::Int(int) => {
+            let (least, most) = int.bounds();
+            let ends = [most, least].into_iter().filter_map(|value| end(*int, value));
+            std::iter::once(default_fill(dtype)).chain(ends).collect()
+        }
+        DataType::Float(float) => vec![nan(*float)],
+        _ => Vec::new(),
+    }
 }
 
 /// The variable that shares its encoding of time with `path`: the coordinate of bounds, or the bounds of a coordinate.
