@@ -210,7 +210,8 @@ def test_an_unchanged_file_is_asked_for_once_in_a_later_run(archive, tmp_path):
             dest.parent.mkdir()
             server.requests.clear()
             assert convert(files, dest, "kerchunk-json", env=cache).code == 0
-        assert max(server.requests.values()) == 1, server.requests
+        # And the server once for a part: it may have forgotten how since.
+        assert sum(server.requests.values()) <= len(files) + 1, server.requests
         assert json.loads(first.read_text())["refs"] == json.loads(again.read_text())["refs"]
 
 
@@ -247,11 +248,17 @@ def test_a_large_file_is_read_by_its_structure(tmp_path):
         assert server.sent["large.nc"] <= max(MAX_BYTES, path.stat().st_size * MAX_SHARE), f"{server.sent['large.nc']} of {path.stat().st_size} bytes"
 
 
+@pytest.mark.parametrize("was_known", [False, True], ids=["never seen", "scanned when it gave ranges"])
 @pytest.mark.parametrize("form", ["kerchunk-json", "kerchunk-parquet"])
-def test_a_server_without_ranges_is_refused_and_says_what_to_do(sources, tmp_path, form):
+def test_a_server_without_ranges_is_refused_and_says_what_to_do(sources, tmp_path, form, was_known):
+    (tmp_path / "before").mkdir()
     dest = place_in(tmp_path, form)
-    with serving(sources[0].parent, "no ranges") as server:
-        answer = convert([f"{server.address}/{path.name}" for path in sources], dest, form)
+    with serving(sources[0].parent) as server:
+        words = [f"{server.address}/{path.name}" for path in sources]
+        if was_known:
+            assert convert(words, place_in(tmp_path / "before", form), form).code == 0
+        server.fault = "no ranges"
+        answer = convert(words, dest, form)
     error = (answer.report or {}).get("error") or {}
     assert answer.code == 1 and not is_there(dest), str(answer)
     assert "range" in str(error).lower() and "cop" in str(error.get("hint") or "").lower(), str(answer)

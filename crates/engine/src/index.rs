@@ -20,7 +20,7 @@ use frazil_formats::Decoded;
 use frazil_model::{combine::view::Values, dataset::Dataset, location::Location, manifest::ChunkManifest};
 use frazil_store::{
     cache::{self, Magic},
-    read::{Fingerprint, gave_parts, trust_parts},
+    read::Fingerprint,
 };
 use serde::{Deserialize, Serialize};
 
@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// Begins every index. Its number changes with whatever an entry holds.
-const MAGIC: &Magic = b"frazil index 06\n";
+const MAGIC: &Magic = b"frazil index 07\n";
 
 /// Bytes of one index; what does not fit is scanned again.
 const MAX_INDEX_BYTES: u64 = 512 << 20;
@@ -77,8 +77,6 @@ pub struct Index {
 struct Folder {
     known: HashMap<String, Entry>,
     values: HashMap<Key, Bytes>,
-    /// Whether the server gave parts of these files when they were scanned.
-    gives_parts: bool,
     /// Values that several files share are held once.
     shared: Mutex<HashMap<Key, Arc<Values>>>,
     new: Mutex<New>,
@@ -87,8 +85,6 @@ struct Folder {
 /// What this scan found.
 #[derive(Default)]
 struct New {
-    /// Whether the server was seen to give parts of files.
-    gives_parts: bool,
     entries: BTreeMap<String, Entry>,
     values: HashMap<Key, Bytes>,
     n_bytes: u64,
@@ -125,8 +121,6 @@ struct Stored {
     folder: String,
     entries: Vec<(String, Entry)>,
     values: Vec<(Key, Bytes)>,
-    /// Whether the server gave parts of these files.
-    gives_parts: bool,
 }
 
 /// Scans files on `n_threads` threads, with the help of earlier scans where their index takes little of
@@ -206,7 +200,7 @@ impl Index {
         let most_bytes = MAX_INDEX_BYTES.min(memory_bytes / SHARE_OF_MEMORY);
         let mut folders = HashMap::new();
         if let Some(cache) = &cache {
-            for (location, (name, _)) in locations.filter_map(|location| Some((location, cache::parts(location)?))) {
+            for (name, _) in locations.filter_map(cache::parts) {
                 if folders.contains_key(&name) {
                     continue;
                 }
@@ -216,9 +210,6 @@ impl Index {
                     continue;
                 }
                 let folder = read(cache, &name, most_bytes).unwrap_or_default();
-                if folder.gives_parts {
-                    trust_parts(location);
-                }
                 folders.insert(name, folder);
             }
         }
@@ -360,7 +351,6 @@ impl Folder {
         }
         new.n_bytes += n_bytes as u64;
         new.is_new = true;
-        new.gives_parts |= gave_parts(&source.location);
         new.entries.insert(file, Entry { fingerprint: source.fingerprint.clone(), content: content.into() });
         new.values.extend(kept);
     }
@@ -369,15 +359,14 @@ impl Folder {
     fn keep(&self, cache: &Path, name: &str, most_bytes: u64) -> bool {
         let mut entries: BTreeMap<String, Entry> = self.known.clone().into_iter().collect();
         let mut known_values = self.values.clone();
-        let gives_parts = {
+        {
             let mut new = self.new.lock().unwrap_or_else(PoisonError::into_inner);
             if !std::mem::take(&mut new.is_new) {
                 return false;
             }
             entries.extend(new.entries.clone());
             known_values.extend(new.values.clone());
-            new.gives_parts
-        };
+        }
         let mut values: BTreeMap<Key, Bytes> = BTreeMap::new();
         let mut kept = Vec::with_capacity(entries.len());
         let mut left = most_bytes;
@@ -393,8 +382,7 @@ impl Folder {
             kept.push((file, entry));
         }
         let path = cache::file(cache, name, "index");
-        let stored =
-            Stored { folder: name.to_owned(), entries: kept, values: values.into_iter().collect(), gives_parts };
+        let stored = Stored { folder: name.to_owned(), entries: kept, values: values.into_iter().collect() };
         cache::write(&path, MAGIC, &stored)
     }
 }
@@ -405,7 +393,6 @@ fn read(cache: &Path, folder: &str, most_bytes: u64) -> Option<Folder> {
     (stored.folder == folder).then(|| Folder {
         known: stored.entries.into_iter().collect(),
         values: stored.values.into_iter().collect(),
-        gives_parts: stored.gives_parts,
         ..Folder::default()
     })
 }

@@ -91,17 +91,6 @@ impl Fingerprint {
     }
 }
 
-/// Notes that the server of `location` gave a part of a file in an earlier run.
-pub fn trust_parts(location: &Location) {
-    web::trust_parts(location);
-}
-
-/// Whether the server of `location` has given a part of a file.
-#[must_use]
-pub fn gave_parts(location: &Location) -> bool {
-    web::gave_parts(location)
-}
-
 /// A file that is open for reading ranges.
 #[derive(Debug)]
 pub struct Reader {

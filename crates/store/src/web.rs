@@ -356,18 +356,6 @@ impl WebFile {
     }
 }
 
-/// Takes a server for one that gives parts of files: it did so in an earlier run.
-pub(crate) fn trust_parts(location: &Location) {
-    if let Ok(way) = way_to(location) {
-        note_part(way.address.authority());
-    }
-}
-
-/// Whether the server of a file was seen to give a part of one.
-pub(crate) fn gave_parts(location: &Location) -> bool {
-    way_to(location).is_ok_and(|way| gives_parts(way.address.authority()))
-}
-
 /// A page of links.
 #[derive(Debug, Clone)]
 pub struct Page {
