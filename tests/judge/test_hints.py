@@ -1,5 +1,6 @@
 """What is said when files cannot be joined, or cannot extend a store: the reason is the true one, and the hint helps."""
 
+import h5py
 import netCDF4
 import numpy as np
 import pytest
@@ -138,3 +139,30 @@ def test_months_since_one_date_are_joined(tmp_path):
     assert answer.code == 0, str(answer)
     with xr.open_zarr(tmp_path / "z", decode_times=False) as store:
         np.testing.assert_array_equal(store["sst"], [0, 1, 2, 3, 4])
+
+
+@pytest.mark.parametrize("words", [["--to", "zarr"], ["--to", "virtual", "--format", "kerchunk-json"]], ids=["copied", "virtual"])
+def test_attributes_that_are_no_text_or_no_value_are_named_and_the_rest_is_kept(tmp_path, words):
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        values = file.create_dataset("t", data=np.arange(4.0))
+        values.attrs.create("pair", np.zeros(1, [("a", "i4"), ("b", "f8")]))
+        values.attrs["units"], values.attrs["long_name"] = np.bytes_(b"\xb0C"), "température"
+    answer = frazil("convert", tmp_path / "a.h5", tmp_path / "out.json", *words, "--json")
+    error = answer.report["error"]
+    assert answer.code == 3 and "attribute" in error["message"] and "`pair`" in error["message"] and "--vars" not in error["hint"], str(answer)
+    warned = [warning["message"] for warning in answer.report["warnings"] if warning["code"] == "source.not-utf8"]
+    assert len(warned) == 1 and "t@units" in warned[0] and "long_name" not in warned[0], str(answer)
+    with h5py.File(tmp_path / "a.h5") as file:
+        np.testing.assert_array_equal(file["t"][:], opened(tmp_path / "out.json", words)["t"].values)
+
+
+def opened(dest, words):
+    with xr.open_dataset(str(dest), engine="zarr" if "zarr" in words else "kerchunk", chunks=None) as dataset:
+        return dataset.load()
+
+
+def test_a_store_is_no_file_to_refer_to(tmp_path):
+    assert convert([make(tmp_path / "in.nc", days("2000-01-01", 3))], tmp_path / "a.zarr").code == 0
+    answer = frazil("convert", tmp_path / "a.zarr", tmp_path / "out.json", "--to", "virtual", "--format", "kerchunk-json", "--json")
+    assert "Zarr store" in error_of(answer)["message"] and "--to zarr" in answer.report["error"]["hint"], str(answer)
+    assert not (tmp_path / "out.json").exists()

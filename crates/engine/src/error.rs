@@ -106,6 +106,8 @@ pub enum EngineError {
     Missing { key: String },
     #[error("`{file}` cannot be referenced: {why}")]
     NoWay { file: String, why: String },
+    #[error("`{store}` is a Zarr store, and references lead to chunks within files")]
+    ReferencedStore { store: String },
     #[error("`{variable}` cannot be referenced as one array: {why} (`{file}`)")]
     NotReferable { variable: String, file: String, why: &'static str, n_native: u64, n_chunks: u64 },
     #[error("somebody else changed `{place}` meanwhile")]
@@ -163,7 +165,7 @@ impl Problem for EngineError {
             Self::OtherRecipe { .. } => "verify.other-recipe",
             Self::Names { problem, .. } => problem.code(),
             Self::Missing { .. } => "run.missing",
-            Self::NoWay { .. } => "virtual.no-way",
+            Self::NoWay { .. } | Self::ReferencedStore { .. } => "virtual.no-way",
             Self::NotReferable { .. } => "virtual.not-referable",
             Self::Conflict { .. } => "target.conflict",
             Self::NoParts => "virtual.parts",
@@ -268,6 +270,9 @@ impl Problem for EngineError {
             }
             Self::Names { problem, .. } => return problem.hint(),
             Self::NoWay { .. } => "copy it to a place that they can reach, or write a Zarr store".into(),
+            Self::ReferencedStore { .. } => {
+                "readers open it as it is; `--to zarr` joins stores, or lays out their chunks anew".into()
+            }
             Self::NotReferable { n_native, n_chunks, .. } => format!(
                 "{n_native} of its {n_chunks} chunks would have to be copied: `--if-incompatible native` does that in a \
                  repository of Icechunk, `split` sets files that are alike apart"

@@ -1,8 +1,9 @@
 //! One store made, from request to Report: what `convert` and `build` have in common.
 
-use std::{sync::atomic::AtomicBool, time::SystemTime};
+use std::{collections::BTreeSet, sync::atomic::AtomicBool, time::SystemTime};
 
 use frazil_model::{
+    attribute::AttributeValue,
     combine::{Combined, expect::sample_fraction},
     problem::Exit,
     report::{ErrorReport, Report},
@@ -246,21 +247,42 @@ fn tell(report: &mut Report, prepared: &Prepared) {
     for (path, note) in &prepared.combined.notes {
         report.warn("combine.note", format!("{path}: {note}"));
     }
-    tell_dropped(report, &prepared.combined);
+    tell_attributes(report, &prepared.combined);
     tell_left_out(report, &prepared.left_out.iter().collect::<Vec<_>>());
 }
 
-/// Attributes in which files differ.
-pub(crate) fn tell_dropped(report: &mut Report, combined: &Combined) {
-    let mut dropped: Vec<String> =
-        combined.dropped.iter().map(|one| format!("{}@{}", one.path.trim_start_matches('/'), one.name)).collect();
-    dropped.sort_unstable();
-    dropped.dedup();
+/// Attributes that are not what all files say: files differ in them, or they are no text that Zarr can hold.
+pub(crate) fn tell_attributes(report: &mut Report, combined: &Combined) {
+    let dropped = listed(combined.dropped.iter().map(|one| (&one.path, &one.name)));
     if !dropped.is_empty() {
-        report.warn(
-            "combine.dropped-attributes",
-            format!("files differ in {}; these attributes were left out", dropped.join(", ")),
+        let message = format!("files differ in {dropped}; these attributes were left out");
+        report.warn("combine.dropped-attributes", message);
+    }
+    let of_groups = combined.groups.iter().map(|(path, attributes)| (path, attributes));
+    let of_variables = combined.variables.iter().map(|variable| (&variable.path, &variable.attributes));
+    let all = of_groups.chain(of_variables).flat_map(|(path, all)| all.0.iter().map(move |one| (path, one)));
+    let marked = listed(all.filter(|(_, (_, value))| has_mark(value)).map(|(path, (name, _))| (path, name)));
+    if !marked.is_empty() {
+        let message = format!(
+            "{marked} is not UTF-8 in the files: what could not be read stands as \u{FFFD} (`attrs` in a recipe sets it)"
         );
+        report.warn("source.not-utf8", message);
+    }
+}
+
+/// Attributes as `variable@name`, each once.
+fn listed<'a>(attributes: impl Iterator<Item = (&'a String, &'a String)>) -> String {
+    let names = attributes.map(|(path, name)| format!("{}@{name}", path.trim_start_matches('/')));
+    names.collect::<BTreeSet<_>>().into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a text holds the mark of what is not UTF-8.
+fn has_mark(value: &AttributeValue) -> bool {
+    let is_marked = |text: &String| text.contains(char::REPLACEMENT_CHARACTER);
+    match value {
+        AttributeValue::Text(text) => is_marked(text),
+        AttributeValue::Texts(texts) => texts.iter().any(is_marked),
+        AttributeValue::Numbers(_) | AttributeValue::Unread(_) => false,
     }
 }
 
@@ -276,13 +298,18 @@ pub(crate) fn tell_left_out(report: &mut Report, all: &[&LeftOut]) {
     if let Some(first) = all.first() {
         let more = all.len() - 1;
         let others = if more > 0 { format!(", and {more} more") } else { String::new() };
-        let message =
-            format!("not all of it was written: `{}` of `{}`: {}{others}", first.path, first.file, first.reason);
-        report.fail(ErrorReport::new("run.partly", message, Exit::Partly).with_hint(if first.attribute.is_some() {
-            "the rest was written; the Report (`--json`) names each"
-        } else {
-            "the rest was written; the Report (`--json`) names each, and `--vars` asks for what you need"
-        }));
+        let LeftOut { file, path, attribute, reason } = first;
+        let (message, hint) = match attribute {
+            Some(name) => (
+                format!("an attribute was not written: `{name}` of `{path}` in `{file}`: {reason}{others}"),
+                "the rest was written; the Report (`--json`) names each",
+            ),
+            None => (
+                format!("not all of it was written: `{path}` of `{file}`: {reason}{others}"),
+                "the rest was written; the Report (`--json`) names each, and `--vars` asks for what you need",
+            ),
+        };
+        report.fail(ErrorReport::new("run.partly", message, Exit::Partly).with_hint(hint));
     }
 }
 

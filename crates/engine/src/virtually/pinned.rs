@@ -59,10 +59,13 @@ impl Files {
     /// Of `sources`, for readers of `format`.
     ///
     /// # Errors
-    /// If a file is where no such reader could open it.
+    /// If a file is where no such reader could open it, or is a store.
     pub fn of(sources: &[Source], format: VirtualFormat) -> Result<Self, EngineError> {
         let mut files = Self::default();
         for source in sources {
+            if source.store.is_some() {
+                return Err(EngineError::ReferencedStore { store: source.name.clone() });
+            }
             let address = address(&source.location, format)?;
             let pin = source.fingerprint.pin(&source.location);
             if let Some((seconds, microseconds)) = pin.modified {

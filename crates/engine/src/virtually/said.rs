@@ -145,5 +145,5 @@ fn notes(report: &mut Report, part: &Part) {
     for (path, note) in &part.combined.notes {
         report.warn("combine.note", format!("{path}: {note}"));
     }
-    crate::make::tell_dropped(report, &part.combined);
+    crate::make::tell_attributes(report, &part.combined);
 }
