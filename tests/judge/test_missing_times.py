@@ -175,11 +175,36 @@ def test_times_without_a_sign_are_counted_anew_as_they_are_meant(tmp_path, forma
     np.testing.assert_array_equal(times_of(converted(tmp_path, format=format).time), times_of(read(tmp_path).time))
 
 
-def test_packed_times_that_count_from_other_dates_are_refused_by_name(tmp_path):
-    for name, units in (("a", DAY), ("b", "days since 2001-01-01")):
-        file(tmp_path / f"{name}.nc", [0, 1], ("reftime", "i2", ("time",), [2, 4], None, {"units": units, "scale_factor": 0.5}), units=units)
-    answer = converted(tmp_path, code=1)
-    assert "packed" in answer.err and "reftime" in answer.err, answer
+PACKED = {
+    "halves": [("i2", None, {"scale_factor": 0.5}), ("i2", None, {"scale_factor": 0.5})],
+    "short factors": [("i2", None, {"scale_factor": np.float32(0.25)}), ("i2", None, {"scale_factor": np.float32(0.25)})],
+    "moved": [("i4", None, {"add_offset": 10.0}), ("i4", None, {"add_offset": 20.5})],
+    "tenths": [("i4", None, {"scale_factor": 0.1}), ("i4", None, {"scale_factor": 0.1})],
+    "marked": [("i2", 4, {"scale_factor": 0.5, "add_offset": 1.0}), ("i2", 2, {"scale_factor": 0.25})],
+    "only the first": [("i2", -99, {"scale_factor": 0.5}), ("i4", 2, {})],
+    "only the second": [("i4", 2, {}), ("u1", None, {"scale_factor": 0.125})],
+    "without a sign": [("i1", -1, {"_Unsigned": "true", "scale_factor": 2.0}), ("i1", None, {"_Unsigned": "true", "scale_factor": 2.0})],
+}
+
+
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("second", ["days since 2001-01-01", "hours since 2000-06-01 03:00"])
+@pytest.mark.parametrize("kinds", PACKED)
+def test_packed_times_that_count_from_other_dates_are_those_they_stand_for(tmp_path, kinds, second, format):
+    for name, units, (dtype, fill, said) in zip("ab", (DAY, second), PACKED[kinds]):
+        file(tmp_path / f"{name}.nc", [0, 1], ("reftime", dtype, ("time",), [2, 4], fill, {"units": units, **said}), units=DAY if name == "a" else "days since 2001-01-01")
+    got, want = converted(tmp_path, format=format), read(tmp_path)
+    np.testing.assert_array_equal(times_of(got.reftime), times_of(want.reftime))
+    np.testing.assert_array_equal(times_of(got.time), times_of(want.time))
+
+
+@pytest.mark.parametrize("kinds", ["halves", "moved", "tenths"])
+def test_what_grows_may_be_packed_and_count_from_other_dates(tmp_path, kinds):
+    for name, units, (dtype, _, said) in zip("ab", (DAY, "days since 2001-01-01"), PACKED[kinds]):
+        file(tmp_path / f"{name}.nc", [2, 5], ("sst", "f4", ("time",), [1, 2], None, {}), dtype=dtype, units=units, **said)
+    got, want = converted(tmp_path), read(tmp_path)
+    np.testing.assert_array_equal(times_of(got.time), times_of(want.time))
+    np.testing.assert_array_equal(got.sst, want.sst)
 
 
 def test_a_store_is_extended_by_files_that_lack_times(tmp_path):

@@ -6,6 +6,7 @@ What lies where is judged by hashlib and boto3.
 
 import os
 import re
+import shlex
 
 import pytest
 
@@ -51,6 +52,16 @@ def test_rm_of_a_link_says_how_to_delete_it_or_what_it_leads_to(mover, linked):
     assert not os.path.lexists(link) and (linked / "real/sub/g").exists()
     mover("rm", folder, "--yes", code=0)
     assert not (linked / "real").exists()
+
+
+@pytest.mark.parametrize("name", ["a b", "it's", "$HOME", "ü;x"])
+def test_a_command_that_is_shown_can_be_pasted(mover, tmp_path, name):
+    (tmp_path / "real").mkdir()
+    (tmp_path / name).symlink_to("real")
+    answer = mover("rm", f"{name}/", "--yes", cwd=tmp_path, code=1)
+    shown = re.search("`frazil (rm .*)` removes the link alone", answer.err).group(1)
+    mover(*shlex.split(shown), "--yes", cwd=tmp_path, code=0)
+    assert not os.path.lexists(tmp_path / name) and (tmp_path / "real").exists()
 
 
 @pytest.mark.parametrize("verb", ["rm", "cp"])

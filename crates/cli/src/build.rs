@@ -25,6 +25,7 @@ use frazil_model::{
         write::{Mode, Write},
     },
     report::{ErrorReport, Report},
+    shell::quoted,
 };
 
 use crate::{
@@ -163,7 +164,9 @@ pub fn recipes(verb: &str, path: &Path, only: Option<&str>) -> Result<Vec<Recipe
         if let Some(first) = errors.first() {
             error.cause = Some(first.to_string());
             error.hint = Some(
-                first.hint().unwrap_or_else(|| format!("`frazil feedstock lint {name}` shows each with its line")),
+                first
+                    .hint()
+                    .unwrap_or_else(|| format!("`frazil feedstock lint {}` shows each with its line", quoted(&name))),
             );
         }
         failed(error)

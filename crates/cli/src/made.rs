@@ -7,6 +7,7 @@ use frazil_model::{
         write::ZarrFormat,
     },
     report::Report,
+    shell::quoted,
 };
 use serde_json::Value;
 
@@ -26,10 +27,6 @@ pub fn with_resume_command(error: EngineError) -> EngineError {
 
 /// The command that was typed, to be typed again.
 pub fn this_command() -> String {
-    let quoted = |word: String| {
-        let is_plain = word.chars().all(|c| c.is_alphanumeric() || "-_./=:,@%+".contains(c));
-        if is_plain && !word.is_empty() { word } else { format!("'{}'", word.replace('\'', r"'\''")) }
-    };
     let words: Vec<String> = std::env::args().skip(1).map(quoted).collect();
     format!("frazil {}", words.join(" "))
 }

@@ -9,6 +9,7 @@ use frazil_model::{
     location::{Door, Location, Object},
     problem::Exit,
     report::{ErrorReport, Report},
+    shell::quoted,
 };
 use frazil_store::{
     StoreError,
@@ -213,7 +214,10 @@ pub fn check(words: &arguments::CheckProfile, talk: &Talk) -> Result<Answer, Eng
         // Keys for one folder may nothing elsewhere.
         let and = match &words.place {
             None => {
-                format!("; keys for one folder are tried there: `frazil profile check {} bucket/folder/`", words.name)
+                format!(
+                    "; keys for one folder are tried there: `frazil profile check {} bucket/folder/`",
+                    quoted(&words.name)
+                )
             }
             Some(_) => String::new(),
         };

@@ -9,6 +9,7 @@ use frazil_model::{
     location::{Door, Location, Object},
     problem::Exit,
     report::{ErrorReport, Report, one_line},
+    shell::quoted,
 };
 use frazil_store::{
     bucket::check::place_for,
@@ -18,7 +19,7 @@ use frazil_store::{
     session::{
         Form, Kind, Session,
         erase::{self, Found},
-        is_free, quoted,
+        is_free,
         token::{NoToken, Token, Unscoped, Wish, make},
         write,
     },
@@ -111,7 +112,7 @@ pub fn token(words: &arguments::Token, talk: &Talk) -> Result<Answer, TransferEr
     if let Err(why) = to.take(&surroundings, &token.text, Kind::Token) {
         return failed(refused(why));
     }
-    let usage = to.path().map(|path| format!("frazil profile import NAME {}", quoted(&path.display().to_string())));
+    let usage = to.path().map(|path| format!("frazil profile import NAME {}", quoted(path.display())));
     report.items.push(json!({
         "opens": token.opens, "mode": words.mode.shown(), "expires": until, "file": to.path(), "narrow": token.is_narrow,
         "policy": token.policy,

@@ -9,6 +9,7 @@ use frazil_model::{
     problem::{Exit, Problem},
     recipe::RecipeError,
     rule::RuleError,
+    shell::quoted,
 };
 use frazil_store::StoreError;
 
@@ -226,7 +227,7 @@ impl Problem for EngineError {
                 "patterns know `*`, `?`, `[…]` and `**`; quote them so that the shell leaves them alone".into()
             }
             Self::SourceGone { store, .. } => {
-                format!("say where they are: `frazil verify {store} --sources FOLDER`")
+                format!("say where they are: `frazil verify {} --sources FOLDER`", quoted(store))
             }
             Self::OddName { .. } => "rename it: it can be neither typed nor reported".into(),
             Self::NoData { .. } => {
@@ -245,7 +246,8 @@ impl Problem for EngineError {
                 format!("if you trust it, name where it may lead: `--follow {folder}/`")
             }
             Self::LostObject { store, .. } => format!(
-                "the store's own inventory names it; `frazil verify {store}` lists all that is lost. Make the store again"
+                "the store's own inventory names it; `frazil verify {}` lists all that is lost. Make the store again",
+                quoted(store)
             ),
             Self::NoPlan { .. } => "save one with `frazil build FEEDSTOCK --plan-only`".into(),
             Self::Damaged { .. } => {

@@ -26,5 +26,6 @@ pub mod references;
 pub mod region;
 pub mod report;
 pub mod rule;
+pub mod shell;
 pub mod time;
 pub mod zarr;

@@ -5,6 +5,7 @@ use std::{io, path::PathBuf};
 use frazil_model::{
     location::Location,
     problem::{Exit, Problem},
+    shell::quoted,
 };
 
 use crate::trust::Distrust;
@@ -225,10 +226,11 @@ impl Problem for StoreError {
             }
             Self::Denied { signed_by: Some(_), code: Some(code), location, .. } if is_about_token(code) => format!(
                 "sign in again, or put a new token in its place: `frazil profile explain {}` shows where it was read",
-                refused_place(location, Some(code))
+                quoted(refused_place(location, Some(code)))
             ),
             Self::Denied { signed_by: Some(name), location, .. } => format!(
-                "it was signed with profile `{name}`; `frazil profile explain {location}` shows where its key was read"
+                "it was signed with profile `{name}`; `frazil profile explain {}` shows where its key was read",
+                quoted(location)
             ),
             Self::Denied { location: Location::Object(_), .. } => {
                 "it was asked for without a signature; name who signs with `--profile NAME`".into()
@@ -243,7 +245,8 @@ impl Problem for StoreError {
             ),
             Self::Login { location, .. } => {
                 format!(
-                    "the login may be wrong, or may not do this; `frazil profile explain {location}` shows where it was read"
+                    "the login may be wrong, or may not do this; `frazil profile explain {}` shows where it was read",
+ quoted(location)
                 )
             }
             Self::Denied { .. } => "the server asks for something that frazil does not send".into(),

@@ -3,6 +3,7 @@
 use frazil_model::{
     location::LocationError,
     problem::{Exit, Problem},
+    shell::quoted,
 };
 use frazil_store::StoreError;
 
@@ -241,8 +242,9 @@ impl Problem for TransferError {
                 while let Some(before) = link.strip_suffix("/.") {
                     link = before.trim_end_matches('/');
                 }
-                let folder = to.as_ref().map(|to| format!("; for what it leads to, name `{to}`")).unwrap_or_default();
-                format!("nothing was deleted; `frazil rm {link}` removes the link alone{folder}")
+                let folder =
+                    to.as_ref().map(|to| format!("; for what it leads to, name `{}`", quoted(to))).unwrap_or_default();
+                format!("nothing was deleted; `frazil rm {}` removes the link alone{folder}", quoted(link))
             }
             Self::FileWithSlash { place } => format!("name it without the slash: `{}`", place.trim_end_matches('/')),
             Self::Nameless { .. } => "name its objects one by one, or the bucket with one slash".into(),
@@ -306,10 +308,10 @@ impl Problem for TransferError {
                 format!("name one of them, such as `{}/{first}`, or say `--list` or `--watch`", place.trim_end_matches('/'))
             }
             Self::BadRecord { .. } => "it is left as it is; look at its `frazil-accepted.json`".into(),
-            Self::WentElsewhere { went, .. } => format!("nothing was done; `--to {went}` is where they went"),
+            Self::WentElsewhere { went, .. } => format!("nothing was done; `--to {}` is where they went", quoted(went)),
             Self::NotThere { .. } => "nothing was deleted; look where they are, and at what is left in the inbox".into(),
             Self::NotKept { place, to } => {
-                format!("nothing was done; `frazil accept {place} --to {to}` takes it on if it never was")
+                format!("nothing was done; `frazil accept {} --to {}` takes it on if it never was", quoted(place), quoted(to))
             }
             Self::Closed { .. } => {
                 "its owner can let you read it; cp, sync, push and check leave it out with `--exclude`".into()

@@ -36,14 +36,17 @@ impl Meant {
     /// The values that counts stand for, where they are packed; a missing one is nothing.
     pub fn values_of(dtype: &DataType, attributes: &Attributes, bytes: &[u8]) -> Option<Self> {
         let packing = Packing::of(attributes);
-        if !packing.scales() {
-            return Self::of(dtype, &packing, bytes);
-        }
-        let to = decoded_type(dtype, &packing)?;
+        let Some(rule) = Self::decoding(dtype, &packing) else { return Self::of(dtype, &packing, bytes) };
         let mut decoded = Vec::new();
-        apply(&ValueRule::Decode { from: dtype.clone(), packing, compute: to, to }, bytes, &mut decoded).ok()?;
-        let dtype = DataType::Float(to);
+        apply(&rule, bytes, &mut decoded).ok()?;
+        let dtype = DataType::Float(decoded_type(dtype, &packing)?);
         Self::of(&dtype, &Packing::default(), &decoded)
+    }
+
+    /// How counts become the values that they stand for; `None` if they are not packed.
+    pub fn decoding(dtype: &DataType, packing: &Packing) -> Option<ValueRule> {
+        let to = decoded_type(dtype, packing).filter(|_| packing.scales())?;
+        Some(ValueRule::Decode { from: dtype.clone(), packing: packing.clone(), compute: to, to })
     }
 
     /// Those that are there, one after the other.

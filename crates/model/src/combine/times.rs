@@ -20,7 +20,7 @@ use crate::{
     dtype::{DataType, FloatType, IntType},
     numbers::{Number, number_of, numbers_of, push_float, push_integer},
     packing::{Fill, Packing, ValueRule},
-    rule::{means_missing, signed_as},
+    rule::means_missing,
     time::{Calendar, Instant, TimeUnits, encoding},
 };
 
@@ -29,8 +29,8 @@ pub(super) struct Times {
     /// Values of each holder, in the common encoding.
     pub values: Vec<Arc<Values>>,
     dtype: DataType,
-    /// The type under which the first file's are read.
-    read_as: DataType,
+    /// What brings an unwritten element of the first file into the store's type.
+    of_unwritten: ValueRule,
     /// The marks of the store, where the first file's do not stay.
     packing: Option<Vec<(String, AttributeValue)>>,
     /// Set on the variable, unless it borrows its coordinate's.
@@ -51,7 +51,7 @@ impl Times {
 
     /// What brings an unwritten element of the first file into the store's type.
     pub(super) fn of_unwritten(&self) -> ValueRule {
-        ValueRule::Widen { from: self.read_as.clone(), to: self.dtype.clone() }
+        self.of_unwritten.clone()
     }
 
     /// Sets the units.
@@ -132,10 +132,14 @@ pub(super) fn unify<'a>(
     let values =
         written.iter().map(|(meant, there)| Arc::new(Values::Fixed(mark.between(meant, there).into()))).collect();
     let units = holders[0].variable.attributes.text("units").is_some().then(|| held.units.to_string());
+    let first = holders[0].variable;
+    let read_as = written.first().map_or(&leader, |(meant, _)| meant).dtype.clone();
+    let widened = ValueRule::Widen { from: read_as, to: dtype.clone() };
+    let of_unwritten = Meant::decoding(&first.dtype, &first.packing()).unwrap_or_default().then(&widened);
     Ok(Some(Times {
         values,
         dtype,
-        read_as: signed_as(&holders[0].variable.dtype, holders[0].variable.packing().unsigned),
+        of_unwritten,
         packing: mark.packing,
         units,
         note: format!("times of files that count differently, written in `{}`", held.units),
@@ -183,21 +187,25 @@ struct Mark {
 impl Mark {
     /// The first file's mark, if it is none of the times that are written; else one that is none.
     fn of(first: &InFile<'_>, dtype: &DataType, written: &[(Meant, Numbers)]) -> Result<Self, CombineError> {
-        let before = first.variable.packing();
+        let stored = first.variable.packing();
+        // Packed times are written as what they stand for, and NaN needs no mark.
+        let before = if stored.scales() { Packing::default() } else { stored.clone() };
         let times: Vec<Number> =
             written.iter().filter_map(|(_, there)| numbers_of(dtype, &there.to_le_bytes())).flatten().collect();
         let lacks_some = written.iter().any(|(meant, there)| meant.numbers.len() > there.len());
-        let stays = first.variable.dtype == *dtype
+        let is_as_before = stored == before && stored.unsigned.is_none();
+        let stays = written.first().is_some_and(|(meant, _)| meant.dtype == *dtype)
             && before.unsigned.is_none()
             && !times.iter().any(|time| before.fills.iter().any(|fill| means_missing(*time, *fill, dtype, &before)));
         let marks = before.fills.iter().filter_map(|fill| cell_of(*fill, dtype, &before)).collect::<Vec<_>>();
         let is_free = |cell: &Vec<u8>| number_of(dtype, cell).is_some_and(|mark| !times.contains(&mark));
         match (marks.first(), dtype) {
             (Some(cell), _) if stays => return Ok(Self { cell: cell.clone(), packing: None }),
-            (_, DataType::Float(float)) if stays => return Ok(Self { cell: nan(*float), packing: None }),
+            (_, DataType::Float(float)) if stays => {
+                return Ok(Self { cell: nan(*float), packing: (!is_as_before).then(Vec::new) });
+            }
             _ if before.fills.is_empty() && !lacks_some => {
-                let packing = before.unsigned.is_some().then(Vec::new);
-                return Ok(Self { cell: Vec::new(), packing });
+                return Ok(Self { cell: Vec::new(), packing: (!is_as_before).then(Vec::new) });
             }
             _ => {}
         }
@@ -286,15 +294,11 @@ pub(super) fn relatives<'a>(files: &'a [FileView], path: &str) -> impl Fn(&str, 
 
 fn meant(holder: &InFile<'_>, variable: &ViewVariable) -> Result<Meant, CombineError> {
     let (path, file) = (variable.path.clone(), holder.file.to_owned());
-    let packing = variable.packing();
     match variable.values.as_deref() {
-        _ if packing.scales() => {
-            let reason = "its times are packed, and count from another date than those of other files".to_owned();
-            Err(CombineError::Unwritable { variable: path, file, reason })
-        }
         Some(Values::Fixed(bytes)) => {
             let reason = "its times are not plain numbers".to_owned();
-            Meant::of(&variable.dtype, &packing, bytes).ok_or(CombineError::TooLarge { variable: path, file, reason })
+            let meant = Meant::values_of(&variable.dtype, &variable.attributes, bytes);
+            meant.ok_or(CombineError::TooLarge { variable: path, file, reason })
         }
         _ => {
             let reason = "its times count from another date and must be rewritten".to_owned();

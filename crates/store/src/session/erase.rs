@@ -23,6 +23,7 @@ use crate::{
     },
     secret::{Secret, shown_key_id, shown_name},
 };
+use frazil_model::shell::quoted;
 
 /// Something that holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,8 +79,8 @@ fn of_own_file(path: &Path) -> Result<Vec<(Found, bool)>, String> {
     let text = text_of(path).map_err(|why| format!("{} could not be read: {why}", path.display()))?;
     let one = |section: Section| {
         let (what, is_temporary) = told_by(&section);
-        let stays =
-            (!is_temporary).then(|| format!("it does not end; `frazil profile erase {}` takes it away", section.name));
+        let stays = (!is_temporary)
+            .then(|| format!("it does not end; `frazil profile erase {}` takes it away", quoted(&section.name)));
         let what = format!("profile `{}`: {what}", section.name);
         let size_bytes = text.len() as u64;
         (Found { path: path.to_owned(), profile: Some(section.name), what, size_bytes, stays }, is_temporary)

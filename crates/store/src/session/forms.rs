@@ -15,6 +15,7 @@ use crate::{
     secret::Secret,
     settled::rfc3339,
 };
+use frazil_model::shell::quoted;
 
 /// For which program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +138,7 @@ impl Form {
                     "AWS_SHARED_CREDENTIALS_FILE={file} AWS_CONFIG_FILE={file} aws --profile {name} s3 ls s3://BUCKET/"
                 )
             }
-            Self::Rclone => format!("rclone --config {} ls {}", quoted(&file), quoted(&format!("{name}:BUCKET"))),
+            Self::Rclone => format!("rclone --config {} ls {}", quoted(&file), quoted(format!("{name}:BUCKET"))),
             Self::Env => format!(". {}", quoted(&file)),
             Self::StorageOptions => {
                 format!("xarray.open_zarr({open:?}, storage_options=json.load(open({file:?})))")
@@ -156,17 +157,6 @@ fn plain(value: &str) -> Result<&str, String> {
     match value.chars().any(char::is_control) || value.trim() != value {
         true => Err("a part of it holds a line break or begins with a space, which no file of keys can hold".into()),
         false => Ok(value),
-    }
-}
-
-/// A word as shells take it.
-#[must_use]
-pub fn quoted(text: &str) -> String {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || "-_./:".contains(c);
-    if !text.is_empty() && text.chars().all(is_word) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
     }
 }
 

@@ -14,7 +14,7 @@ use percent_encoding::percent_decode_str;
 
 pub(crate) use files::replace;
 pub use files::{Kind, is_free, note, write};
-pub use forms::{Form, quoted};
+pub use forms::Form;
 
 use crate::{
     bucket::{again, profile_of, tokens},
