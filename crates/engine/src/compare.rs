@@ -155,7 +155,11 @@ fn matching_arrays(store: &StoreBoxes, prepared: &Prepared, found: &mut Verified
             return None;
         };
         let variable = &there[number];
-        let type_of = |dtype: &DataType| (dtype.to_string(), dtype.size_bytes());
+        // Zarr has no enumerations: their numbers stand for them.
+        let type_of = |dtype: &DataType| match dtype {
+            DataType::Enum { base, .. } => (base.to_string(), Some(base.size_bytes())),
+            other => (other.to_string(), other.size_bytes()),
+        };
         if variable.shape != target.shape || type_of(&variable.dtype) != type_of(&target.dtype) {
             let problem = format!(
                 "the store holds {} of shape {:?}; the sources give {} of shape {:?}",
