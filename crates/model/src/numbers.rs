@@ -78,7 +78,7 @@ pub fn push_float(float: FloatType, value: f64, out: &mut Vec<u8>) {
 }
 
 /// Every binary16 is a binary64.
-fn half_to_f64(bits: u16) -> f64 {
+pub(crate) fn half_to_f64(bits: u16) -> f64 {
     let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
     let exponent = i32::from(bits >> 10 & 0x1f);
     let mantissa = f64::from(bits & 0x3ff);
@@ -91,7 +91,7 @@ fn half_to_f64(bits: u16) -> f64 {
 }
 
 /// Rounds to the nearest binary16, ties to even.
-fn f64_to_half(value: f64) -> u16 {
+pub(crate) fn f64_to_half(value: f64) -> u16 {
     let sign = if value.is_sign_negative() { 0x8000 } else { 0 };
     let size = value.abs();
     if value.is_nan() {

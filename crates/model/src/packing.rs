@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     attribute::{Attributes, Numbers},
     dtype::{DataType, FloatType, IntType},
+    numbers::{float_of, push_float},
     recipe::each::MaskRule,
     record::Record,
 };
@@ -29,6 +30,15 @@ pub struct Packing {
     pub fills: Vec<Fill>,
     /// `_Unsigned = "true"`: stored integers are to be read without sign (or, `"false"`, with).
     pub unsigned: Option<Signedness>,
+    /// NaN is all that is marked missing: xarray then leaves floats in the type that is stored.
+    #[serde(default)]
+    pub marks_nan: bool,
+    /// The units are those of times, for which xarray chooses a type again once what is missing is NaN.
+    #[serde(default)]
+    pub is_time: bool,
+    /// The factors are numbers of JSON, which take on the type of what they are multiplied with.
+    #[serde(default)]
+    pub is_json: bool,
 }
 
 /// What `_Unsigned` says.
@@ -79,7 +89,7 @@ impl Packing {
             };
             numbers.to_f64().first().map(|value| Factor { value: *value, kind })
         };
-        let fills = ["_FillValue", "missing_value"]
+        let fills: Vec<Fill> = ["_FillValue", "missing_value"]
             .iter()
             .filter_map(|name| attributes.numbers(name))
             .flat_map(|numbers| match numbers.to_integers() {
@@ -93,7 +103,10 @@ impl Packing {
             Some("false") => Some(Signedness::Signed),
             _ => None,
         };
-        Self { scale: factor("scale_factor"), offset: factor("add_offset"), fills, unsigned }
+        let is_marked = ["_FillValue", "missing_value"].iter().any(|name| attributes.numbers(name).is_some());
+        let (marks_nan, is_time) = (is_marked && fills.is_empty(), is_time_like(attributes));
+        let (scale, offset) = (factor("scale_factor"), factor("add_offset"));
+        Self { scale, offset, fills, unsigned, marks_nan, is_time, is_json: false }
     }
 
     /// Whether stored counts differ from values.
@@ -111,7 +124,7 @@ impl Packing {
                 ..factor
             })
         };
-        Self { scale: widen(self.scale), offset: widen(self.offset), ..self.clone() }
+        Self { scale: widen(self.scale), offset: widen(self.offset), is_json: true, ..self.clone() }
     }
 
     /// Whether two packings give every stored count the same value and the same dtype.
@@ -133,8 +146,29 @@ impl Packing {
                     whole && (*integer != 0 || float.is_sign_positive())
                 }
             });
-        factor(self.scale, other.scale) && factor(self.offset, other.offset) && fills && self.unsigned == other.unsigned
+        let is_computed_alike = !self.scales() || (self.marks_nan, self.is_time) == (other.marks_nan, other.is_time);
+        factor(self.scale, other.scale)
+            && factor(self.offset, other.offset)
+            && fills
+            && self.unsigned == other.unsigned
+            && is_computed_alike
     }
+
+    /// The type in which one step of computing values of type `compute` is done, before it is rounded to that type.
+    #[must_use]
+    pub fn step_type(&self, factor: Factor, compute: FloatType) -> FloatType {
+        match factor.kind {
+            FactorKind::F64 if !self.is_json => FloatType::F64,
+            FactorKind::F32 if !self.is_json => compute.max(FloatType::F32),
+            _ => compute,
+        }
+    }
+}
+
+/// Whether xarray makes times or spans of time of what has these units.
+fn is_time_like(attributes: &Attributes) -> bool {
+    const SPANS: [&str; 7] = ["days", "hours", "minutes", "seconds", "milliseconds", "microseconds", "nanoseconds"];
+    attributes.text("units").is_some_and(|units| units.contains("since") || SPANS.contains(&units))
 }
 
 /// The dtype that stock xarray gives the decoded values of a variable; `None` where values are read as stored.
@@ -148,10 +182,14 @@ pub fn decoded_type(stored: &DataType, packing: &Packing) -> Option<FloatType> {
     if !packing.scales() && packing.fills.is_empty() {
         return None;
     }
+    if let (DataType::Float(float), true) = (stored, packing.marks_nan && !packing.is_time) {
+        return Some(*float);
+    }
     match (packing.scale, packing.offset) {
         (Some(scale), Some(offset)) if scale.kind == offset.kind && scale.kind != FactorKind::Integer => {
             // Four-byte counts do not fit the mantissa of a float32.
-            let wide = scale.kind == FactorKind::F64 || (is_integer && size_bytes == 4);
+            let is_long = is_integer && size_bytes == 4 && !(packing.is_time && !packing.fills.is_empty());
+            let wide = scale.kind == FactorKind::F64 || is_long;
             Some(if wide { FloatType::F64 } else { FloatType::F32 })
         }
         (_, Some(_)) => Some(FloatType::F64),
@@ -168,7 +206,24 @@ pub fn decoded_type(stored: &DataType, packing: &Packing) -> Option<FloatType> {
 /// Whether a reader of the Zarr store, where attributes are JSON, gets what a reader of the file gets.
 #[must_use]
 pub fn survives_json(stored: &DataType, packing: &Packing) -> bool {
-    !packing.scales() || decoded_type(stored, packing) == decoded_type(stored, &packing.through_json())
+    let json = packing.through_json();
+    let of_step = |packing: &Packing, factor: Option<Factor>| {
+        let compute = decoded_type(stored, packing)?;
+        let step = packing.step_type(factor?, compute);
+        // Arithmetic of twice the digits and two more rounds to the same, if the factor is a number of the shorter type.
+        Some(if holds(compute, factor?.value) { compute } else { step })
+    };
+    !packing.scales()
+        || (decoded_type(stored, packing) == decoded_type(stored, &json)
+            && of_step(packing, packing.scale) == of_step(&json, json.scale)
+            && of_step(packing, packing.offset) == of_step(&json, json.offset))
+}
+
+/// Whether a number is one of the numbers of `float`.
+fn holds(float: FloatType, value: f64) -> bool {
+    let mut cell = Vec::new();
+    push_float(float, value, &mut cell);
+    float_of(float, &cell).is_some_and(|held| held.to_bits() == value.to_bits())
 }
 
 /// How stored counts of one file become what the store holds.

@@ -2,7 +2,7 @@
 
 use crate::{
     dtype::{DataType, FloatType, IntType},
-    numbers::{Number, number_of, push_float, push_integer},
+    numbers::{Number, f64_to_half, half_to_f64, number_of, push_float, push_integer},
     packing::{Fill, Packing, Signedness, ValueRule, decoded_type},
     recipe::each::MaskRule,
 };
@@ -206,38 +206,38 @@ fn decode(from: &DataType, packing: &Packing, (compute, to): (FloatType, FloatTy
     let size = from.size_bytes().unwrap_or(1).max(1) as usize;
     let from = &signed_as(from, packing.unsigned);
     out.reserve(stored.len() / size * to.size_bytes() as usize);
+    let step_of = |factor| packing.step_type(factor, compute);
+    let (scaling, moving) = (packing.scale.map(step_of), packing.offset.map(step_of));
     for cell in stored.chunks_exact(size) {
         let number = number_of(from, cell).unwrap_or(Number::Float(f64::NAN));
         if packing.fills.iter().any(|fill| means_missing(number, *fill, from, packing)) {
             push_float(to, f64::NAN, out);
             continue;
         }
-        // numpy computes in one precision: each step rounds to it.
-        if compute == FloatType::F64 {
-            let mut value = match number {
-                Number::Integer(value) => value as f64,
-                Number::Float(value) => value,
-            };
-            if let Some(scale) = packing.scale {
-                value *= scale.value;
-            }
-            if let Some(offset) = packing.offset {
-                value += offset.value;
-            }
-            push_float(to, value, out);
-        } else {
-            let mut value = match number {
-                Number::Integer(value) => value as f32,
-                Number::Float(value) => value as f32,
-            };
-            if let Some(scale) = packing.scale {
-                value *= scale.value as f32;
-            }
-            if let Some(offset) = packing.offset {
-                value += offset.value as f32;
-            }
-            push_float(to, value.into(), out);
+        let mut value = match (number, compute) {
+            (Number::Integer(value), FloatType::F64) => value as f64,
+            (Number::Integer(value), _) => f64::from(value as f32),
+            (Number::Float(value), _) => rounded(compute, value),
+        };
+        // numpy does each step in the wider of both types and rounds it to that of the values. Doubles that are rounded
+        // to float32 are what float32 gives, since they have twice its digits and more.
+        if let (Some(scale), Some(step)) = (packing.scale, scaling) {
+            value = rounded(compute, rounded(step, value * rounded(step, scale.value)));
         }
+        if let (Some(offset), Some(step)) = (packing.offset, moving) {
+            value = rounded(compute, rounded(step, value + rounded(step, offset.value)));
+        }
+        push_float(to, value, out);
+    }
+}
+
+/// The nearest number of type `float`.
+#[allow(clippy::cast_possible_truncation)]
+fn rounded(float: FloatType, value: f64) -> f64 {
+    match float {
+        FloatType::F64 => value,
+        FloatType::F32 => f64::from(value as f32),
+        FloatType::F16 => half_to_f64(f64_to_half(value)),
     }
 }
 
@@ -328,8 +328,12 @@ mod tests {
     fn decoding_rounds_where_numpy_rounds() {
         // Sea-surface temperature: hundredths of a kelvin above 273.15 K, attributes stored as float32.
         let factor = |value: f32| Some(Factor { value: value.into(), kind: FactorKind::F32 });
-        let packing =
-            Packing { scale: factor(0.01), offset: factor(273.15), fills: vec![Fill::Integer(-32768)], unsigned: None };
+        let packing = Packing {
+            scale: factor(0.01),
+            offset: factor(273.15),
+            fills: vec![Fill::Integer(-32768)],
+            ..Packing::default()
+        };
         let mut out = Vec::new();
         decode(
             &DataType::Int(IntType::I16),

@@ -128,8 +128,15 @@ fn uniform(all: &[InFile<'_>], first: &InFile<'_>, packing: &Packing, policies: 
         let (rules, note) = (vec![ValueRule::Verbatim; all.len()], Some(AS_COUNTS.to_owned()));
         return ValuePlan { dtype, packing, rules, note };
     }
-    decoded(all, "its packing attributes are float32, and JSON would make them float64: readers would get other values")
+    let json = decoded_type(&first.variable.dtype, &packing.through_json());
+    decoded(all, if decoded_type(&first.variable.dtype, packing) == json { OTHER_STEPS } else { OTHER_TYPE })
 }
+
+const OTHER_TYPE: &str =
+    "its packing attributes are float32, and JSON would make them float64: readers would get other values";
+
+const OTHER_STEPS: &str = "its packing attributes are float64 and it is not, and JSON's numbers would take on its type: \
+                           readers would get other values";
 
 const AS_INTEGERS: &str = "stored as the integers that readers compute: the integer type of its scale_factor decides \
                            theirs, and JSON would make it int64";

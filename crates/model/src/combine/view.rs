@@ -54,6 +54,8 @@ pub struct ViewVariable {
     pub dtype: DataType,
     /// Attributes.
     pub attributes: Attributes,
+    /// Whether the numbers among them are JSON's, without a type.
+    pub is_json: bool,
     /// Value of elements that were never written, little-endian, in the file's type.
     pub fill: Vec<u8>,
     /// For each dimension, where its elements come from.
@@ -92,12 +94,13 @@ impl FileView {
     /// The file as readers see it: a variable that is shorter than its dimensions is filled up.
     #[must_use]
     pub fn of(name: &str, dataset: &Dataset, values: &dyn Fn(usize) -> Option<Arc<Values>>) -> Self {
+        let is_json = !matches!(dataset.format.as_str(), "netcdf4" | "netcdf3" | "hdf5" | "dmrpp" | "");
         let variables = dataset
             .variables
             .iter()
             .enumerate()
             .filter(|(_, variable)| variable.role == Role::Variable)
-            .map(|(source, variable)| ViewVariable::of(source, variable, values(source)))
+            .map(|(source, variable)| ViewVariable { is_json, ..ViewVariable::of(source, variable, values(source)) })
             .collect();
         let mut view = Self {
             name: name.to_owned(),
@@ -170,6 +173,7 @@ impl ViewVariable {
             shape: variable.shape.clone(),
             dtype,
             attributes: variable.attributes.clone(),
+            is_json: false,
             fill: variable.fill.clone(),
             axes,
             fixed: Vec::new(),
@@ -202,7 +206,7 @@ impl ViewVariable {
     /// How its counts become values.
     #[must_use]
     pub fn packing(&self) -> Packing {
-        Packing::of(&self.attributes)
+        Packing { is_json: self.is_json, ..Packing::of(&self.attributes) }
     }
 
     /// The type of the labels that its values are.

@@ -75,6 +75,7 @@ impl Doing<'_> {
             chunk_shape,
             dtype: DataType::Float(FloatType::F64),
             attributes: placed(&parts, &dimensions),
+            is_json: false,
             fill: f64::NAN.to_le_bytes().to_vec(),
             fixed: Vec::new(),
             is_chunked: false,

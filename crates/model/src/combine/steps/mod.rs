@@ -252,6 +252,7 @@ fn held(view: &mut FileView, path: &str, dimensions: &[(&str, u64)], dtype: Data
         fill: vec![0; dtype.size_bytes().unwrap_or(0) as usize],
         dtype,
         attributes: crate::attribute::Attributes::default(),
+        is_json: false,
         axes: Vec::new(),
         fixed: Vec::new(),
         is_chunked: false,
