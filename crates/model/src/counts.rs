@@ -126,7 +126,7 @@ mod tests {
             scale: Some(factor(scale)),
             offset: offset.map(factor),
             fills: fills.iter().map(|fill| Fill::Integer(*fill)).collect(),
-            unsigned: None,
+            ..Packing::default()
         }
     }
 

@@ -17,9 +17,7 @@ use crate::{
         lengths, piece,
         placing::{self, Placed},
         policy::{DifferDtype, Duplicates, Policies},
-        statics,
-        times::{self, Relation},
-        values,
+        statics, times, values,
         view::{FileView, Values, ViewAxis, ViewVariable},
     },
     packing::ValueRule,
@@ -164,8 +162,7 @@ impl Joining<'_> {
             }
             Some(axis) => {
                 let owners = self.owners(path, &holders, axis)?;
-                let times =
-                    times::unify(&self.named(&holders), times::relatives(self.files, path), self.policies.differ.time)?;
+                let times = times::unify(&self.named(&holders), self.files, self.policies.differ.time)?;
                 let plan = match &times {
                     Some(times) => times.plan(holders.len()),
                     None => {
@@ -180,10 +177,9 @@ impl Joining<'_> {
         if let Some(note) = &plan.note {
             self.parts.notes.push((path.to_owned(), note.clone()));
         }
-        let coordinate_of = times::relatives(self.files, path);
         let counts = |holder: &Holder| {
             // Bounds without units of their own are counted as their coordinate is.
-            let bounded = along.and_then(|_| coordinate_of(&self.files[holder.file].name, Relation::Coordinate));
+            let bounded = along.and_then(|_| times::bounded_by(&self.files[holder.file], path));
             time_units(&holder.variable).or_else(|| time_units(bounded?)).is_some()
         };
         let is_time = time.is_some() || holders.iter().all(counts);

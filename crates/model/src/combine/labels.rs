@@ -86,11 +86,17 @@ pub fn time_units(variable: &ViewVariable) -> Option<(TimeUnits, Calendar)> {
 }
 
 fn time_units_of(dtype: &DataType, attributes: &Attributes) -> Option<(TimeUnits, Calendar)> {
-    if !dtype.is_number() {
-        return None;
-    }
-    let calendar = Calendar::parse(attributes.text("calendar"))?;
-    let units = TimeUnits::parse(attributes.text("units")?, calendar).ok()?;
+    time_units_in(dtype, attributes.text("units"), attributes.text("calendar"))
+}
+
+/// The units and calendar that are said of times, if numbers of type `dtype` can be times.
+pub(super) fn time_units_in(
+    dtype: &DataType,
+    units: Option<&str>,
+    calendar: Option<&str>,
+) -> Option<(TimeUnits, Calendar)> {
+    let calendar = Calendar::parse(calendar).filter(|_| dtype.is_number())?;
+    let units = TimeUnits::parse(units?, calendar).ok()?;
     Some((units, calendar))
 }
 

@@ -1,21 +1,17 @@
 //! Times of files that count from different dates, written in one encoding, exactly or not at all. What is missing stays
 //! missing, and nothing else becomes so.
 //!
-//! A bounds variable has no units of its own (CF 1.11, section 7.1): it is written in those of its coordinate, so
-//! the two are decided together.
-
 use std::sync::Arc;
 
 use crate::{
     attribute::{AttributeValue, Attributes, Numbers},
     combine::{
         error::{CombineError, Rule},
-        labels::time_units,
         meant::Meant,
         padding::default_fill,
         policy::DifferTime,
         values::{InFile, ValuePlan},
-        view::{FileView, Values, ViewVariable},
+        view::{FileView, Values},
     },
     dtype::{DataType, FloatType, IntType},
     numbers::{Number, number_of, numbers_of, push_float, push_integer},
@@ -23,6 +19,11 @@ use crate::{
     rule::means_missing,
     time::{Calendar, Instant, TimeUnits, encoding},
 };
+
+mod family;
+
+use family::Family;
+pub(in crate::combine) use family::bounded_by;
 
 /// Times of one variable, re-encoded.
 pub(super) struct Times {
@@ -64,95 +65,68 @@ impl Times {
 
 /// The common encoding of times whose files count differently; `None` if the variable holds no times, or all files
 /// count alike.
-///
-/// `relative` gives, for a file's name, the coordinate whose bounds the variable holds, or the bounds it has.
-pub(super) fn unify<'a>(
+pub(super) fn unify(
     holders: &[InFile<'_>],
-    relative: impl Fn(&str, Relation) -> Option<&'a ViewVariable>,
+    files: &[FileView],
     policy: DifferTime,
 ) -> Result<Option<Times>, CombineError> {
-    let coordinate_of = |file: &str| relative(file, Relation::Coordinate);
-    let counted: Vec<Counted> = holders.iter().filter_map(|holder| Counted::of(holder, &coordinate_of)).collect();
-    let (Some(first), true) = (counted.first(), counted.len() == holders.len()) else { return Ok(None) };
-    for (at, other) in counted.iter().enumerate().filter(|(_, other)| other.calendar != first.calendar) {
-        let mut instants = first.instants(&holders[0], holders[0].variable)?;
-        instants.extend(other.instants(&holders[at], holders[at].variable)?);
-        if first.calendar.agrees_with(other.calendar, instants.iter()) {
-            continue;
-        }
-        return Err(CombineError::Differs {
-            rule: Rule::Calendar,
-            variable: holders[0].variable.path.clone(),
-            what: "calendar".to_owned(),
-            file: holders[at].file.to_owned(),
-            value: other.calendar.to_string(),
-            first_file: holders[0].file.to_owned(),
-            first_value: first.calendar.to_string(),
-        });
-    }
-    let alike = |other: &Counted| other.units == first.units;
-    if let (DifferTime::Error, Some(at)) = (policy, counted.iter().position(|other| !alike(other))) {
-        return Err(CombineError::Differs {
-            rule: Rule::Units,
-            variable: holders[0].variable.path.clone(),
-            what: "time units".to_owned(),
-            file: holders[at].file.to_owned(),
-            value: counted[at].units.to_string(),
-            first_file: holders[0].file.to_owned(),
-            first_value: first.units.to_string(),
-        });
-    }
-    if counted.iter().all(alike) && holders.iter().all(|holder| holder.variable.dtype == holders[0].variable.dtype) {
+    let Some(InFile { variable: first, .. }) = holders.first() else { return Ok(None) };
+    let Some(family) = Family::of(files, &first.path) else { return Ok(None) };
+    let counted: Vec<&Counted> = holders.iter().filter_map(|holder| family.counted(&first.path, holder.file)).collect();
+    if counted.len() < holders.len() {
         return Ok(None);
     }
-    let mut family: Vec<Instant> = Vec::new();
-    for (holder, counted) in holders.iter().zip(&counted) {
-        family.extend(counted.instants(holder, holder.variable)?);
-        if let Some(coordinate) = coordinate_of(holder.file) {
-            family.extend(counted.instants(holder, coordinate)?);
-        }
-        if let Some(bounds) = relative(holder.file, Relation::Bounds) {
-            family.extend(counted.instants(holder, bounds)?);
-        }
-    }
-    let leader = meant(&holders[0], coordinate_of(holders[0].file).unwrap_or(holders[0].variable))?;
-    let held = encoding::units_that_hold(&family, &first.units, &leader.dtype)
-        .map_err(|error| inexact(&holders[0], &error))?;
-    let dtype = held.values.dtype();
+    check_alike(holders, &counted, policy)?;
+    let Some((units, dtype)) = family.encoding(&first.path)? else { return Ok(None) };
     let written = holders
         .iter()
         .zip(&counted)
         .map(|(holder, counted)| {
-            let meant = meant(holder, holder.variable)?;
-            let there = encoding::reencode(&meant.there(), &counted.units, &held.units, &dtype);
+            let meant = meant(holder)?;
+            let there = encoding::reencode(&meant.there(), &counted.units, &units, &dtype);
             Ok((meant, there.map_err(|error| inexact(holder, &error))?))
         })
         .collect::<Result<Vec<_>, CombineError>>()?;
     let mark = Mark::of(&holders[0], &dtype, &written)?;
     let values =
         written.iter().map(|(meant, there)| Arc::new(Values::Fixed(mark.between(meant, there).into()))).collect();
-    let units = holders[0].variable.attributes.text("units").is_some().then(|| held.units.to_string());
-    let first = holders[0].variable;
-    let read_as = written.first().map_or(&leader, |(meant, _)| meant).dtype.clone();
+    let read_as = written.first().map_or(dtype.clone(), |(meant, _)| meant.dtype.clone());
     let widened = ValueRule::Widen { from: read_as, to: dtype.clone() };
-    let of_unwritten = Meant::decoding(&first.dtype, &first.packing()).unwrap_or_default().then(&widened);
     Ok(Some(Times {
         values,
         dtype,
-        of_unwritten,
+        of_unwritten: Meant::decoding(&first.dtype, &first.packing()).unwrap_or_default().then(&widened),
         packing: mark.packing,
-        units,
-        note: format!("times of files that count differently, written in `{}`", held.units),
+        note: format!("times of files that count differently, written in `{units}`"),
+        units: first.attributes.text("units").is_some().then(|| units.to_string()),
     }))
 }
 
-/// What a variable of times shares its encoding with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Relation {
-    /// The coordinate whose bounds it holds.
-    Coordinate,
-    /// The bounds of the coordinate it is.
-    Bounds,
+/// Files must have one calendar, as far as their times tell calendars apart, and one count if `policy` says so.
+fn check_alike(holders: &[InFile<'_>], counted: &[&Counted], policy: DifferTime) -> Result<(), CombineError> {
+    let [first, ..] = counted else { return Ok(()) };
+    let differs = |rule, what: &str, at: usize, shown: &dyn Fn(&Counted) -> String| CombineError::Differs {
+        rule,
+        variable: holders[0].variable.path.clone(),
+        what: what.to_owned(),
+        file: holders[at].file.to_owned(),
+        value: shown(counted[at]),
+        first_file: holders[0].file.to_owned(),
+        first_value: shown(first),
+    };
+    for (at, other) in counted.iter().enumerate().filter(|(_, other)| other.calendar != first.calendar) {
+        let mut instants = first.instants(&holders[0])?;
+        instants.extend(other.instants(&holders[at])?);
+        if !first.calendar.agrees_with(other.calendar, instants.iter()) {
+            return Err(differs(Rule::Calendar, "calendar", at, &|one| one.calendar.to_string()));
+        }
+    }
+    match counted.iter().position(|other| other.units != first.units) {
+        Some(at) if policy == DifferTime::Error => {
+            Err(differs(Rule::Units, "time units", at, &|one| one.units.to_string()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// How one file counts.
@@ -162,15 +136,9 @@ struct Counted {
 }
 
 impl Counted {
-    fn of<'a>(holder: &InFile<'_>, coordinate_of: &impl Fn(&str) -> Option<&'a ViewVariable>) -> Option<Self> {
-        let own = time_units(holder.variable);
-        let (units, calendar) = own.or_else(|| time_units(coordinate_of(holder.file)?))?;
-        Some(Self { units, calendar })
-    }
-
-    fn instants(&self, holder: &InFile<'_>, variable: &ViewVariable) -> Result<Vec<Instant>, CombineError> {
+    fn instants(&self, holder: &InFile<'_>) -> Result<Vec<Instant>, CombineError> {
         self.units
-            .instants(&meant(holder, variable)?.there())
+            .instants(&meant(holder)?.there())
             .map(|instants| instants.into_iter().flatten().collect())
             .map_err(|error| inexact(holder, &error))
     }
@@ -271,28 +239,8 @@ fn usual_marks(dtype: &DataType) -> Vec<Vec<u8>> {
     }
 }
 
-/// The variable that shares its encoding of time with `path`: the coordinate of bounds, or the bounds of a coordinate.
-pub(super) fn relatives<'a>(files: &'a [FileView], path: &str) -> impl Fn(&str, Relation) -> Option<&'a ViewVariable> {
-    let name = path.rsplit('/').next().unwrap_or(path).to_owned();
-    let path = path.to_owned();
-    let bounds_of = |variable: &ViewVariable| {
-        ["bounds", "climatology"].iter().find_map(|key| variable.attributes.text(key).map(str::to_owned))
-    };
-    move |file, relation| {
-        let file = files.iter().find(|view| view.name == file)?;
-        match relation {
-            Relation::Coordinate => {
-                file.variables.iter().find(|variable| bounds_of(variable).as_deref() == Some(&name))
-            }
-            Relation::Bounds => {
-                let bounds = bounds_of(file.variable(&path)?)?;
-                file.variables.iter().find(|variable| variable.name() == bounds)
-            }
-        }
-    }
-}
-
-fn meant(holder: &InFile<'_>, variable: &ViewVariable) -> Result<Meant, CombineError> {
+fn meant(holder: &InFile<'_>) -> Result<Meant, CombineError> {
+    let variable = holder.variable;
     let (path, file) = (variable.path.clone(), holder.file.to_owned());
     match variable.values.as_deref() {
         Some(Values::Fixed(bytes)) => {

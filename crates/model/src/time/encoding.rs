@@ -40,24 +40,43 @@ pub fn reencode(values: &Numbers, from: &TimeUnits, to: &TimeUnits, dtype: &Data
     encode(&instants?, to, dtype)
 }
 
-/// Units and type that hold all `labels`: those of the first file if they can, else finer ones from the same date.
+/// Times that are written together with others, and the types that they may have where they count as `first` does, the
+/// most welcome first.
+pub type Welcome<'a> = (&'a [Instant], &'a [DataType]);
+
+/// Units and types that hold all labels, of each of `all`: the units of the first file if they can, else finer ones from
+/// the same date, counted in integers of 64 bits.
 ///
 /// The units remember how the labels decode together, so that a part of them that is written later with these units
 /// decodes to the same instants as in the whole.
 ///
 /// # Errors
 /// If not even nanoseconds in 64 bits hold them.
-pub fn units_that_hold(labels: &[Instant], first: &TimeUnits, dtype: &DataType) -> Result<Encoded, TimeError> {
-    let labels: Vec<Option<Instant>> = labels.iter().copied().map(Some).collect();
-    let mut refused = match encode(&labels, first, dtype) {
-        Ok(values) => return Ok(Encoded { units: first.for_array_of(&labels), values }),
+pub fn units_that_hold(all: &[Welcome<'_>], first: &TimeUnits) -> Result<Vec<Encoded>, TimeError> {
+    let wide = DataType::Int(IntType::I64);
+    let in_units = |units: &TimeUnits, is_first: bool| -> Result<Vec<Encoded>, TimeError> {
+        all.iter()
+            .map(|(labels, types)| {
+                let types = types.iter().filter(|_| is_first).chain([&wide]);
+                let labels: Vec<Option<Instant>> = labels.iter().copied().map(Some).collect();
+                let mut refused = None;
+                for dtype in types {
+                    match encode(&labels, units, dtype) {
+                        Ok(values) => return Ok(Encoded { units: units.for_array_of(&labels), values }),
+                        Err(error) => refused = refused.or(Some(error)),
+                    }
+                }
+                Err(refused.unwrap_or_else(|| TimeError::NotTime { units: units.to_string() }))
+            })
+            .collect()
+    };
+    let mut refused = match in_units(first, true) {
+        Ok(encoded) => return Ok(encoded),
         Err(error) => error,
     };
-    let wide = DataType::Int(IntType::I64);
-    for unit in std::iter::once(&first.unit()).chain(first.unit().finer()) {
-        let units = if *unit == first.unit() { first.clone() } else { first.with_unit(*unit) };
-        match encode(&labels, &units, &wide) {
-            Ok(values) => return Ok(Encoded { units: units.for_array_of(&labels), values }),
+    for unit in first.unit().finer() {
+        match in_units(&first.with_unit(*unit), false) {
+            Ok(encoded) => return Ok(encoded),
             Err(error) => refused = error,
         }
     }

@@ -121,10 +121,14 @@ fn a_time_that_cannot_be_held_is_refused_by_its_place() {
 fn labels_that_the_first_units_cannot_hold_get_finer_ones_from_the_same_date() {
     let days = units("days since 1850-01-01");
     let noon = from_date(Calendar::Standard, 1850, 1, 2, 12, 0, 0, 0).unwrap();
-    let held = units_that_hold(&[noon], &days, &INT32).unwrap();
+    let held = all_held(&[noon], &days, &INT32);
     assert_eq!((held.units.to_string().as_str(), held.values), ("hours since 1850-01-01", Numbers::I64(vec![36])));
-    let held = units_that_hold(&[noon], &days, &FLOAT64).unwrap();
+    let held = all_held(&[noon], &days, &FLOAT64);
     assert_eq!((held.units, held.values), (days, Numbers::F64(vec![1.5])));
+}
+
+fn all_held(labels: &[Instant], first: &TimeUnits, dtype: &DataType) -> Encoded {
+    units_that_hold(&[(labels, std::slice::from_ref(dtype))], first).unwrap().remove(0)
 }
 
 #[test]
@@ -137,7 +141,7 @@ fn one_time_outside_the_years_of_datetime64_makes_all_of_its_array_microseconds(
     assert_eq!(far[2], None);
     // A label beyond 2262: what is written for this part of the labels decodes as it will in the whole.
     let labels: Vec<Instant> = far.into_iter().flatten().collect();
-    let whole = units_that_hold(&labels, &units, &FLOAT64).unwrap();
+    let whole = all_held(&labels, &units, &FLOAT64);
     let part = reencode(&Numbers::F64(vec![0.123_456_789]), &whole.units, &whole.units, &FLOAT64);
     let (Ok(Numbers::F64(part)), Numbers::F64(whole)) = (part, whole.values) else { panic!("floats stay floats") };
     assert_eq!(part[0], whole[0]);

@@ -30,8 +30,7 @@ pub(super) fn variable(
     let placed: Vec<(usize, Placed)> =
         joining.placed.iter().filter_map(|one| Some((first.variable.axis_of(&one.name)?, one.clone()))).collect();
     let found = filled(joining, path, holders, &placed)?;
-    let unified =
-        times::unify(&joining.named(holders), times::relatives(joining.files, path), joining.policies.differ.time)?;
+    let unified = times::unify(&joining.named(holders), joining.files, joining.policies.differ.time)?;
     let plan = match &unified {
         Some(times) => times.plan(holders.len()),
         None => values::plan(&joining.named(holders), joining.policies)?,
