@@ -8,11 +8,14 @@ import concurrent.futures
 import pathlib
 import random
 import re
+import shutil
 import zlib
 
 import h5py
+import netCDF4
 import numpy as np
 import pytest
+import zarr
 
 from command import CORPUS, frazil
 from corpus_score import MAX_RSS_BYTES, MAX_SECONDS
@@ -168,3 +171,38 @@ def test_random_bytes_are_no_dataset(tmp_path, seed):
         answer = frazil("inspect", path, "--digest", "--json")
         assert not faults(answer, repr(head))
         assert answer.code != 0 and "noise.nc" in answer.text, str(answer)
+
+
+N_NETCDF3_FLIPS = 150
+
+
+@pytest.mark.parametrize("kind", ["NETCDF3_CLASSIC", "NETCDF3_64BIT_OFFSET", "NETCDF3_64BIT_DATA"])
+def test_a_bit_of_a_netcdf3_header_makes_no_other_values_than_the_library_reads(tmp_path, soak, seed, kind):
+    """Places that lie in one another are refused there, too."""
+    with netCDF4.Dataset(tmp_path / "in.nc", "w", format=kind) as file:
+        file.createDimension("time", None)
+        file.createDimension("x", 3)
+        for name, dtype, dimensions in [("time", "f8", ("time",)), ("x", "f8", ("x",)), ("a", "i2", ("time", "x")), ("b", "f4", ("x",))]:
+            file.createVariable(name, dtype, dimensions)[:] = np.arange(12 if len(dimensions) == 2 else 4 if name == "time" else 3).reshape((4, 3) if len(dimensions) == 2 else -1)
+    whole = (tmp_path / "in.nc").read_bytes()
+    bits = range(32, 8 * (len(whole) - 4 * 16))
+    wrong = []
+    for bit in bits if soak else sorted(random.Random(seed).sample(bits, N_NETCDF3_FLIPS)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << (bit % 8)
+        (tmp_path / "bad.nc").write_bytes(damaged)
+        shutil.rmtree(tmp_path / "out", ignore_errors=True)
+        if frazil("convert", tmp_path / "bad.nc", tmp_path / "out", "--to", "zarr").code != 0:
+            continue
+        try:
+            with netCDF4.Dataset(tmp_path / "bad.nc") as theirs:
+                theirs.set_auto_mask(False)
+                want = {name: theirs[name][:].tobytes() for name in theirs.variables}
+        except UnicodeDecodeError:
+            continue  # a name; the library's Python reader can say nothing of such files
+        except (OSError, RuntimeError) as error:
+            wrong.append(f"bit {bit}: the library says {error}")
+            continue
+        ours = zarr.open_group(tmp_path / "out", mode="r")
+        wrong += [f"bit {bit}: {name}" for name in want if ours[name][:].tobytes() != want[name]]
+    assert not wrong, f"{len(wrong)}: {wrong[:20]}"

@@ -35,6 +35,7 @@ pub(super) fn decoded(header: Header, size_bytes: u64) -> Result<Decoded, Format
     let record_bytes = record_bytes(&extents)?;
     let n_records = n_records(&header, &extents, record_bytes, size_bytes);
     check_limits(&header, &extents, n_records)?;
+    check_order(&header, &extents, record_bytes)?;
 
     let mut dataset = Dataset { format: "netcdf3".into(), ..Dataset::default() };
     let mut tables = Vec::new();
@@ -135,6 +136,31 @@ fn check_limits(header: &Header, extents: &[Extent], n_records: u64) -> Result<(
         return Err(FormatError::TooLarge { what, claimed, limit: DIMENSION_NAMES_LIMIT_BYTES });
     }
     Ok(())
+}
+
+/// Values lie in the order in which variables are declared, those of records behind all others: a damaged place would show
+/// the values of one variable as those of another. The netCDF library refuses such files, too.
+fn check_order(header: &Header, extents: &[Extent], record_bytes: u64) -> Result<(), FormatError> {
+    let placed = |is_record: bool| {
+        let all = header.variables.iter().zip(extents);
+        all.filter(move |(_, extent)| extent.is_record == is_record && extent.n_bytes > 0)
+    };
+    let mut before: Option<(&HeaderVariable, u64)> = None;
+    for (variable, extent) in placed(false).chain(placed(true)) {
+        if let Some((other, end)) = before
+            && variable.begin < end
+        {
+            let reason = format!("its values lie before the end of those of `{}`, which is declared first", other.name);
+            return Err(bad(variable, reason));
+        }
+        before = Some((variable, variable.begin.saturating_add(extent.n_bytes)));
+    }
+    match (placed(true).next(), before) {
+        (Some((first, _)), Some((last, end))) if end > first.begin.saturating_add(record_bytes) => {
+            Err(bad(last, "its first record ends behind the place of the second".into()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What is needed to place the chunks of one variable.

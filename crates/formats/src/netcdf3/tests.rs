@@ -78,6 +78,15 @@ fn a_lone_record_variable_is_not_padded() {
 }
 
 #[test]
+fn a_variable_that_lies_within_another_is_refused_by_name() {
+    let mut file = records(2, &["a", "b"], 30);
+    let begin_of_b = file.len() - 30 - 4;
+    file[begin_of_b + 3] -= 4;
+    let refusal = described(file);
+    assert!(refusal.contains("variable `b`") && refusal.contains("`a`"), "{refusal}");
+}
+
+#[test]
 fn a_file_that_is_short_of_one_byte_is_refused_by_variable() {
     assert_eq!(described(records(3, &["a"], 17)), "truncated: variable `a` needs bytes 96 to 114, the file has 113");
 }
