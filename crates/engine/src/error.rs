@@ -51,6 +51,8 @@ pub enum EngineError {
     OverwritesExtended { id: String },
     #[error("`{file}` is not what it was when the plan was saved")]
     ChangedSincePlan { file: String },
+    #[error("`each` of the recipe is not what it was when `{place}` was made")]
+    OtherSteps { place: Location },
     #[error("`{place}` holds unfinished work of another plan")]
     OtherPlan { place: Location },
     #[error("`{place}` is not a store that frazil wrote: {reason}")]
@@ -142,6 +144,7 @@ impl Problem for EngineError {
             Self::Exists { .. } => "target.exists",
             Self::NotAStore { .. } => "target.not-a-store",
             Self::OtherPlan { .. } => "target.other-plan",
+            Self::OtherSteps { .. } => "extend.other-steps",
             Self::NotOurs { .. } => "target.not-ours",
             Self::Changed { .. } | Self::ChangedSincePlan { .. } => "source.changed",
             Self::OverwritesExtended { .. } => "target.extended",
@@ -214,6 +217,9 @@ impl Problem for EngineError {
             Self::OtherPlan { place } => format!(
                 "finish it with the command that began it, or discard it with `--overwrite` or by removing {place}"
             ),
+            Self::OtherSteps { .. } => {
+                "what is there came from the steps of then: take them as they were, or say `mode: replace`".into()
+            }
             Self::NotOurs { .. } => "name a store that `frazil build` or `frazil convert` finished".into(),
             Self::OverwritesExtended { .. } => {
                 "if all that the store should hold is among the sources, say `mode: replace` in the recipe".into()

@@ -26,7 +26,7 @@ use crate::{
     grow::Edge,
     held,
     identity::digest,
-    journal,
+    journal, kept,
     planning::{plan, summary},
     prepare::{Prepared, Reissued, Request, prepare, scanned},
     progress::Progress,
@@ -79,6 +79,7 @@ pub fn prepare_extension(request: &Request) -> Result<Ready, EngineError> {
         }
         Standing::Nothing | Standing::Unfinished { .. } => return Ok(Ready::Create(Box::new(prepare(&request)?))),
     };
+    kept::check_steps(&folder, &receipt, &request.recipe)?;
     let began = SystemTime::now();
     let (old, layouts) = store_source::open(&folder)?;
     let mut files = scanned(&request)?;
@@ -114,9 +115,10 @@ pub fn prepare_extension(request: &Request) -> Result<Ready, EngineError> {
     }
     let combined = combine(&all_views, &policies)?;
     check_equal(&combined, &sources)?;
+    let file = sources.get(1).map(|source| source.name.clone()).unwrap_or_default();
+    kept::check_meaning((&along, there.as_deref().unwrap_or_default()), &all_views[0], &combined, &file)?;
     let is_same_axis = combined.along.as_ref().map(|(_, labels)| labels) == there.as_ref();
     if !sorted.revised.is_empty() && !is_same_axis {
-        let file = sources.get(1).map(|source| source.name.clone()).unwrap_or_default();
         return Err(EngineError::Extend { file, reason: format!("`{along}` of the store is in no order") });
     }
     let changed = if sorted.revised.is_empty() { Changed::Behind } else { Changed::Places(sorted.places) };
@@ -129,8 +131,10 @@ fn along(request: &Request, receipt: &Receipt, old: &FileView, files: &[FileView
     if let Some(along) = request.policies.along.clone().or_else(|| receipt.along.clone()) {
         return Ok(along);
     }
+    // What the store was made of would stand twice where the store stands for it.
+    let is_new = |file: &&FileView| receipt.sources.iter().all(|record| record.name != file.name);
     let mut both = vec![old.clone()];
-    both.extend(files.iter().cloned());
+    both.extend(files.iter().filter(is_new).cloned());
     match combine(&both, &request.policies)?.along {
         Some((name, _)) => Ok(name),
         None => Err(EngineError::Extend {
@@ -353,10 +357,11 @@ pub fn extend(
         lock.remove()?;
         return extend(request, &prepare_extension(request)?, progress, stop);
     }
-    if let Some(saved) = SavedPlan::in_folder(&folder)?
-        && (saved.plan != prepared.hash || saved.sources != states(prepared))
-    {
-        discard(&folder)?;
+    match SavedPlan::in_folder(&folder)? {
+        Some(saved) if saved.plan != prepared.hash || saved.sources != states(prepared) => discard(&folder)?,
+        // A run that was killed may have put a chunk without having noted it.
+        Some(_) => {}
+        None => kept::check_chunks(&folder, (prepared, &extension.store), inventory(&folder)?, stop)?,
     }
     folder.remove(STAGING)?;
     save_plan(&folder, prepared)?;

@@ -21,6 +21,7 @@ pub mod identity;
 pub mod index;
 pub mod inspect;
 pub mod journal;
+mod kept;
 mod known;
 pub mod make;
 pub mod others;

@@ -219,12 +219,12 @@ fn trusted_inventory(folder: &Folder, found: &mut Verified) -> Result<Inventory,
 }
 
 /// What should be there.
-struct Expected {
-    inventory: Inventory,
+pub(crate) struct Expected {
+    pub inventory: Inventory,
     /// What unfinished work has put in place already.
-    began: BTreeMap<String, journal::Line>,
+    pub began: BTreeMap<String, journal::Line>,
     /// Arrays by the key of their folder.
-    layouts: BTreeMap<String, ArrayLayout>,
+    pub layouts: BTreeMap<String, ArrayLayout>,
 }
 
 impl Expected {
@@ -282,7 +282,7 @@ fn layouts(folder: &Folder) -> BTreeMap<String, ArrayLayout> {
 }
 
 /// Looks at every object of the inventory, on several threads.
-fn read_objects(
+pub(crate) fn read_objects(
     shelf: &Shelf<'_>,
     expected: &Expected,
     amount: Amount,
@@ -362,9 +362,9 @@ enum Look {
 }
 
 /// Where the objects are, with what a listing said of them where there was one.
-struct Shelf<'a> {
-    folder: &'a Folder,
-    listing: Option<&'a BTreeMap<String, Seen>>,
+pub(crate) struct Shelf<'a> {
+    pub folder: &'a Folder,
+    pub listing: Option<&'a BTreeMap<String, Seen>>,
 }
 
 impl Shelf<'_> {

@@ -232,14 +232,21 @@ pub struct Axis {
     pub places: Vec<Vec<u64>>,
 }
 
-/// Puts the labels of all files in order: ascending, or descending if that is how every file has them.
+/// Puts the labels of all files in order: ascending, or descending if that is how every file has them, or how the first
+/// has them if the others follow it.
 ///
 /// # Errors
 /// [`CombineError::Duplicate`] if one file holds a label twice.
-pub fn join_labels(dimension: &str, files: &[FileView], labels: &[Vec<Label>]) -> Result<Axis, CombineError> {
+pub fn join_labels(
+    dimension: &str,
+    files: &[FileView],
+    labels: &[Vec<Label>],
+    follows_first: bool,
+) -> Result<Axis, CombineError> {
+    let deciding = if follows_first { labels.get(..1).unwrap_or_default() } else { labels };
     let descends = |file: &Vec<Label>| file.windows(2).all(|pair| pair[0] > pair[1]);
-    let has_order = labels.iter().any(|file| file.len() > 1);
-    let is_descending = has_order && labels.iter().all(descends);
+    let has_order = deciding.iter().any(|file| file.len() > 1);
+    let is_descending = has_order && deciding.iter().all(descends);
     for (file, labels) in files.iter().zip(labels) {
         let mut sorted: Vec<&Label> = labels.iter().collect();
         sorted.sort_unstable();

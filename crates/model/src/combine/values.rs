@@ -52,7 +52,7 @@ pub fn plan(all: &[InFile<'_>], policies: &Policies) -> Result<ValuePlan, Combin
     let packing = first.variable.packing();
     let same = |other: &InFile<'_>| {
         other.variable.dtype == first.variable.dtype
-            && other.variable.packing().same_as(&packing)
+            && is_packed_alike(first, other, policies)
             // A store may have no word for a text that means "missing".
             && (policies.follows_store || missing_texts(other) == missing_texts(first))
     };
@@ -93,6 +93,16 @@ pub fn plan(all: &[InFile<'_>], policies: &Policies) -> Result<ValuePlan, Combin
         DifferPacking::Repack if policies.differ_is_unasked && only_signs(all) => Err(differs(first, other)),
         DifferPacking::Repack => repacked(all),
     }
+}
+
+/// Whether counts of two files mean the same. What a store says in JSON is what a file says if readers of JSON compute the
+/// same of it.
+fn is_packed_alike(first: &InFile<'_>, other: &InFile<'_>, policies: &Policies) -> bool {
+    let (mine, theirs) = (first.variable.packing(), other.variable.packing());
+    let is_said_alike = policies.follows_store
+        && survives_json(&other.variable.dtype, &theirs)
+        && theirs.through_json().same_as(&mine.through_json());
+    is_said_alike || theirs.same_as(&mine)
 }
 
 /// Whether files differ in nothing but whether their counts have a sign.
