@@ -70,24 +70,43 @@ pub fn plan(report: &Report, format: VirtualFormat) -> String {
     text
 }
 
-/// The group to open where the root of a dataset holds no array: whoever opens that sees nothing, without a word.
-fn first_group(report: &Report) -> Option<String> {
+/// Groups that are named one by one.
+const MOST_GROUPS: usize = 10;
+
+/// The groups with arrays, where the root of a dataset holds none: whoever opens that sees nothing, without a word.
+fn groups(report: &Report) -> Vec<String> {
     let arrays = report.items.iter().filter(|item| item.get("how").is_some());
-    let paths: Vec<&str> = arrays.filter_map(|item| item.get("path")?.as_str()).collect();
-    let group_of = |path: &&str| path.trim_start_matches('/').rsplit_once('/').map(|(group, _)| group.to_owned());
-    if paths.iter().all(|path| group_of(path).is_some()) { paths.first().and_then(group_of) } else { None }
+    let paths = arrays.filter_map(|item| item.get("path")?.as_str());
+    let group_of = |path: &str| path.trim_start_matches('/').rsplit_once('/').map(|(group, _)| group.to_owned());
+    let mut groups: Vec<String> = paths.map(group_of).collect::<Option<_>>().unwrap_or_default();
+    groups.dedup();
+    groups
+}
+
+/// A line that says which other groups can be opened in the same way.
+fn others(groups: &[String]) -> Option<String> {
+    let (first, last) = (groups.first()?, groups.last()?);
+    let names = match groups.len() {
+        1 => return None,
+        n if n > MOST_GROUPS => format!("{first} to {last}"),
+        _ => groups.join(", "),
+    };
+    Some(format!("# one group at a time; there are {}: {names}", groups.len()))
 }
 
 /// The lines that open references.
 pub fn snippet(format: VirtualFormat, store: &str, report: &Report) -> String {
     let Ok(location) = located(store) else { return String::new() };
-    let (doors, group) = (doors(report), first_group(report));
+    let (doors, groups) = (doors(report), groups(report));
+    let group = groups.first();
     let body = match format {
-        VirtualFormat::Icechunk => icechunk(&location, &doors, group.as_deref()),
-        VirtualFormat::KerchunkJson | VirtualFormat::KerchunkParquet => kerchunk(&location, &doors, group.as_deref()),
+        VirtualFormat::Icechunk => icechunk(&location, &doors, group.map(String::as_str)),
+        VirtualFormat::KerchunkJson | VirtualFormat::KerchunkParquet => {
+            kerchunk(&location, &doors, group.map(String::as_str))
+        }
     };
     body.map_or_else(String::new, |lines| {
-        lines.iter().fold("open it:\n".to_owned(), |text, line| format!("{text}    {line}\n"))
+        others(&groups).iter().chain(&lines).fold("open it:\n".to_owned(), |text, line| format!("{text}    {line}\n"))
     })
 }
 

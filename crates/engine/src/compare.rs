@@ -14,7 +14,7 @@ use std::{
 
 use frazil_formats::codecs::Loose;
 use frazil_model::{
-    combine::{CombinedVariable, Content},
+    combine::{Combined, CombinedVariable, Content},
     dtype::{DataType, FloatType},
     layout::TargetArray,
     plan::Task,
@@ -56,33 +56,73 @@ pub fn compare(
 ) -> Result<u64, EngineError> {
     compare_sources(root, prepared, found)?;
     let name = root.to_string();
-    compare_boxes(&|| StoreBoxes::open(&root.clone().into(), &name, CHUNK_LIMIT_BYTES), prepared, stop, found)
+    let given = Given {
+        prefix: "",
+        sources: &prepared.sources,
+        combined: &prepared.combined,
+        targets: &prepared.targets,
+        tasks: &prepared.tasks,
+        n_threads: prepared.pace.n_tasks,
+    };
+    compare_boxes(&|| StoreBoxes::open(&root.clone().into(), &name, CHUNK_LIMIT_BYTES), &[given], stop, found)
 }
 
-/// The same of the store that `open` opens.
+/// What files give, and the boxes in which it is compared.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Given<'a> {
+    /// The group of the store that should hold it: nothing, or `/era-1`.
+    pub prefix: &'a str,
+    /// The files.
+    pub sources: &'a [Source],
+    /// What they are joined to.
+    pub combined: &'a Combined,
+    /// The arrays.
+    pub targets: &'a [TargetArray],
+    /// Boxes of them.
+    pub tasks: &'a [Task],
+    /// Boxes that are held at a time.
+    pub n_threads: usize,
+}
+
+/// The same of the store that `open` opens, and of all that should be in it.
 ///
 /// # Errors
 /// As for [`compare`].
 pub(crate) fn compare_boxes(
     open: &(dyn Fn() -> Result<StoreBoxes, EngineError> + Sync),
-    prepared: &Prepared,
+    given: &[Given<'_>],
     stop: &AtomicBool,
     found: &mut Verified,
 ) -> Result<u64, EngineError> {
     let store = open()?;
-    let numbers = matching_arrays(&store, prepared, found);
+    for variable in &store.dataset().variables {
+        let is_given = |part: &Given<'_>| part.targets.iter().any(|target| part.path(target) == variable.path);
+        if !given.iter().any(is_given) {
+            found.add(of_array(&variable.path, "the sources have no such array".into()));
+        }
+    }
+    given.iter().try_fold(0, |sum, part| Ok(sum + compare_part(open, &store, *part, stop, found)?))
+}
+
+fn compare_part(
+    open: &(dyn Fn() -> Result<StoreBoxes, EngineError> + Sync),
+    store: &StoreBoxes,
+    given: Given<'_>,
+    stop: &AtomicBool,
+    found: &mut Verified,
+) -> Result<u64, EngineError> {
     let comparison = Comparison {
-        prepared,
-        numbers,
+        given,
+        numbers: matching_arrays(store, given, found),
         n_values: AtomicU64::new(0),
-        n_of_array: prepared.targets.iter().map(|_| AtomicU64::new(0)).collect(),
+        n_of_array: given.targets.iter().map(|_| AtomicU64::new(0)).collect(),
         found: Mutex::new(found),
     };
     let next = AtomicUsize::new(0);
     let worker = || -> Result<(), EngineError> {
         let mut store = open()?;
         let mut reader = ChunkReader::default();
-        while let Some(task) = prepared.tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+        while let Some(task) = given.tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
             if stop.load(Ordering::Relaxed) {
                 return Err(EngineError::Interrupted { resume: None });
             }
@@ -91,7 +131,7 @@ pub(crate) fn compare_boxes(
         Ok(())
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..prepared.pace.n_tasks.max(1)).map(|_| scope.spawn(worker)).collect();
+        let threads: Vec<_> = (0..given.n_threads.max(1)).map(|_| scope.spawn(worker)).collect();
         threads.into_iter().try_for_each(|thread| {
             thread.join().map_err(|_| EngineError::Thread { reason: "while comparing values".into() })?
         })
@@ -134,24 +174,25 @@ fn compare_sources(root: &Folder, prepared: &Prepared, found: &mut Verified) -> 
     Ok(())
 }
 
-/// The number in the store of each array that the sources give; what only one side has is a problem.
-fn matching_arrays(store: &StoreBoxes, prepared: &Prepared, found: &mut Verified) -> Vec<Option<usize>> {
-    let of_array = |path: &str, problem: String| Finding {
-        key: None,
-        array: Some(path.to_owned()),
-        region: None,
-        source: None,
-        problem,
-    };
-    let there = &store.dataset().variables;
-    for variable in there {
-        if !prepared.targets.iter().any(|target| target.path == variable.path) {
-            found.add(of_array(&variable.path, "the sources have no such array".into()));
-        }
+impl Given<'_> {
+    /// Where an array is in the store.
+    fn path(&self, target: &TargetArray) -> String {
+        format!("{}{}", self.prefix, target.path)
     }
-    let number_of_target = |target: &frazil_model::layout::TargetArray| {
-        let Some(number) = there.iter().position(|variable| variable.path == target.path) else {
-            found.add(of_array(&target.path, "the store has no such array".into()));
+}
+
+/// A problem of an array as a whole.
+fn of_array(path: &str, problem: String) -> Finding {
+    Finding { key: None, array: Some(path.to_owned()), region: None, source: None, problem }
+}
+
+/// The number in the store of each array that the sources give; one that is not there, or is another, is a problem.
+fn matching_arrays(store: &StoreBoxes, given: Given<'_>, found: &mut Verified) -> Vec<Option<usize>> {
+    let there = &store.dataset().variables;
+    let number_of_target = |target: &TargetArray| {
+        let path = given.path(target);
+        let Some(number) = there.iter().position(|variable| variable.path == path) else {
+            found.add(of_array(&path, "the store has no such array".into()));
             return None;
         };
         let variable = &there[number];
@@ -165,16 +206,16 @@ fn matching_arrays(store: &StoreBoxes, prepared: &Prepared, found: &mut Verified
                 "the store holds {} of shape {:?}; the sources give {} of shape {:?}",
                 variable.dtype, variable.shape, target.dtype, target.shape
             );
-            found.add(of_array(&target.path, problem));
+            found.add(of_array(&path, problem));
             return None;
         }
         Some(number)
     };
-    prepared.targets.iter().map(number_of_target).collect()
+    given.targets.iter().map(number_of_target).collect()
 }
 
 struct Comparison<'a> {
-    prepared: &'a Prepared,
+    given: Given<'a>,
     numbers: Vec<Option<usize>>,
     n_values: AtomicU64,
     n_of_array: Vec<AtomicU64>,
@@ -184,17 +225,17 @@ struct Comparison<'a> {
 impl Comparison<'_> {
     fn compare_box(&self, task: &Task, store: &mut StoreBoxes, reader: &mut ChunkReader) -> Result<(), EngineError> {
         let Some(number) = self.numbers.get(task.array).copied().flatten() else { return Ok(()) };
-        let target = &self.prepared.targets[task.array];
+        let target = &self.given.targets[task.array];
         let region = region_of(task, target);
         if region.n_elements() == 0 {
             return Ok(());
         }
-        let variable = &self.prepared.combined.variables[task.array];
+        let variable = &self.given.combined.variables[task.array];
         let difference = if let Content::Texts(texts) = &variable.content {
             first_other_text(texts, &target.shape, &region, &store.texts(number, &region)?)
         } else {
             let element_bytes = target.dtype.size_bytes().unwrap_or(1) as usize;
-            let expected = expected(&self.prepared.sources, variable, &region, reader)?;
+            let expected = expected(&self.given.sources, variable, &region, reader)?;
             let mut there = vec![0; expected.len()];
             match store.read(number, &region, &mut there) {
                 Ok(()) => first_other(&target.dtype, element_bytes, &expected, &there),
@@ -216,14 +257,10 @@ impl Comparison<'_> {
         let within = coordinates_of(element, &region.shape);
         let start: Vec<u64> = within.iter().zip(&region.start).map(|(at, start)| at + start).collect();
         let here = Region { shape: vec![1; start.len()], start };
-        let source = self.file_of(variable, &here).map(|file| self.prepared.sources[file].name.clone());
-        let finding = Finding {
-            key: None,
-            array: Some(variable.path.clone()),
-            region: Some(region_text(&variable.path, &here)),
-            source,
-            problem,
-        };
+        let source = self.file_of(variable, &here).map(|file| self.given.sources[file].name.clone());
+        let path = format!("{}{}", self.given.prefix, variable.path);
+        let finding =
+            Finding { key: None, region: Some(region_text(&path, &here)), array: Some(path), source, problem };
         self.found.lock().unwrap_or_else(PoisonError::into_inner).add(finding);
     }
 
@@ -237,12 +274,12 @@ impl Comparison<'_> {
         if let Content::Pieces(_) = variable.content {
             return holds(&variable.content, &|at| here.start.is_empty() || at.intersect(here).is_some());
         }
-        if self.prepared.sources.len() == 1 {
+        if self.given.sources.len() == 1 {
             return Some(0);
         }
         let axis = variable.along?;
         let (name, index) = (variable.dimensions.get(axis)?, *here.start.get(axis)?);
-        self.prepared.combined.variables.iter().find_map(|other| {
+        self.given.combined.variables.iter().find_map(|other| {
             let axis = other.dimensions.iter().position(|dimension| dimension == name)?;
             holds(&other.content, &|at| (at.start[axis]..at.end(axis)).contains(&index))
         })

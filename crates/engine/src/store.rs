@@ -307,12 +307,8 @@ impl Boxes for StoreBoxes {
             return Ok(());
         }
         put_fill(&variable, element_bytes, into);
-        let decoded_bytes = count(&variable.chunk_shape).saturating_mul(element_bytes as u64);
-        if decoded_bytes > self.chunk_limit_bytes {
-            let reason = format!("one chunk of it decodes to {decoded_bytes} bytes; give more with `--memory`");
-            return Err(self.unreadable(number, reason));
-        }
-        let decoded_bytes = usize::try_from(decoded_bytes).unwrap_or(usize::MAX);
+        let chunk_bytes = count(&variable.chunk_shape).saturating_mul(element_bytes as u64);
+        let decoded_bytes = usize::try_from(chunk_bytes).unwrap_or(usize::MAX);
         let form = ChunkForm { chain: &variable.codecs, swap_bytes: variable.dtype.swap_bytes(), decoded_bytes };
         let grid = variable.grid();
         for at in cells_touching(region, &variable.chunk_shape) {
@@ -320,6 +316,11 @@ impl Boxes for StoreBoxes {
             if !self.fetch(number, &layout, &at)? {
                 self.absent.push((number, index));
                 continue;
+            }
+            // Of a chunk that was never written nothing need be held, however large it would be.
+            if chunk_bytes > self.chunk_limit_bytes {
+                let reason = format!("one chunk of it decodes to {chunk_bytes} bytes; give more with `--memory`");
+                return Err(self.unreadable(number, reason));
             }
             let Some(copy) = ChunkCopy::of(&variable, index, region) else { continue };
             match self.codecs.decode(&form, &self.stored, 0) {

@@ -77,7 +77,7 @@ fn request(sources: Vec<(Location, String)>, limits: Limits, index: IndexUse) ->
 
 fn virtually(request: &Request, format: VirtualFormat, scan: Vec<Source>) -> Result<Value, EngineError> {
     let write = VirtualWrite { format, ..VirtualWrite::usual(Position::default()) };
-    let parts = parts(&VirtualRequest { request: request.clone(), write }, scan)?;
+    let parts = parts(&VirtualRequest { request: request.clone(), write }, scan)?.parts;
     let made: Vec<Value> =
         made_arrays(&parts).into_iter().map(|(path, why)| json!({"path": path, "why": why})).collect();
     let mut verdict = json!(Amounts::of(&parts));

@@ -1,9 +1,7 @@
 //! One virtual dataset made, from request to Report.
 
-use std::collections::BTreeSet;
-
 use frazil_model::{
-    combine::{Combined, error::CombineError, view::FileView},
+    combine::Combined,
     layout::{Growth, LayoutRequest, lay_out},
     recipe::{
         combine::{DifferDtype, DifferPacking},
@@ -30,7 +28,7 @@ use super::{
     pinned::Files,
     record::{Record, record},
     said::tell,
-    split::classes,
+    split::{can_split, split},
     tables,
     there::{Compared, There, with_known},
 };
@@ -41,7 +39,7 @@ use crate::{
     prepare::{Joined, Request, SmallData, joined_of, nothing_left, prepare, scanned},
     source::Source,
     standing::{exists, foreign},
-    views::{LeftOut, leave_out_untyped, views},
+    views::{LeftOut, leave_out_untyped},
 };
 
 /// What is to be referenced, and how.
@@ -75,10 +73,19 @@ pub(crate) struct Part {
 /// A folder, and the name of the document in it that is written, if it is one.
 type Place<'a> = (&'a Folder, Option<&'a str>);
 
+/// What is planned: as one dataset, or in parts.
+#[derive(Debug)]
+pub(crate) struct Planned {
+    /// The parts.
+    pub parts: Vec<Part>,
+    /// Why it is not one, in words.
+    pub why_split: Option<String>,
+}
+
 /// The layout that references want: the format's, whatever the request said.
-fn layout(write: &VirtualWrite) -> LayoutRequest {
+pub(super) fn layout(format: VirtualFormat) -> LayoutRequest {
     LayoutRequest {
-        format: match write.format {
+        format: match format {
             VirtualFormat::Icechunk => ZarrFormat::V3,
             VirtualFormat::KerchunkJson | VirtualFormat::KerchunkParquet => ZarrFormat::V2,
         },
@@ -90,9 +97,9 @@ fn layout(write: &VirtualWrite) -> LayoutRequest {
 }
 
 /// Plans a virtual dataset of files that were scanned: as one, or in parts where files differ and the policies say so.
-pub(crate) fn parts(wanted: &VirtualRequest, scan: Vec<Source>) -> Result<Vec<Part>, EngineError> {
+pub(crate) fn parts(wanted: &VirtualRequest, scan: Vec<Source>) -> Result<Planned, EngineError> {
     let mut request = wanted.request.clone();
-    request.layout = layout(&wanted.write);
+    request.layout = layout(wanted.write.format);
     request.policies.keeps_counts = true;
     if wanted.write.allows(IfIncompatible::Native) {
         promote(&mut request);
@@ -101,9 +108,9 @@ pub(crate) fn parts(wanted: &VirtualRequest, scan: Vec<Source>) -> Result<Vec<Pa
     let whole =
         joined_of(&request, scan.clone(), small).and_then(|joined| part(wanted, &request, joined, String::new()));
     match whole {
-        Ok(part) => Ok(vec![part]),
+        Ok(part) => Ok(Planned { parts: vec![part], why_split: None }),
         Err(error) if can_split(wanted, &error) => match split(wanted, &request, scan)? {
-            Some(parts) => Ok(parts),
+            Some(parts) => Ok(Planned { parts, why_split: Some(error.to_string()) }),
             None => Err(error),
         },
         Err(error) => Err(error),
@@ -122,91 +129,7 @@ pub(super) fn promote(request: &mut Request) {
     }
 }
 
-/// Plans a dataset in parts, each of files that are alike; `None` if all are.
-fn split(
-    wanted: &VirtualRequest,
-    request: &Request,
-    mut sources: Vec<Source>,
-) -> Result<Option<Vec<Part>>, EngineError> {
-    let mut request = request.clone();
-    request.layout = layout(&wanted.write);
-    request.policies.differ = wanted.request.policies.differ;
-    request.policies.keeps_counts = true;
-    let views = views(&mut sources, &request, &mut Vec::new())?;
-    let policies = &request.policies;
-    let along: Vec<&str> = policies.along.iter().chain(&policies.also_along).map(String::as_str).collect();
-    let [coarse, fine] = classes(&views, &along);
-    let mut parts = None;
-    for classes in [&coarse, &fine].into_iter().filter(|classes| classes.len() > 1) {
-        parts = Some(in_classes(wanted, &request, (&sources, &views), classes));
-        if matches!(parts, Some(Ok(_))) {
-            break;
-        }
-    }
-    parts.transpose()
-}
-
-/// Plans each class of files as a part of its own.
-fn in_classes(
-    wanted: &VirtualRequest,
-    request: &Request,
-    (sources, views): (&[Source], &[FileView]),
-    classes: &[Vec<usize>],
-) -> Result<Vec<Part>, EngineError> {
-    let small = SmallData::InFiles { above_bytes: wanted.write.inline_below.0 };
-    let mut parts = Vec::new();
-    for (number, class) in classes.iter().enumerate() {
-        let mut own = request.clone();
-        own.sources = class.iter().map(|number| request.sources[*number].clone()).collect();
-        own.keys = class.iter().filter_map(|number| request.keys.get(*number).cloned()).collect();
-        let sources = class.iter().map(|number| sources[*number].clone()).collect();
-        // What is said of a dimension is said to the files that have it.
-        let all = class.iter().flat_map(|number| &views[*number].variables);
-        let has: BTreeSet<&String> = all.flat_map(|variable| &variable.dimensions).collect();
-        own.policies.align.dimensions.retain(|(name, _)| has.contains(&name.value));
-        parts.push(part(wanted, &own, joined_of(&own, sources, small)?, format!("/era-{}", number + 1))?);
-    }
-    Ok(parts)
-}
-
-/// Whether files that are set apart could do what all together cannot, and may be.
-fn can_split(wanted: &VirtualRequest, error: &EngineError) -> bool {
-    let is_difference = match error {
-        EngineError::NotReferable { .. } | EngineError::Value { .. } => true,
-        // Files that are told apart by a key belong together: what one lacks is in a file that is not there.
-        EngineError::Combine(CombineError::Absent { .. }) => wanted.request.merge.is_none(),
-        EngineError::Combine(error) => is_difference(error),
-        _ => false,
-    };
-    wanted.write.allows(IfIncompatible::Split) && is_difference
-}
-
-/// Whether files cannot be joined for what they are, and not for what was asked of them or for what is not there.
-const fn is_difference(error: &CombineError) -> bool {
-    match error {
-        CombineError::NoFiles
-        | CombineError::NoDimension { .. }
-        | CombineError::NoLabels { .. }
-        | CombineError::AbsentLabels { .. }
-        | CombineError::Uncovered { .. }
-        | CombineError::Gap { .. }
-        | CombineError::NotYet { .. } => false,
-        CombineError::Differs { .. }
-        | CombineError::Absent { .. }
-        | CombineError::Static { .. }
-        | CombineError::Coordinate { .. }
-        | CombineError::Duplicate { .. }
-        | CombineError::Ambiguous { .. }
-        | CombineError::NothingGrows { .. }
-        | CombineError::GroupLabels { .. }
-        | CombineError::Labels { .. }
-        | CombineError::TimeInexact { .. }
-        | CombineError::Unwritable { .. }
-        | CombineError::TooLarge { .. } => true,
-    }
-}
-
-fn part(
+pub(super) fn part(
     wanted: &VirtualRequest,
     request: &Request,
     Joined { sources, mut combined, mut left_out }: Joined,
@@ -339,14 +262,14 @@ impl Ready {
             return Err(foreign(place.0, what));
         }
         let wanted = with_known(wanted, how, &there)?;
-        let parts = parts(&wanted, scanned(&wanted.request)?)?;
-        Self::with(verb, wanted, parts, there, how, place, watch)
+        let planned = parts(&wanted, scanned(&wanted.request)?)?;
+        Self::with(verb, wanted, planned, there, how, place, watch)
     }
 
     fn with(
         verb: &str,
         wanted: VirtualRequest,
-        parts: Vec<Part>,
+        Planned { parts, why_split }: Planned,
         there: There,
         how: How,
         (folder, _): Place<'_>,
@@ -387,7 +310,7 @@ impl Ready {
         let mut report = Report::of(verb);
         report.more.insert("store".into(), json!(wanted.request.target.to_string()));
         report.more.insert("format".into(), json!(wanted.write.format));
-        tell(&mut report, &wanted, &parts, &record);
+        tell(&mut report, &wanted, (&parts, why_split.as_deref()), &record);
         report.more.insert("outcome".into(), json!(outcome.unwrap_or("planned")));
         Ok(Self { report, wanted, parts, record, there, condition, outcome })
     }
@@ -432,7 +355,8 @@ fn locked(
             let there = There::of(wanted.write.format, place.0, place.1)?;
             let wanted = with_known(wanted, how, &there)?;
             let Some(parts) = split(&wanted, &wanted.request, scanned(&wanted.request)?)? else { return Err(error) };
-            let ready = Ready::with(verb, wanted, parts, there, how, place, watch)?;
+            let planned = Planned { parts, why_split: Some(error.to_string()) };
+            let ready = Ready::with(verb, wanted, planned, there, how, place, watch)?;
             if ready.is_done(Stage::All) { Ok(ready.report) } else { ready.run(place, watch) }
         }
         done => done,

@@ -5,6 +5,7 @@
 //! lead to gets the values that a copy would hold, and that the old dataset is seen or the new one.
 
 mod address;
+mod again;
 mod beside;
 mod checks;
 mod icechunk;

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::views::LeftOut;
 
+/// Groups that are named one by one.
+const MOST_GROUPS: usize = 10;
+
 /// Chunks of a plan, and where their bytes are.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
 pub(crate) struct Amounts {
@@ -79,7 +82,12 @@ fn why_made(part: &Part, number: usize) -> Option<String> {
 }
 
 /// What the plan says.
-pub(super) fn tell(report: &mut Report, wanted: &VirtualRequest, parts: &[Part], record: &Record) {
+pub(super) fn tell(
+    report: &mut Report,
+    wanted: &VirtualRequest,
+    (parts, why_split): (&[Part], Option<&str>),
+    record: &Record,
+) {
     let sum = |of: &dyn Fn(&Part) -> usize| parts.iter().map(of).sum::<usize>();
     let amounts = Amounts::of(parts);
     report.total("files", sum(&|part| part.sources.len()));
@@ -103,17 +111,32 @@ pub(super) fn tell(report: &mut Report, wanted: &VirtualRequest, parts: &[Part],
     report.total("inline_chunks", amounts.inline_chunks);
     report.total("inline_bytes", amounts.inline_bytes);
     if parts.len() > 1 {
-        let groups: Vec<&str> = parts.iter().map(|part| part.prefix.trim_start_matches('/')).collect();
-        report.warn(
-            "virtual.split",
-            format!("the files cannot be one dataset by reference: each kind is a group, {}", groups.join(", ")),
-        );
+        report.warn("virtual.split", split_words(parts, why_split));
     }
     if amounts.native_bytes > 0 && wanted.write.format == VirtualFormat::Icechunk {
         report.warn("virtual.native", format!("{} chunks cannot be referenced and are copied", amounts.native_chunks));
     }
     let left_out: Vec<&LeftOut> = parts.iter().flat_map(|part| &part.left_out).collect();
     crate::make::tell_left_out(report, &left_out);
+}
+
+/// Why files are set apart, and which group has which of them.
+fn split_words(parts: &[Part], why_split: Option<&str>) -> String {
+    let group = |part: &Part| {
+        let (name, n) = (part.prefix.trim_start_matches('/'), part.sources.len());
+        let first = part.sources.first().map_or("", |source| source.name.as_str());
+        if n > 1 { format!("{name} has `{first}` and {} more", n - 1) } else { format!("{name} has `{first}`") }
+    };
+    let mut groups: Vec<String> = parts.iter().take(MOST_GROUPS).map(group).collect();
+    if parts.len() > MOST_GROUPS {
+        groups.push(format!("and so on up to {}", parts[parts.len() - 1].prefix.trim_start_matches('/')));
+    }
+    let why = why_split.map_or_else(String::new, |why| format!(" ({why})"));
+    format!(
+        "the files cannot be one dataset by reference{why}: files that are alike became a group each, and each is opened by the \
+         name of its group; {}",
+        groups.join(", ")
+    )
 }
 
 /// What is said of one array.

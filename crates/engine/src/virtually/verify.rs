@@ -4,9 +4,12 @@
 //! one whose state is another is read whole and compared with the digest that was taken of it, if one was. It promises
 //! that a file which may hold other bytes is never passed over.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::{
+    collections::HashMap,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
 
-use frazil_model::{location::Location, plan::Limits, recipe::virtually::VirtualFormat};
+use frazil_model::{dataset::Dataset, location::Location, plan::Limits, recipe::virtually::VirtualFormat};
 use frazil_store::{
     StoreError,
     folder::Folder,
@@ -15,21 +18,25 @@ use frazil_store::{
 };
 
 use super::{
+    again::{self, Again},
     icechunk,
     intact::{self, Depth, Repository},
     kerchunk::{self, State},
     pinned::{SourcePin, whole_digest},
     record::Record,
+    split::era,
     tables,
 };
 use crate::{
+    boxes::Boxes,
     compare::{CHUNK_LIMIT_BYTES, compare_boxes},
     error::EngineError,
     index::{IndexUse, look},
-    prepare::prepare,
+    prepare::{Request, scanned},
     referred::follow,
     repeat::request_of,
     scan::Load,
+    store::StoreBoxes,
     store_source::as_store,
     verify::{Finding, Verified},
 };
@@ -121,9 +128,7 @@ impl VirtualDataset {
         // What it was made of are files that whoever verifies it trusts it with.
         follow(recorded.iter().map(|(location, _)| location.clone()).collect());
         let sources = if given.is_empty() { recorded } else { given };
-        let mut request = request_of(&record.request, &place, sources, limits)?;
-        super::make::promote(&mut request);
-        request.policies.keeps_counts = true;
+        let request = request_of(&record.request, &place, in_order(sources, record)?, limits)?;
         // Whatever its name ends with, it is a folder unless it is a document.
         let itself = if self.name.is_none() { as_store(place.clone()) } else { place.clone() };
         let source = look(&itself, &place.to_string(), Load::Nothing, limits.memory_bytes, IndexUse::Bypass)?;
@@ -131,7 +136,34 @@ impl VirtualDataset {
             place: place.clone(),
             reason: "it cannot be read as a dataset".into(),
         })?;
-        compare_boxes(&|| Ok(store.boxes(&source.name, CHUNK_LIMIT_BYTES)), &prepare(&request)?, stop, found)
+        let open = || store.boxes(&source.name, CHUNK_LIMIT_BYTES);
+        let parts = match self.planned_again(&request, &open())? {
+            Ok(parts) => parts,
+            Err(problem) => {
+                found.add(Finding::of_source(&place.to_string(), &problem));
+                return Ok(0);
+            }
+        };
+        let given: Vec<_> = parts.iter().flat_map(Again::given).collect();
+        compare_boxes(&|| Ok(open()), &given, stop, found)
+    }
+
+    /// The files joined anew, in the parts that the dataset has; or why it cannot have been made of them.
+    fn planned_again(&self, request: &Request, store: &StoreBoxes) -> Result<Result<Vec<Again>, String>, EngineError> {
+        let scan = scanned(request)?;
+        let there = store.dataset();
+        let is_bare = |path: &str| {
+            let number = there.variables.iter().position(|variable| variable.path == path);
+            number.is_some_and(|number| store.objects(number).is_ok_and(|objects| objects.n_objects == 0))
+        };
+        let n_eras = n_eras(there);
+        let is_split = n_eras > 1 && !scan.iter().any(|source| self::n_eras(&source.decoded.dataset) > 0);
+        if !is_split {
+            return Ok(Ok(vec![again::whole(request, self.format, scan, &is_bare)?]));
+        }
+        Ok(again::in_eras(request, self.format, scan, n_eras, &is_bare)?.map_err(|n_kinds| {
+            format!("it has {n_eras} groups, each of files that are alike; the sources are of another number of kinds: {n_kinds}")
+        }))
     }
 
     /// Looks at all of it.
@@ -174,6 +206,35 @@ impl VirtualDataset {
         if state == State::Changed {
             found.add(Finding::of(name, "its bytes are not those that were written"));
         }
+    }
+}
+
+/// Groups that making calls `era-1`, `era-2`, as long as there is a next one.
+fn n_eras(dataset: &Dataset) -> usize {
+    let is_there = |path: &str| {
+        let is_in = |at: &str| at.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+        dataset.groups.iter().any(|group| is_in(&group.path)) || dataset.variables.iter().any(|one| is_in(&one.path))
+    };
+    (0..).take_while(|number| is_there(&era(*number))).count()
+}
+
+/// Files in the order in which they became the dataset: the first of a kind says which group is theirs. What the record
+/// does not know comes last.
+fn in_order(mut sources: Vec<(Location, String)>, record: &Record) -> Result<Vec<(Location, String)>, EngineError> {
+    let known: HashMap<Location, usize> = (record.sources.iter().enumerate())
+        .map(|(number, pin)| Ok((whole(&located(&pin.location)?), number)))
+        .collect::<Result<_, EngineError>>()?;
+    sources.sort_by_key(|(location, _)| known.get(&whole(location)).copied().unwrap_or(usize::MAX));
+    Ok(sources)
+}
+
+/// A file of this machine by its whole path: it may be typed in another folder than the one that it was named in.
+fn whole(location: &Location) -> Location {
+    match location {
+        Location::File(path) => {
+            Location::File(std::path::absolute(path).map_or_else(|_| path.clone(), |path| path.display().to_string()))
+        }
+        other => other.clone(),
     }
 }
 
