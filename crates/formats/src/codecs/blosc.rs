@@ -200,6 +200,10 @@ pub(crate) fn decode_lz4(stream: &[u8], output: &mut [u8]) -> Result<usize, Form
 }
 
 /// How a container is written.
+///
+/// A container says itself what is in it, so one that is asked for in a way that only others write is written in the nearest
+/// way that we do: LZ4 for LZ4HC (whose streams are LZ4), BloscLZ and Snappy, bytes shuffled for bits shuffled. Every reader of
+/// the array decodes it.
 pub(crate) struct Writing<'a> {
     pub cname: &'a str,
     pub clevel: u32,
@@ -213,14 +217,23 @@ impl Writing<'_> {
         usize::from(u8::try_from(self.element_bytes).unwrap_or(1)).max(1)
     }
 
-    fn format(&self) -> Result<u8, FormatError> {
+    /// The compressor that is used, with its number.
+    fn compressor(&self) -> Result<(Compressor, u8), FormatError> {
         match self.cname {
-            "lz4" => Ok(1),
-            "zlib" => Ok(3),
-            "zstd" => Ok(4),
-            other => Err(odd(format!("frazil writes zstd, lz4 and zlib, not {other}"))),
+            "lz4" | "lz4hc" | "blosclz" | "snappy" => Ok((Compressor::Lz4, 1)),
+            "zlib" => Ok((Compressor::Zlib, 3)),
+            "zstd" => Ok((Compressor::Zstd, 4)),
+            other => Err(odd(format!("compressor {other} is not known"))),
         }
     }
+}
+
+/// What packs the streams of a container.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Compressor {
+    Lz4,
+    Zlib,
+    Zstd,
 }
 
 /// The block size for `n_bytes`: as few blocks as the cache allows, all of one size where that can be, because a
@@ -257,15 +270,13 @@ pub(crate) fn append(
     let width = how.width();
     let n_bytes = u32::try_from(elements.len()).ok().filter(|n_bytes| i32::try_from(*n_bytes).is_ok());
     let n_bytes = n_bytes.ok_or_else(|| odd("a chunk of 2 GiB or more does not fit"))?;
-    if how.shuffle > 1 {
-        return Err(odd("frazil does not write bit shuffles"));
-    }
-    let shuffled = how.shuffle == 1 && width > 1;
+    let (compressor, format) = how.compressor()?;
+    let shuffled = how.shuffle != 0 && width > 1;
     let block_bytes = block_bytes_for(elements.len(), width);
     let n_blocks = elements.len().div_ceil(block_bytes);
     let may_split = shuffled && width <= MAX_SPLITS && block_bytes / width >= MIN_SPLIT_BYTES;
     let splits = if may_split && block_bytes.is_multiple_of(width) { width } else { 1 };
-    let mut flags = how.format()? << 5 | if shuffled { BYTE_SHUFFLE } else { 0 };
+    let mut flags = format << 5 | if shuffled { BYTE_SHUFFLE } else { 0 };
     if splits == 1 {
         flags |= NOT_SPLIT;
     }
@@ -291,7 +302,7 @@ pub(crate) fn append(
                 from
             };
             for stream in block.chunks_exact(from.len() / n_splits) {
-                let n_packed = encode_stream(inside.deflater, inside.zstd, how, stream, packed)?;
+                let n_packed = encode_stream(inside.deflater, inside.zstd, (compressor, how.clevel), stream, packed)?;
                 is_stored |= out.len() - begin + n_packed > most_container;
                 if !is_stored {
                     out.extend_from_slice(&packed[..n_packed]);
@@ -331,15 +342,17 @@ fn halves(scratch: &mut Scratch, block_bytes: usize) -> (&mut [u8], &mut [u8]) {
 fn encode_stream(
     deflater: &mut Deflater,
     zstd: &mut Zstd,
-    how: &Writing<'_>,
+    (compressor, clevel): (Compressor, u32),
     stream: &[u8],
     output: &mut [u8],
 ) -> Result<usize, FormatError> {
     let (size, body) = output.split_at_mut(4);
-    let packed = match how.cname {
-        "zstd" => zstd.encode_into(zstd_level(how.clevel), stream, body)?,
-        "lz4" => lz4_flex::block::compress_into(stream, body).map_err(|error| bad("lz4", error.to_string()))?,
-        _ => deflater.zlib_into(how.clevel, stream, body)?,
+    let packed = match compressor {
+        Compressor::Zstd => zstd.encode_into(zstd_level(clevel), stream, body)?,
+        Compressor::Lz4 => {
+            lz4_flex::block::compress_into(stream, body).map_err(|error| bad("lz4", error.to_string()))?
+        }
+        Compressor::Zlib => deflater.zlib_into(clevel, stream, body)?,
     };
     let n_bytes = if packed >= stream.len() {
         body[..stream.len()].copy_from_slice(stream);
