@@ -303,3 +303,26 @@ def test_texts_that_mean_missing_in_one_file_only_are_refused(tmp_path):
     sources = [made(tmp_path, write(number, word), f"{number}.nc") for number, word in enumerate(["none", "absent"])]
     answer = stored(tmp_path, 3, sources, code=1)
     assert answer.report["error"]["code"] == "combine.meaning" and "absent" in answer.report["error"]["message"], str(answer)
+
+
+@FORMATS
+@pytest.mark.parametrize("length", [3, 6])
+def test_an_axis_that_is_longer_or_shorter_than_its_scale_keeps_all_its_values(tmp_path, zarr_format, length):
+    """HDF5 attaches scales of any length. netCDF-C cuts what is longer and cannot read what is shorter; h5py has it all."""
+    with h5py.File(tmp_path / "in.h5", "w") as file:
+        file["x"] = np.arange(4.0)
+        file["x"].make_scale()
+        file["y"] = np.arange(float(length))
+        file["y"].make_scale()
+        for name, n in (("a", length), ("b", length), ("z", 4)):
+            file[name] = np.arange(float(n)) + 0.5
+            file[name].dims[0].attach_scale(file["x"])
+        file["w"] = np.arange(2.0 * length).reshape(length, 2)
+        file["w"].dims[0].attach_scale(file["y"])
+    stored(tmp_path, zarr_format, tmp_path / "in.h5")
+    found = isolated(lambda: open_store(tmp_path / "z").load())
+    with h5py.File(tmp_path / "in.h5") as file:
+        for name in ("a", "b", "w", "x", "y", "z"):
+            assert np.array_equal(found[name].values, file[name][:]), name
+    assert found["z"].dims == ("x",) and found["w"].dims[0] == "y"
+    assert found["a"].dims == found["b"].dims and found["a"].dims not in (("x",), ("y",)), found["a"].dims

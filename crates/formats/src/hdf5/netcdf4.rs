@@ -1,7 +1,8 @@
 //! The netCDF-4 view of an HDF5 file: dimensions, their names, and what is bookkeeping.
 //!
 //! It promises what the netCDF library shows: dimension scales are dimensions, arrays without scales get
-//! `phony_dim_N`, and the attributes that tie arrays to scales are hidden.
+//! `phony_dim_N`, and the attributes that tie arrays to scales are hidden. Only where a scale has another length than the
+//! axis that it is attached to, the library cuts the array to the scale, and here the axis gets a `phony_dim_N`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -285,12 +286,11 @@ impl Scales {
                 let references = lists.get(axis)?;
                 references.iter().find_map(|reference| self.nearest(parents, group, *reference))
             };
+            let is_unlimited = array.max_shape.get(axis).is_some_and(Option::is_none);
             let place = match by_id.or(is_own).or_else(listed) {
-                Some(place) => place,
-                None => {
-                    let is_unlimited = array.max_shape.get(axis).is_some_and(Option::is_none);
-                    self.made_up(group, *length, is_unlimited, &chosen)
-                }
+                Some(place) if self.fits(place, *length) => place,
+                Some(_) => self.of_its_own(group, *length, is_unlimited, &chosen),
+                None => self.made_up(group, *length, is_unlimited, &chosen),
             };
             if let Some(scale) = self.by_group.get_mut(place.0).and_then(|group| group.get_mut(place.1)) {
                 scale.used_length = scale.used_length.max(Some(*length));
@@ -313,16 +313,35 @@ impl Scales {
         Some(*first)
     }
 
+    /// Whether a scale can name an axis of this length. HDF5 attaches scales of any length; the library then shows as much
+    /// of the array as there is scale, or nothing. Here no value is lost: such an axis gets a made-up dimension.
+    fn fits(&self, place: (usize, usize), length: u64) -> bool {
+        self.get(place).is_none_or(|scale| scale.is_unlimited || scale.length == length)
+    }
+
+    /// A made-up dimension of this length that the variable does not use yet.
+    fn of_its_own(&mut self, group: usize, length: u64, is_unlimited: bool, used: &[(usize, usize)]) -> (usize, usize) {
+        let alike = self.alike.get(&(group, length, is_unlimited));
+        let is_free = |index: &&usize| {
+            let place = (group, **index);
+            !used.contains(&place) && self.get(place).is_some_and(|scale| scale.address.is_none())
+        };
+        let found = alike.into_iter().flatten().find(is_free).map(|index| (group, *index));
+        found.unwrap_or_else(|| self.phony(group, length, is_unlimited))
+    }
+
     /// A dimension of this length that the variable does not use yet; a new one if there is none.
     fn made_up(&mut self, group: usize, length: u64, is_unlimited: bool, used: &[(usize, usize)]) -> (usize, usize) {
         let alike = self.alike.get(&(group, length, is_unlimited));
         let unused = alike.into_iter().flatten().find(|index| !used.contains(&(group, **index)));
         let found = unused.map(|index| (group, *index));
-        found.unwrap_or_else(|| {
-            let id = self.next_id;
-            let name = format!("phony_dim_{id}");
-            self.add(group, Scale { name, id, length, is_unlimited, address: None, used_length: None })
-        })
+        found.unwrap_or_else(|| self.phony(group, length, is_unlimited))
+    }
+
+    fn phony(&mut self, group: usize, length: u64, is_unlimited: bool) -> (usize, usize) {
+        let id = self.next_id;
+        let name = format!("phony_dim_{id}");
+        self.add(group, Scale { name, id, length, is_unlimited, address: None, used_length: None })
     }
 
     /// The dimensions of a group, in the order of their numbers.
