@@ -235,7 +235,7 @@ impl Comparison<'_> {
             first_other_text(texts, &target.shape, &region, &store.texts(number, &region)?)
         } else {
             let element_bytes = target.dtype.size_bytes().unwrap_or(1) as usize;
-            let expected = expected(&self.given.sources, variable, &region, reader)?;
+            let expected = expected(self.given.sources, variable, &region, reader)?;
             let mut there = vec![0; expected.len()];
             match store.read(number, &region, &mut there) {
                 Ok(()) => first_other(&target.dtype, element_bytes, &expected, &there),
