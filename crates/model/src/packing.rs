@@ -188,7 +188,8 @@ pub fn decoded_type(stored: &DataType, packing: &Packing) -> Option<FloatType> {
     match (packing.scale, packing.offset) {
         (Some(scale), Some(offset)) if scale.kind == offset.kind && scale.kind != FactorKind::Integer => {
             // Four-byte counts do not fit the mantissa of a float32.
-            let is_long = is_integer && size_bytes == 4 && !(packing.is_time && !packing.fills.is_empty());
+            let is_chosen_again = packing.is_time && !packing.fills.is_empty();
+            let is_long = is_integer && size_bytes == 4 && !is_chosen_again;
             let wide = scale.kind == FactorKind::F64 || is_long;
             Some(if wide { FloatType::F64 } else { FloatType::F32 })
         }

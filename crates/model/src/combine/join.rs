@@ -187,6 +187,9 @@ impl Joining<'_> {
         if let Some(packing) = &plan.packing {
             values::replace_packing(&mut attributes, packing);
         }
+        for name in values::replace_counts(&mut attributes, &self.named(&holders), &plan) {
+            self.parts.dropped.push(Dropped { path: path.to_owned(), name: name.to_owned() });
+        }
         if let Some(times) = &time {
             times.write_to(&mut attributes);
         }

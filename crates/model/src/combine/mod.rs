@@ -157,6 +157,7 @@ fn single(file: &FileView, keeps_counts: bool) -> Result<Combined, CombineError>
             if let Some(packing) = &plan.packing {
                 values::replace_packing(&mut attributes, packing);
             }
+            values::follow_counts(&mut attributes, &rule, &variable.dtype, &plan.dtype);
             let content = match variable.values.as_deref() {
                 Some(Values::Texts(texts)) => Content::Texts(texts.clone()),
                 Some(Values::Fixed(bytes)) if rule == ValueRule::Verbatim => Content::Inline(bytes.clone()),

@@ -14,6 +14,7 @@ use crate::{
     dtype::{DataType, FloatType, IntType},
     numbers::push_integer,
     packing::{PACKING_ATTRIBUTES, Packing, Signedness, ValueRule, decoded_type, survives_json},
+    rule::apply,
 };
 
 mod repack;
@@ -398,6 +399,81 @@ fn differs(first: &InFile<'_>, other: &InFile<'_>) -> CombineError {
         return named(Rule::Packing, "_Unsigned", show(theirs), show(mine));
     }
     named(Rule::Dtype, "dtype", b.dtype.to_string(), a.dtype.to_string())
+}
+
+/// Attributes that speak of counts, beside those that make values of them (CF 1.11, sections 2.5.1 and 3.5).
+const OF_COUNTS: [&str; 5] = ["valid_min", "valid_max", "valid_range", "flag_values", "flag_masks"];
+
+/// Attributes whose numbers are counts of type `from`, after the rule that makes numbers of type `to` of these.
+fn counts_after(
+    rule: &ValueRule,
+    from: &DataType,
+    to: &DataType,
+    attributes: &Attributes,
+    name: &str,
+) -> Option<Numbers> {
+    let numbers = attributes.numbers(name)?;
+    // Of another type they are values already.
+    if numbers.dtype() != *from || *rule == ValueRule::Verbatim {
+        return Some(numbers.clone());
+    }
+    let mut bytes = Vec::new();
+    apply(rule, &numbers.to_le_bytes(), &mut bytes).ok()?;
+    Numbers::of(to, &bytes)
+}
+
+/// Lets attributes say of the store's numbers what they said of the files' counts. Answers the names of those that are left
+/// out, since files mean other values by them or the store has no word for them.
+pub fn replace_counts(attributes: &mut Attributes, all: &[InFile<'_>], plan: &ValuePlan) -> Vec<&'static str> {
+    let is_rewritten = plan.rules.iter().any(|rule| *rule != ValueRule::Verbatim);
+    let mut left_out = Vec::new();
+    let names: Vec<_> =
+        OF_COUNTS.into_iter().filter(|name| is_rewritten && attributes.numbers(name).is_some()).collect();
+    for name in names {
+        let mut each = all
+            .iter()
+            .zip(&plan.rules)
+            .map(|(one, rule)| counts_after(rule, &one.variable.dtype, &plan.dtype, &one.variable.attributes, name));
+        let first = each.next().flatten();
+        match first {
+            Some(numbers) if each.all(|other| other.as_ref() == Some(&numbers)) => {
+                attributes.set(name, AttributeValue::Numbers(numbers));
+            }
+            _ => {
+                attributes.remove(name);
+                left_out.push(name);
+            }
+        }
+    }
+    left_out
+}
+
+/// Reads integers with the sign that `_Unsigned` gives them, and says so by their type.
+pub fn read_as_meant(variable: &mut ViewVariable) {
+    let packing = variable.packing();
+    if packing.unsigned.is_none() {
+        return;
+    }
+    let (counts, dtype) = (meant_counts(variable), meant_type(&variable.dtype, packing.unsigned));
+    variable.attributes.remove("_Unsigned");
+    for (name, values) in counts {
+        if let Some(value) = attribute_of(&dtype, &values) {
+            variable.attributes.set(&name, value);
+        }
+    }
+    variable.dtype = dtype;
+}
+
+/// Lets attributes say of numbers of type `to` what they said of the counts that `rule` made them of.
+pub fn follow_counts(attributes: &mut Attributes, rule: &ValueRule, from: &DataType, to: &DataType) {
+    for name in OF_COUNTS {
+        match counts_after(rule, from, to, attributes, name) {
+            Some(numbers) => attributes.set(name, AttributeValue::Numbers(numbers)),
+            None => {
+                attributes.remove(name);
+            }
+        }
+    }
 }
 
 /// Puts the store's packing attributes in the place of the files'.

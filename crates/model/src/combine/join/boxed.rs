@@ -6,6 +6,7 @@ use super::{Holder, Joining, MOST_INLINE_BYTES, same_box, settled};
 use crate::{
     combine::{
         CombinedVariable, Content, MustEqual,
+        attributes::Dropped,
         error::CombineError,
         fill_after, piece,
         placing::{Boxes, Filled, Misplaced, Overlap, Placed, assembled, boxes, missing_value, too_many},
@@ -41,6 +42,9 @@ pub(super) fn variable(
     let mut attributes = joining.attributes(path, holders, &settled(unified.is_some(), &plan))?;
     if let Some(packing) = &plan.packing {
         values::replace_packing(&mut attributes, packing);
+    }
+    for name in values::replace_counts(&mut attributes, &joining.named(holders), &plan) {
+        joining.parts.dropped.push(Dropped { path: path.to_owned(), name: name.to_owned() });
     }
     if let Some(times) = &unified {
         times.write_to(&mut attributes);

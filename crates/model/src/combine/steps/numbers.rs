@@ -7,7 +7,7 @@ use crate::{
     combine::{
         labels::time_units,
         steps::{Doing, Failure, error::StepFault},
-        values::replace_packing,
+        values::{follow_counts, read_as_meant, replace_packing},
         view::{Values, ViewVariable},
     },
     dtype::{DataType, FloatType},
@@ -126,8 +126,11 @@ fn then(variable: &mut ViewVariable, rule: &ValueRule, dtype: DataType) -> Resul
 
 /// Values in another type. Packed counts become the values they stand for first.
 fn cast(variable: &mut ViewVariable, to: &DataType) -> Result<(), StepFault> {
-    if variable.dtype == *to && !variable.packing().scales() {
-        return Ok(());
+    if !variable.packing().scales() {
+        read_as_meant(variable);
+        if variable.dtype == *to {
+            return Ok(());
+        }
     }
     let packing = variable.packing();
     let fails = |variable: &ViewVariable, reason: String| StepFault::Values {
@@ -142,12 +145,15 @@ fn cast(variable: &mut ViewVariable, to: &DataType) -> Result<(), StepFault> {
     let is_decoded =
         packing.scales() || packing.unsigned.is_some() || (!packing.fills.is_empty() && to_float.is_some());
     if let (true, Some(decoded)) = (is_decoded, decoded_type(&variable.dtype, &packing)) {
-        let rule = ValueRule::Decode { from: variable.dtype.clone(), packing, compute: decoded, to: decoded };
-        then(variable, &rule, DataType::Float(decoded)).map_err(|reason| fails(variable, reason))?;
+        let (from, values) = (variable.dtype.clone(), DataType::Float(decoded));
+        let rule = ValueRule::Decode { from: from.clone(), packing, compute: decoded, to: decoded };
+        then(variable, &rule, values.clone()).map_err(|reason| fails(variable, reason))?;
+        follow_counts(&mut variable.attributes, &rule, &from, &values);
         replace_packing(&mut variable.attributes, &[]);
     }
     let rule = ValueRule::Cast { from: variable.dtype.clone(), to: to.clone() };
     if variable.dtype != *to {
+        follow_counts(&mut variable.attributes, &rule, &variable.dtype, to);
         then(variable, &rule, to.clone()).map_err(|reason| fails(variable, reason))?;
     }
     if is_decoded {
@@ -186,6 +192,10 @@ fn mask(variable: &mut ViewVariable, masked: &MaskRule) -> Result<(), StepFault>
     let name = variable.path.trim_start_matches('/').to_owned();
     let no_missing =
         |variable: &ViewVariable| StepFault::NoMissing { name: name.clone(), dtype: variable.dtype.to_string() };
+    // What reads as true or false is never missing.
+    if variable.attributes.text("dtype") == Some("bool") {
+        return Err(no_missing(variable));
+    }
     let fill = match (packing.fills.first(), &variable.dtype) {
         (Some(fill), _) => *fill,
         (None, DataType::Float(_)) => Fill::Float(f64::NAN),
