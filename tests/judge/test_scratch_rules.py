@@ -51,6 +51,27 @@ def test_what_amazon_says_beside_its_rules_is_said_again(tmp_path, told):
     assert other in document["text"] and document["sent"] == told
 
 
+def test_a_page_of_the_web_is_no_bucket_without_rules(tmp_path):
+    """A gateway may answer with its own page, and 200: then the rules of others are not known, and stay."""
+    sent = []
+
+    def answer(request):
+        if "lifecycle" in request.path and request.command != "GET":
+            sent.append(request.command)
+            return 200, [], b""
+        if "lifecycle" in request.path:
+            return 200, [("Content-Type", "text/html")], b"<html><body>Please sign in</body></html>"
+        empty = "<ListBucketResult><Name>b</Name><IsTruncated>false</IsTruncated></ListBucketResult>"
+        return 200, [("Date", "Mon, 30 Nov 2026 10:00:00 GMT")], empty.encode()
+
+    (tmp_path / "home").mkdir()
+    with answering(answer) as server:
+        mover = moves.Mover(tmp_path / "home", server.address)
+        mover("scratch", "rule", "s3://b/s", "--days", "7", "--yes", code=1)
+        shown = mover("scratch", "rule", "s3://b/s")
+    assert not sent and "no rule of the server" not in shown.out, shown
+
+
 def test_a_place_of_nobody_and_a_rule_that_is_not_there_are_said(mover, gateway, bucket):
     for words in (["scratch", "rule", "ons:my-bucket"], ["du", "ons:my-bucket"], ["gc", "ons:my-bucket"]):
         assert "no profile or remote `ons`" in mover(*words, code=None).err

@@ -43,6 +43,25 @@ struct Prefix {
     prefix: String,
 }
 
+/// A document whose root has this name, in whatever space of names. A page that a gateway answers with in place of the server
+/// has another one: what is left out in it would be taken for what is not there.
+///
+/// # Errors
+/// What makes no sense in it.
+pub(super) fn of_root<T: serde::de::DeserializeOwned>(text: &str, root: &str) -> Result<T, String> {
+    use quick_xml::events::Event;
+    let mut reader = quick_xml::Reader::from_str(text);
+    loop {
+        match reader.read_event().map_err(|error| error.to_string())? {
+            Event::Start(first) | Event::Empty(first) if first.local_name().as_ref() == root => break,
+            Event::Decl(_) | Event::Comment(_) | Event::PI(_) => {}
+            Event::Text(text) if AsRef::<str>::as_ref(&text).trim().is_empty() => {}
+            _ => return Err(format!("it is no `{root}`")),
+        }
+    }
+    quick_xml::de::from_str(text).map_err(|error| error.to_string())
+}
+
 impl ListPage {
     /// The page in our nouns.
     ///

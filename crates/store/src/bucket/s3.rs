@@ -13,7 +13,7 @@ use super::{
     dialect::{
         Asked, Depth, Dialect, Digest, Limits, Listed, Naming, Original, Page, Part, Sent, State, Upload, When, hex,
     },
-    documents::{self, AllBuckets, Begun, Copied, Deleted, ListPage, UploadsPage, state_of},
+    documents::{self, AllBuckets, Begun, Copied, Deleted, ListPage, UploadsPage, of_root, state_of},
     lifecycle::{Days, Rule, Wanted},
     s3_lifecycle::LEAST_MOVED,
 };
@@ -179,7 +179,7 @@ impl S3 {
         let digest = base64(&md5(body.as_bytes()));
         let sending = Sending::new(Method::POST, body.as_bytes()).with("content-md5", digest);
         let said = self.send("", &self.way_to_bucket("delete=".into()), &sending)?;
-        let deleted: Deleted = quick_xml::de::from_str(&said.text).map_err(|error| self.nonsense("", error))?;
+        let deleted: Deleted = of_root(&said.text, "DeleteResult").map_err(|error| self.nonsense("", error))?;
         let refused = |error: documents::DeleteError| {
             let why = StoreError::Denied {
                 location: self.location(&error.key),
@@ -447,7 +447,8 @@ impl Dialect for S3 {
             }
             query.push_str("&uploads=");
             let text = self.text(&location, query)?;
-            let page: UploadsPage = quick_xml::de::from_str(&text).map_err(|error| self.nonsense(prefix, error))?;
+            let page: UploadsPage =
+                of_root(&text, "ListMultipartUploadsResult").map_err(|error| self.nonsense(prefix, error))?;
             let next = page.next().ok_or_else(|| self.nonsense(prefix, "a key is no text"))?;
             let goes_on = page.is_truncated && next != after;
             let uploads = page.uploads().ok_or_else(|| self.nonsense(prefix, "a key is no text"))?;

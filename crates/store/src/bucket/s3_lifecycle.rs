@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::{
     dialect::Dialect,
+    documents::of_root,
     lifecycle::{Goes, Rule, Wanted, id_of},
     s3::S3,
 };
@@ -112,7 +113,7 @@ impl S3 {
 /// # Errors
 /// What makes no sense in it.
 pub(super) fn rules(text: &str) -> Result<Vec<Rule>, String> {
-    let document: Document = quick_xml::de::from_str(text).map_err(|error| error.to_string())?;
+    let document: Document = of_root(text, "LifecycleConfiguration")?;
     document.rules.into_iter().map(Entry::rule).collect()
 }
 
@@ -228,5 +229,14 @@ mod tests {
         let gone = with_rule(&set, "a&b/", Wanted::Nothing).expect("they make sense");
         assert_eq!(gone, Some(document(OTHERS)));
         assert_eq!(with_rule(&document(""), "x", Wanted::Nothing), Ok(None));
+        assert_eq!(rules(NONE).map(|rules| rules.len()), Ok(0));
+    }
+
+    #[test]
+    fn a_page_of_the_web_is_no_document_without_rules() {
+        for page in ["<html><body>Please sign in</body></html>", "<!DOCTYPE html><html></html>", "<Error/>", "", "text"]
+        {
+            assert!(rules(page).is_err() && with_rule(page, "x/", Wanted::Days(7)).is_err(), "{page}");
+        }
     }
 }
