@@ -30,7 +30,7 @@ def test_every_file_of_a_catalog_is_read(mover, tmp_path, ending):
 
 
 @pytest.mark.one_in(2)
-@pytest.mark.parametrize("place", [".", "./", "../scratch", "other", "kim/.."])
+@pytest.mark.parametrize("place", [".", "./", "../scratch", "other/.", "kim/.."])
 def test_a_place_may_be_written_in_any_way(mover, tmp_path, place):
     stores = old_stores(tmp_path / "scratch", "kim/a.zarr", "lee/b.zarr")
     (tmp_path / "scratch/other").symlink_to(tmp_path / "scratch")
@@ -58,6 +58,32 @@ def test_a_catalog_that_is_no_text_means_no_deletion(mover, tmp_path, content):
     (tmp_path / "catalog.json").write_bytes(content)
     answer = mover("scratch", "expire", tmp_path / "scratch", *OLD, "--catalog", tmp_path / "catalog.json", "--yes", code=1)
     assert store.exists() and "catalog.json" in answer.err
+
+
+@pytest.mark.parametrize("content", ["", " \n"])
+def test_an_empty_file_in_a_catalog_means_no_deletion(mover, tmp_path, content):
+    """Whoever wrote it may have been killed."""
+    (store,) = old_stores(tmp_path / "scratch", "kim/a.zarr")
+    (tmp_path / "catalogs").mkdir()
+    (tmp_path / "catalogs/1.json").write_text('{"a": "x.zarr"}')
+    (tmp_path / "catalogs/2.json").write_text(content)
+    answer = mover("scratch", "expire", tmp_path / "scratch", *OLD, "--catalog", tmp_path / "catalogs", "--yes", code=1)
+    assert store.exists() and "2.json" in answer.err
+
+
+def test_a_store_that_holds_a_named_one_stays(mover, tmp_path):
+    old_stores(tmp_path / "scratch", "kim/nested", "kim/nested/inner.zarr", "kim/nested/g", "kim/nested/g/deep.zarr", "kim/nested/time", "kim/rain.zarr")
+    (tmp_path / "scratch/latest.zarr").symlink_to("kim/nested/inner.zarr")
+    words = ["scratch", "expire", tmp_path / "scratch", *OLD, "--catalog", tmp_path / "catalog.txt", "--json"]
+    for text, stays in {
+        "inner.zarr": True, "s3://b/inner.zarr": True, "{user}/inner.zarr": True, "kim/nested/g/deep.zarr/sst": True, "s3://b/nested/g/": True, "deep.zarr": True, "s3://b/g/": True, "latest.zarr": True,
+        "units of time g": False, "s3://b/other/inner.zarr": False, "other.zarr": False, "(inner.zarr": True,
+    }.items():
+        (tmp_path / "catalog.txt").write_text(text)
+        outcomes = {item["name"]: item["outcome"] for item in mover(*words, "-n", code=0).report["items"]}
+        assert outcomes == {"kim/nested": "stays" if stays else "goes", "kim/rain.zarr": "goes"}, text
+    mover(*words, "--yes", code=0)
+    assert (tmp_path / "scratch/kim/nested/g/deep.zarr/zarr.json").exists() and not (tmp_path / "scratch/kim/rain.zarr").exists()
 
 
 def test_a_store_that_is_named_by_a_link_stays(mover, tmp_path):

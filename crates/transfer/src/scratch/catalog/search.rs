@@ -48,9 +48,9 @@ struct Node {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+pub(super) enum Kind {
     Store,
-    /// Of stores, or the place itself, or what that is in.
+    /// Of stores, a group within one, or the place itself, or what that is in.
     Folder,
     /// Of the place: other servers put its name before their own.
     Bucket,
@@ -67,7 +67,7 @@ struct Found<'a> {
 pub(super) fn find(
     texts: &[(String, String)],
     place: &Place,
-    stores: &[&str],
+    stores: &[(&str, Kind)],
 ) -> Result<Vec<Option<String>>, TransferError> {
     let mut named = vec![None; stores.len()];
     for (some, named) in stores.chunks(MOST_AT_ONCE).zip(named.chunks_mut(MOST_AT_ONCE)) {
@@ -92,7 +92,9 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn of(place: &Place, stores: &[&str]) -> Result<Self, TransferError> {
+    fn of(place: &Place, sought: &[(&str, Kind)]) -> Result<Self, TransferError> {
+        let stores: Vec<&str> = sought.iter().map(|(store, _)| *store).collect();
+        let stores = stores.as_slice();
         let mut nodes: Vec<(String, Node)> = Vec::new();
         let mut folders: HashMap<&str, usize> = HashMap::new();
         let linked = linked(place, stores)?;
@@ -101,7 +103,7 @@ impl Wanted {
             if store.is_empty() {
                 continue;
             }
-            nodes.push(node(store, Kind::Store, number));
+            nodes.push(node(store, sought.get(number).map_or(Kind::Store, |(_, kind)| *kind), number));
             let above = store.match_indices('/').map(|(end, _)| &store[..end]);
             for folder in above {
                 let at = *folders.entry(folder).or_insert_with(|| {

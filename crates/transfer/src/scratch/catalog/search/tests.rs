@@ -12,6 +12,11 @@ const STORES: [&str; 7] = [
     "lee/sst_2001.zarr",
 ];
 
+fn find(texts: &[(String, String)], place: &Place, stores: &[&str]) -> Result<Vec<Option<String>>, TransferError> {
+    let stores: Vec<(&str, Kind)> = stores.iter().map(|store| (*store, Kind::Store)).collect();
+    super::find(texts, place, &stores)
+}
+
 /// What is named at a folder of this machine that is not there, so that only its path is compared.
 #[track_caller]
 fn check(text: &str, expected: &[&str]) {
