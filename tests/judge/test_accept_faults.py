@@ -3,10 +3,13 @@
 What lies where is judged by hashlib on what the file system or boto3 give.
 """
 
+import contextlib
+import fcntl
 import json
 import os
 import shutil
 import signal
+import subprocess
 import time
 
 import pytest
@@ -32,21 +35,128 @@ def test_a_place_that_holds_the_inbox_or_lies_in_it_is_refused(mover, inbox, tmp
     assert digests(tmp_path / "out") == digests(tmp_path / "src")
 
 
+def two_names(mover, gateway, tmp_path):
+    """Two remotes, `one:` and `two:`, for one server."""
+    text = "".join(f"[{name}]\ntype = s3\nprovider = Ceph\naccess_key_id = {mover.key}\nsecret_access_key = {mover.secret}\nendpoint = {address}\n\n" for name, address in (("one", gateway), ("two", gateway.replace("127.0.0.1", "localhost"))))
+    (tmp_path / "rclone.conf").write_text(text)
+    os.chmod(tmp_path / "rclone.conf", 0o600)
+    mover.variables["RCLONE_CONFIG"] = tmp_path / "rclone.conf"
+
+
+@contextlib.contextmanager
+def mounted(folder, at):
+    at.mkdir(parents=True, exist_ok=True)
+    if subprocess.run(["mount", "--bind", folder, at], capture_output=True).returncode:
+        pytest.skip("nothing may be mounted here")
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", at], check=True)
+
+
+def twins(folder):
+    """Files of which one is the other in a folder below."""
+    for name, content in {"a": b"same", "sub/a": b"same", "b": b"other", "sub/b": b"other"}.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return digests(folder)
+
+
 @pytest.mark.parametrize("below", ["/r1", ""])
 def test_the_inbox_under_another_name_of_its_server_is_no_place_to_go(mover, gateway, bucket, tmp_path, seed, below):
     inbox = Inbox("bucket", gateway, bucket, tmp_path)
     make_tree(tmp_path / "src", seed, {"a": 1000, "r1/a": 1000})
     (tmp_path / "src/r1/a").write_bytes((tmp_path / "src/a").read_bytes())
     wanted = digests(tmp_path / "src")
-    text = "".join(f"[{name}]\ntype = s3\nprovider = Ceph\naccess_key_id = {mover.key}\nsecret_access_key = {mover.secret}\nendpoint = {address}\n\n" for name, address in (("one", gateway), ("two", gateway.replace("127.0.0.1", "localhost"))))
-    (tmp_path / "rclone.conf").write_text(text)
-    os.chmod(tmp_path / "rclone.conf", 0o600)
-    mover.variables["RCLONE_CONFIG"] = tmp_path / "rclone.conf"
+    two_names(mover, gateway, tmp_path)
     mover("push", tmp_path / "src", "--to", f"one:{bucket}/inbox", "--as", "r1", code=0)
     answer = mover("accept", f"one:{bucket}/inbox/r1", "--to", f"two:{bucket}/inbox{below}", code=1)
     assert inbox.files("r1") == wanted and MANIFEST in inbox.names("r1"), answer
     mover("accept", f"one:{bucket}/inbox/r1", "--to", f"two:{bucket}/data", code=0)
     assert stored(gateway, bucket, "data/") == wanted and inbox.names("r1") == {RECORD}
+
+
+@pytest.mark.parametrize("below", ["sub", "new"])
+@pytest.mark.parametrize("way", ["server", "mount"])
+def test_a_place_in_the_delivery_under_another_name_is_no_place_to_go(mover, gateway, bucket, tmp_path, way, below):
+    inbox, wanted = Inbox("bucket" if way == "server" else "folder", gateway, bucket, tmp_path), twins(tmp_path / "src")
+    two_names(mover, gateway, tmp_path)
+    place = f"one:{bucket}/inbox" if way == "server" else inbox.place
+    mover("push", tmp_path / "src", "--to", place, "--as", "r1", code=0)
+    before = inbox.names("r1")
+    if way == "server":
+        answer = mover("accept", f"{place}/r1", "--to", f"two:{bucket}/inbox/r1/{below}", code=1)
+    else:
+        with mounted(inbox.folder / "r1/sub", tmp_path / "there"):
+            answer = mover("accept", f"{place}/r1", "--to", tmp_path / "there" / ("" if below == "sub" else below), code=1)
+    assert inbox.names("r1") == before and inbox.files("r1") == wanted and "lies in" in answer.err, answer
+    if way == "mount":
+        assert sorted(os.listdir(inbox.folder / "r1/sub")) == ["a", "b"]
+
+
+@pytest.mark.parametrize("way", ["over the place", "within the place", "within the delivery"])
+def test_what_is_mounted_shows_no_file_of_the_delivery_as_its_copy(mover, local, tmp_path, way):
+    wanted = twins(tmp_path / "src")
+    mover("push", tmp_path / "src", "--to", local.place, "--as", "r1", code=0)
+    there = tmp_path / "top"
+    shutil.copytree(tmp_path / "src", there)
+    before = {name: sum_ for name, sum_ in digests(local.folder / "r1").items()}
+    shown, at = {"over the place": ("r1", there), "within the place": ("r1", there / "sub"), "within the delivery": (None, local.folder / "r1/sub")}[way]
+    with mounted(local.folder / shown if shown else there / "sub", at):
+        mover("accept", local.folder / "r1", "--to", there, code=1)
+    assert digests(local.folder / "r1") == before and digests(there) == wanted
+
+
+@pytest.mark.parametrize("to", ["d", "elsewhere"])
+def test_a_delivery_that_is_being_taken_on_is_left_to_whoever_has_it(mover, inbox, tmp_path, seed, to):
+    wanted = make_tree(tmp_path / "src", seed, {f"{n:02}": 20_000 for n in range(20)})
+    mover("push", tmp_path / "src", "--to", inbox.place, "--as", "r1", code=0)
+    words, taken = ["accept", f"{inbox.place}/r1", "--to"], "delivery.being-accepted"
+    if inbox.kind == "bucket":
+        with running(mover, *words, tmp_path / "out/d", "--limit", "150kB") as first:
+            until(lambda: any((tmp_path / "out").glob(".*")), "it has begun")
+            assert mover(*words, tmp_path / "out" / to, "--json", code=5).report["error"]["code"] == taken
+            assert first.wait(60) == 0
+    else:
+        (inbox.folder / "r1/.frazil").mkdir()
+        with open(inbox.folder / "r1/.frazil/lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            assert mover(*words, tmp_path / "out" / to, "--json", code=5).report["error"]["code"] == taken
+        mover(*words, tmp_path / "out/d", code=0)
+    assert mover(*words, tmp_path / "out/d", "--json", code=0).report["outcome"] == "already-accepted"
+    assert digests(tmp_path / "out") == {f"d/{name}": sum_ for name, sum_ in wanted.items()} and os.listdir(tmp_path / "out") == ["d"]
+    assert inbox.names("r1") == {RECORD}
+
+
+def test_of_two_who_take_one_delivery_on_at_once_one_does_it(mover, inbox, tmp_path, seed):
+    wanted = make_tree(tmp_path / "src", seed, {f"{n:02}": 100_000 for n in range(30)})
+    for name in ("r1", "r2", "r3"):
+        mover("push", tmp_path / "src", "--to", inbox.place, "--as", name, code=0)
+        words = ["accept", f"{inbox.place}/{name}", "--to", tmp_path / "out" / name]
+        with running(mover, *words) as one, running(mover, *words) as two:
+            codes = sorted([one.wait(60), two.wait(60)])
+        assert codes in ([0, 5], [0, 0]) and digests(tmp_path / "out" / name) == wanted and inbox.names(name) == {RECORD}
+    assert sorted(os.listdir(tmp_path / "out")) == ["r1", "r2", "r3"]
+
+
+def test_two_watchers_of_one_inbox_share_the_work(mover, inbox, tmp_path, seed):
+    wanted, names = make_tree(tmp_path / "src", seed, {f"{n:02}": 50_000 for n in range(30)}), [f"t{n}" for n in range(4)]
+    words = ["accept", "--watch", inbox.place, "--to", tmp_path / "arr", "--every", "1s", "--json"]
+    for name in names:
+        mover("push", tmp_path / "src", "--to", inbox.place, "--as", name, code=0)
+    told = []
+    with (tmp_path / "one").open("wb") as out, (tmp_path / "two").open("wb") as other:
+        with running(mover, *words, out=out) as one, running(mover, *words, out=other) as two:
+            until(lambda: all(inbox.names(name) == {RECORD} for name in names), "all are accepted")
+            time.sleep(2.5)
+            for watcher in (one, two):
+                os.killpg(watcher.pid, signal.SIGINT)
+                watcher.wait(10)
+    for name in ("one", "two"):
+        told += map(json.loads, (tmp_path / name).read_text().splitlines())
+    totals = [report["totals"] for report in told if "n_refused" in report["totals"]]
+    assert sum(total["n_accepted"] for total in totals) == len(names) and not sum(total["n_refused"] for total in totals), told
+    assert sorted(os.listdir(tmp_path / "arr")) == names and all(digests(tmp_path / "arr" / name) == wanted for name in names)
 
 
 def test_a_forged_record_deletes_nothing(mover, inbox, tmp_path, seed):

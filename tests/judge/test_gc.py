@@ -165,6 +165,35 @@ def test_a_build_that_was_killed_goes_on_after_gc(mover, tmp_path, seed):
     assert {name: value for name, value in moves.digests(tmp_path / "killed.zarr").items() if not name.startswith(".frazil")} == wanted
 
 
+def test_a_delivery_that_did_not_arrive_goes_once_nobody_brings_it(mover, bucket, tmp_path, seed):
+    """Its folder is left by a run that was killed, and held by one that is at work."""
+    wanted = moves.make_tree(tmp_path / "src", seed, {f"{n:02}/x": 30_000 for n in range(20)})
+    for name in ("killed", "held"):
+        mover("push", tmp_path / "src", "--to", f"s3://{bucket}/inbox", "--as", name, code=0)
+    words = lambda name: ["accept", f"s3://{bucket}/inbox/{name}", "--to", tmp_path / "arr" / name, "--limit", "100kB"]
+    folder = lambda name: next((tmp_path / "arr").glob(f".{name}.*"), None)
+    runs = {}
+    for name in ("killed", "held"):
+        runs[name] = mover.start(*words(name))
+        until = time.monotonic() + 30
+        while not (folder(name) and any(folder(name).rglob("x"))) and time.monotonic() < until:
+            time.sleep(0.02)
+        # The other one stands still for a while.
+        os.killpg(runs[name].pid, signal.SIGKILL if name == "killed" else signal.SIGSTOP)
+    try:
+        time.sleep(3)
+        gc = ["gc", tmp_path / "arr", "--older-than", "1s", "--json"]
+        killed, held = folder("killed").name, folder("held").name
+        assert items(mover(*gc, "-n", code=0).report) == {("arriving", killed): ("goes", None), ("arriving", held): ("stays", "held")}
+        mover(*gc, "--yes", code=0)
+        assert os.listdir(tmp_path / "arr") == [held]
+    finally:
+        os.killpg(runs["held"].pid, signal.SIGCONT)
+    assert runs["held"].wait(60) == 0
+    mover(*words("killed")[:-2], code=0)
+    assert all(moves.digests(tmp_path / "arr" / name) == wanted for name in ("killed", "held"))
+
+
 def test_notes_of_pushes_go_when_they_are_old(mover, gateway, bucket, tmp_path):
     notes = mover.home / ".local/state/frazil/push"
     notes.mkdir(parents=True)

@@ -98,6 +98,23 @@ def test_a_folder_that_became_a_link_leads_nowhere(mover, disk, tmp_path, verb):
     assert (disk / "zoe.old/a.zarr/zarr.json").exists(), said
 
 
+def test_a_place_that_is_a_link_is_not_followed(mover, disk, tmp_path):
+    links = {"s.zarr": "zoe/a.zarr", "l": "zoe"}
+    for link, to in links.items():
+        (disk / link).symlink_to(to)
+    put_local(disk, {"zoe/.frazil-clock-1": b"", "zoe/a.zarr/.frazil-clock-1": b""})
+    os.utime(disk / "zoe/.frazil-clock-1", (1e9, 1e9))
+    os.utime(disk / "zoe/a.zarr/.frazil-clock-1", (1e9, 1e9))
+    time.sleep(OLD_SECONDS)
+    before = moves.digests(disk)
+    for words in (["scratch", "expire", *OLD, "--yes"], ["scratch", "keep", "--to", tmp_path / "kept"], ["gc", *OLD, "--yes"]):
+        for link in links:
+            for end in ("", "/"):
+                answer = mover(*words, f"{disk / link}{end}", code=1)
+                assert "is not followed" in answer.err and moves.digests(disk) == before and (disk / link).is_symlink(), (words, answer)
+    assert not (tmp_path / "kept").exists()
+
+
 @pytest.fixture(params=["the same file system", "another one"])
 def mounted(request, disk, tmp_path):
     """A folder of others within an old store."""
@@ -213,6 +230,16 @@ def two_names(mover, gateway, bucket):
 def test_a_place_is_not_kept_at_itself_under_another_name(mover, gateway, two_names, name, to):
     before = ceph.objects(gateway, two_names)
     answer = mover("scratch", "keep", f"one:{two_names}/{name}", "--to", f"two:{two_names}/{to}", code=1)
+    assert ceph.objects(gateway, two_names) == before, answer
+
+
+@pytest.mark.parametrize("first, second", [("one", "two"), ("one", "one")])
+def test_what_is_kept_above_itself_is_no_copy_of_its_own_files(mover, gateway, two_names, first, second):
+    """Each file is there already, as another file of what would go."""
+    twins = {"a": b"same", "sub/a": b"same", "b": b"other", "sub/b": b"other"}
+    moves.put_all(gateway, two_names, {f"k/{above}{name}": content for above in ("", "sub/") for name, content in twins.items()})
+    before = ceph.objects(gateway, two_names)
+    answer = mover("scratch", "keep", f"{first}:{two_names}/k/sub", "--to", f"{second}:{two_names}/k", code=1)
     assert ceph.objects(gateway, two_names) == before, answer
 
 

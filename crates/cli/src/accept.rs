@@ -14,8 +14,8 @@ use frazil_transfer::{
     TransferError,
     check::{Extra, manifest::Checked},
     delivery::{
-        Again, Delivery, Difference, Inbox, Landing, Manifest, Standing, Taking, again, check, clear, look, record,
-        surely_apart, take_plan, why_none,
+        Again, Delivery, Difference, Inbox, Landing, Manifest, Standing, Taking, again, check, clear, hold, look,
+        record, surely_apart, take_plan, why_none,
     },
     guard,
     place::{Place, Written},
@@ -69,8 +69,28 @@ fn tell(report: &mut Report, delivery: &Delivery, manifest: &Manifest, to: &Plac
     report.total("n_bytes", manifest.size_bytes);
 }
 
-/// Takes one delivery on.
+/// Takes one delivery on, alone.
 fn one(
+    delivery: &Delivery,
+    to: &Place,
+    words: &Accept,
+    talk: &Talk,
+    stop: &AtomicBool,
+) -> Result<Answer, TransferError> {
+    if delivery.standing() == Standing::Unfinished {
+        return Err(why_none(&delivery.place));
+    }
+    if words.dry_run {
+        return taken_on(delivery, to, words, talk, stop);
+    }
+    guard::bounds(&delivery.place)?;
+    let _held = hold(&delivery.place)?;
+    // Somebody else may have taken it on since it was looked at.
+    taken_on(&look(&delivery.place)?, to, words, talk, stop)
+}
+
+/// Takes on a delivery that is as it was looked at.
+fn taken_on(
     delivery: &Delivery,
     to: &Place,
     words: &Accept,
@@ -79,12 +99,6 @@ fn one(
 ) -> Result<Answer, TransferError> {
     let mut report = Report::of("accept");
     let shown = delivery.place.shown();
-    if delivery.standing() == Standing::Unfinished {
-        return Err(why_none(&delivery.place));
-    }
-    if !words.dry_run {
-        guard::bounds(&delivery.place)?;
-    }
     let inbox = match (words.keep, &words.build) {
         (false, _) => Inbox::Clears,
         (true, None) => Inbox::Keeps,
@@ -116,8 +130,10 @@ fn one(
     if !talk.quiet && !talk.json {
         talk.say(&said);
     }
-    if !words.keep && !taking.landing.is_hidden() {
-        surely_apart(&delivery.place, to)?;
+    let _landing_held = taking.landing.hold()?;
+    if !words.keep {
+        let told = surely_apart(&delivery.place, &taking.landing.place, manifest);
+        told.inspect_err(|_| taking.landing.leave())?;
     }
     let progress = Progress::default();
     let outcome = moving(talk, &progress, || run::run(&plan, Watch { progress: &progress, stop }))?;
@@ -178,7 +194,7 @@ fn settled(
             ("would-clear", text, record)
         }
         Again::Clear(record) => {
-            surely_apart(&delivery.place, to)?;
+            surely_apart(&delivery.place, to, &record.manifest)?;
             clear(&delivery.place, record)?;
             ("accepted", format!("{shown} was accepted, and is cleared now\n"), record)
         }

@@ -98,6 +98,7 @@ fn item(stray: &Stray, outcome: &str, reason: Option<&str>) -> serde_json::Value
         What::Notes => ("notes", None),
         What::Clock => ("clock", None),
         What::Work => ("work", None),
+        What::Arriving => ("arriving", None),
     };
     json!({
         "name": stray.name, "kind": kind, "size_bytes": stray.size_bytes, "written": stray.written_seconds.map(rfc3339),
@@ -114,6 +115,7 @@ fn words_of(stray: &Stray, stays: Option<Stays>) -> String {
         What::Journal | What::Notes => "notes of a run that is over",
         What::Clock => "a trial of a run that is over",
         What::Work => "work that is not finished",
+        What::Arriving => "a delivery that did not arrive whole; the inbox has all of it",
     };
     let written = stray.written_seconds.map(|written| format!(", {}", rfc3339(written))).unwrap_or_default();
     format!("{what} · {}{written} · {}", bytes(stray.size_bytes), one_line(&stray.name))

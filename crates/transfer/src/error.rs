@@ -95,6 +95,8 @@ pub enum TransferError {
     Unfinished { place: String },
     #[error("`{place}` is a file, and a folder is asked for")]
     NoFolder { place: String },
+    #[error("`{place}` is being taken on already, by another frazil process{}", which(by))]
+    BeingAccepted { place: String, by: String },
     #[error("`{place}` lies in the store `{store}`")]
     IntoStore { place: String, store: String },
     #[error("`{place}` is no delivery: it holds {n}; the first: `{first}`")]
@@ -141,6 +143,10 @@ fn begun_by(who: Option<&str>) -> String {
         Some(who) => format!(" by {who}, with other files"),
         None => ", and it cannot be told from here with which files".into(),
     }
+}
+
+fn which(by: &str) -> String {
+    if by.is_empty() { String::new() } else { format!(": {by}") }
 }
 
 impl TransferError {
@@ -210,6 +216,7 @@ impl Problem for TransferError {
             Self::Vanished { .. } => "delivery.vanished",
             Self::Unfinished { .. } => "delivery.unfinished",
             Self::NoFolder { .. } => "transfer.no-folder",
+            Self::BeingAccepted { .. } => "delivery.being-accepted",
             Self::IntoStore { .. } => "delivery.into-store",
             Self::HoldsDeliveries { .. } => "delivery.many",
             Self::BadRecord { .. } => "delivery.record",
@@ -303,6 +310,9 @@ impl Problem for TransferError {
                 "nothing says that it is whole; type the same command again: what is missing is sent again".into()
             }
             Self::NoFolder { .. } => "name the folder that it lies in".into(),
+            Self::BeingAccepted { .. } => {
+                "nothing was done; once that one is done, the same command says how it ended".into()
+            }
             Self::IntoStore { .. } => "a store is one thing, and a delivery no part of it: name another place".into(),
             Self::HoldsDeliveries { place, first, .. } => {
                 format!("name one of them, such as `{}/{first}`, or say `--list` or `--watch`", place.trim_end_matches('/'))
@@ -351,6 +361,7 @@ impl Problem for TransferError {
             Self::NotDelivered { source, .. } => source.exit(),
             Self::NotCleared { source, .. } => source.exit(),
             Self::Interrupted { .. } => Exit::Interrupted,
+            Self::BeingAccepted { .. } => Exit::Later,
             _ => Exit::No,
         }
     }

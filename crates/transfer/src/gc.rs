@@ -4,6 +4,8 @@
 //! holds; and that nothing goes by which unfinished work could go on: that is told, and stays. A listing that failed
 //! means that nothing goes, and each thing is looked at once more right before it goes.
 
+mod arriving;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
@@ -21,7 +23,7 @@ use frazil_store::{
 };
 
 use crate::{
-    delivery::journal,
+    delivery::{is_landing, journal},
     error::TransferError,
     guard,
     place::{Place, Written, joined},
@@ -68,6 +70,8 @@ pub enum What {
     Clock,
     /// Work that can go on.
     Work,
+    /// A folder in which a delivery was arriving, all of which is in the inbox still.
+    Arriving,
 }
 
 /// Something that is left.
@@ -118,6 +122,7 @@ pub struct Plan {
 /// If it cannot be listed, or nobody says what time it is there; then nothing may go.
 pub fn plan(written: &Written, age_seconds: u64) -> Result<Plan, TransferError> {
     guard::bounds(&written.place)?;
+    guard::no_link(written)?;
     let now_seconds = now(written)?;
     let before = now_seconds.saturating_sub(age_seconds);
     let mut plan = Plan {
@@ -149,6 +154,7 @@ pub fn plan(written: &Written, age_seconds: u64) -> Result<Plan, TransferError> 
             None => Some(Stays::Undated),
             Some(written) if written >= before => Some(Stays::Young),
             Some(_) if held.is_held(&stray)? => Some(Stays::Held),
+            Some(_) if stray.what == What::Arriving && is_arriving(&written.place, &stray.name) => Some(Stays::Held),
             // What is not whole is made anew by whoever goes on; the rest is what the work goes on by.
             Some(_) => match stray.what {
                 What::Work => Some(Stays::Unfinished),
@@ -297,7 +303,9 @@ fn walk(folder: &Path, below: &str, depth: usize, found: &mut Vec<Stray>) -> Res
     for (name, about) in entries(folder)? {
         let path = folder.join(&name);
         let name = joined(below, &name);
-        if about.is_dir() {
+        if about.is_dir() && is_landing(name.rsplit('/').next().unwrap_or_default()) {
+            add(found, arriving::look(&path, name)?)?;
+        } else if about.is_dir() {
             if name.ends_with(BESIDE) && name.rsplit('/').next().is_some_and(|base| base.starts_with('.')) {
                 add(found, of_file(name.clone(), What::Work, &about))?;
             }
@@ -344,6 +352,10 @@ impl Held<'_> {
     }
 }
 
+fn is_arriving(place: &Place, name: &str) -> bool {
+    matches!(place.below(name), Place::Local(path) if arriving::is_held(&path))
+}
+
 /// Removes what would go. Answers what is still there, with the reason.
 ///
 /// # Errors
@@ -364,6 +376,11 @@ pub fn run(plan: &Plan) -> Result<Vec<(String, String)>, TransferError> {
                     Ok(_) => Err(CHANGED.to_owned()),
                     Err(error) => Err(error.to_string()),
                 };
+                left.extend(done.err().map(|why| (stray.name.clone(), why)));
+            }
+            What::Arriving => {
+                let Place::Local(path) = plan.place.below(&stray.name) else { continue };
+                let done = arriving::remove(&path, stray, plan.before);
                 left.extend(done.err().map(|why| (stray.name.clone(), why)));
             }
             _ => stores.entry(store_of(&stray.name).unwrap_or("?")).or_default().push(stray),

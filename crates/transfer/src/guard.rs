@@ -17,7 +17,7 @@ use frazil_store::{
 use crate::{
     atoms::{Atoms, ancestors},
     error::TransferError,
-    place::{Place, joined},
+    place::{Place, Written, joined},
     walk::Tree,
 };
 
@@ -210,6 +210,20 @@ pub fn not_everything(place: &Place, text: &str) -> Result<(), TransferError> {
             Err(TransferError::TooMuch { place: text.to_owned(), reason })
         }
         false => Ok(()),
+    }
+}
+
+/// Whether a place is a link: where things are deleted it is not followed.
+///
+/// # Errors
+/// [`TransferError::LinkWithSlash`] if so.
+pub fn no_link(written: &Written) -> Result<(), TransferError> {
+    match &written.place {
+        Place::Local(path) if path.symlink_metadata().is_ok_and(|about| about.is_symlink()) => {
+            let to = std::fs::canonicalize(path).ok().map(|to| to.display().to_string());
+            Err(TransferError::LinkWithSlash { place: written.text.clone(), to })
+        }
+        _ => Ok(()),
     }
 }
 

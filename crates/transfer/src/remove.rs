@@ -98,11 +98,8 @@ fn found(written: &Written) -> Result<Vec<Tree>, TransferError> {
         && let Ok(about) = path.symlink_metadata()
         && !about.is_dir()
     {
-        if written.ends_with_slash && about.is_symlink() {
-            let to = std::fs::canonicalize(path).ok().map(|to| to.display().to_string());
-            return Err(TransferError::LinkWithSlash { place: written.text.clone(), to });
-        }
         if written.ends_with_slash {
+            guard::no_link(written)?;
             return Err(TransferError::FileWithSlash { place: written.text.clone() });
         }
         let tree = Tree::empty(written.place.clone(), true);

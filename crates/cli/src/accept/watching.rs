@@ -121,6 +121,20 @@ fn take(
             return;
         }
         Err(TransferError::Interrupted { .. }) => return,
+        // It is left to whoever has it, and looked at again.
+        Err(error @ TransferError::BeingAccepted { .. }) => {
+            let message = error.to_string();
+            if before.is_none_or(|before| before.message != message) {
+                talk.say(&one_line(&format!("{name}: {message}")));
+            }
+            told.insert(name, Told { seal, message, pause: words.every, again: Some(Instant::now() + words.every) });
+            return;
+        }
+        // Somebody else took it on since it was looked at.
+        Ok(Some(answer)) if answer.report.more.get("outcome").is_some_and(|outcome| outcome == "already-accepted") => {
+            told.insert(name, Told { seal, message: String::new(), pause: words.every, again: None });
+            return;
+        }
         Err(error) => Answer { report: Report::failed("accept", &error), text: String::new() },
         Ok(Some(answer)) => answer,
     };

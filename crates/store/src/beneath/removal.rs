@@ -92,7 +92,8 @@ impl Removal {
     /// # Errors
     /// If it is another one by now, or cannot be opened.
     pub fn open(path: &Path, seen: Identity) -> Result<Self, StoreError> {
-        let flags = OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::RDONLY;
+        // A link in its place leads to another one, whatever was seen through it.
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::RDONLY;
         let failed = |error: io::Error| StoreError::writing(path, 0, error);
         let root = File::from(openat(CWD, path, flags, Mode::empty()).map_err(|error| failed(error.into()))?);
         let identity = Identity::of(&root.metadata().map_err(failed)?);

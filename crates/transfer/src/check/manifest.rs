@@ -14,6 +14,7 @@ use crate::{
     delivery::{Difference, Manifest, OWN, Record},
     error::TransferError,
     place::{Place, Written},
+    probe::is_mark,
     progress::Progress,
     sums::{FILES_AT_A_TIME, Sum, for_each, sum_like},
     walk::{Found, tree},
@@ -255,7 +256,7 @@ fn listed(place: &Place) -> Result<Vec<Found>, TransferError> {
     };
     let passed_over = tree.passed_over.into_iter().map(|(name, _)| Found::named(&name, NO_FILE));
     let mut found: Vec<Found> = tree.found.into_iter().chain(passed_over).collect();
-    found.retain(|found| !OWN.contains(&&*found.name) && !is_lock(&found.name));
+    found.retain(|found| !OWN.contains(&&*found.name) && !is_lock(&found.name) && !is_mark(&found.name));
     found.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
 }

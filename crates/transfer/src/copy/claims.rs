@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What stands for the lock in a store.
-const LOCK: &str = ".frazil/lock";
+pub(crate) const LOCK: &str = ".frazil/lock";
 
 /// Stores of one copy that are locked; each has a renewal of its own. In a copy of more nobody is kept apart.
 const MOST_LOCKED: usize = 64;

@@ -31,6 +31,7 @@ use crate::{
     guard,
     known::Known,
     place::{Place, Written, joined, under},
+    probe::is_mark,
     same::Same,
     walk::{Found, Tree, trees_to_copy},
 };
@@ -353,8 +354,10 @@ impl Plan {
     ) -> Vec<Task> {
         let mut wanted = Vec::with_capacity(some.len());
         for found in some {
-            // Who writes to a store is no part of it.
-            if is_lock(&found.name) || self.besides.iter().any(|besides| **besides == *found.name) {
+            // Who writes to a store is no part of it, and what frazil notes in a delivery none of that.
+            let is_note = !self.besides.is_empty()
+                && (is_mark(&found.name) || self.besides.iter().any(|besides| **besides == *found.name));
+            if is_lock(&found.name) || is_note {
                 continue;
             }
             let is_meant = request.filter.takes_of(atoms, "", &found.name);

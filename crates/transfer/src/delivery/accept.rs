@@ -13,7 +13,7 @@ use std::{
 use frazil_model::location::Location;
 use frazil_store::{
     StoreError,
-    beneath::Beneath,
+    beneath::{Beneath, removal::mounted_below},
     bucket::{Bucket, Depth},
 };
 
@@ -27,7 +27,7 @@ use crate::{
     error::TransferError,
     guard,
     place::{Place, Written},
-    probe::{above, are_two},
+    probe::{above, are_two, share_nothing},
     progress::Progress,
 };
 
@@ -201,31 +201,40 @@ pub struct Taking<'a> {
     pub landing: Landing,
 }
 
-/// Whether the place where a delivery goes is another than its own and than those above it, whatever their names: of servers,
-/// of remotes, of mounts. A mark is put there and looked for.
+/// Whether the place where a delivery goes is apart from it, whatever their names: of servers, of remotes, of mounts. Neither
+/// is the other, or lies in it: a mark is put there and looked for in the delivery, below it and above it.
 ///
 /// # Errors
 /// [`TransferError::IntoInbox`] if it is not, or why nobody can tell.
-pub fn surely_apart(delivery: &Place, to: &Place) -> Result<(), TransferError> {
+pub fn surely_apart(delivery: &Place, to: &Place, manifest: &Manifest) -> Result<(), TransferError> {
+    // What is mounted in it would be emptied with it, and is seen under no name of its own.
+    guard::nothing_mounted(delivery)?;
+    let names = manifest.files.iter().map(|file| file.name.as_str());
+    let told = share_nothing(delivery, to, names).and_then(|()| none_above(delivery, to));
+    told.map_err(|error| match error {
+        TransferError::Within { .. } => TransferError::IntoInbox { inbox: delivery.shown(), dest: to.shown() },
+        error => error,
+    })
+}
+
+/// Whether a place is none of the folders above a delivery.
+fn none_above(delivery: &Place, to: &Place) -> Result<(), TransferError> {
     let mut at = match delivery {
         Place::Local(path) => Place::Local(std::path::absolute(path).unwrap_or_else(|_| path.clone())),
         other => other.clone(),
     };
-    for depth in 0..MOST_ABOVE {
-        match are_two(&at, to) {
-            Err(TransferError::Within { .. }) => {
-                return Err(TransferError::IntoInbox { inbox: delivery.shown(), dest: to.shown() });
-            }
-            // Whoever may not look above the inbox cannot be told.
-            Err(TransferError::Store(StoreError::Denied { .. })) if depth > 0 => return Ok(()),
-            told => told?,
-        }
+    for _ in 0..MOST_ABOVE {
         let next = above(&at);
         let is_top = matches!(&at, Place::Bucket { key, .. } if key.is_empty()) || next.shown() == at.shown();
         if is_top || matches!(&at, Place::Local(path) if path.parent().is_none()) {
             return Ok(());
         }
         at = next;
+        match are_two(&at, to) {
+            // Whoever may not look above the inbox cannot be told.
+            Err(TransferError::Store(StoreError::Denied { .. })) => return Ok(()),
+            told => told?,
+        }
     }
     Ok(())
 }
@@ -298,6 +307,14 @@ fn of_another_kind(path: &Path, manifest: &Manifest) -> BTreeSet<String> {
             if seen.insert(above.to_owned()) && path.join(above).symlink_metadata().is_ok_and(|about| !about.is_dir()) {
                 others.insert(format!("{}: a file or a link is there", above.display()));
             }
+        }
+    }
+    // It may show the delivery itself.
+    let mounts = if seen.is_empty() { Vec::new() } else { mounted_below(path) };
+    let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    for mount in mounts.iter().filter_map(|mount| mount.strip_prefix(&real).ok()) {
+        if seen.contains(mount) {
+            others.insert(format!("{}: another folder is mounted there", mount.display()));
         }
     }
     others

@@ -7,6 +7,7 @@
 mod accept;
 mod again;
 mod claim;
+mod hold;
 pub(crate) mod journal;
 mod landing;
 mod push;
@@ -31,7 +32,10 @@ pub use accept::{
 };
 pub use again::{Again, Inbox, again, surely_kept};
 pub use claim::Claiming;
+pub(crate) use hold::hold_folder;
+pub use hold::{Hold, hold};
 pub use landing::Landing;
+pub(crate) use landing::is_landing;
 pub use push::{Already, Pushing, Sent, Wanted, prepare};
 
 use crate::{error::TransferError, place::Place};

@@ -29,6 +29,7 @@ use crate::{
     gc::PLAN,
     guard,
     place::{Place, Written, joined},
+    probe::is_mark,
     progress::Progress,
     run::{Outcome, Watch, run_noting},
     sums::{FILES_AT_A_TIME, for_each, sha256},
@@ -200,7 +201,7 @@ fn sources(wanted: &Wanted, place: &Place) -> Result<Vec<SourceFile>, TransferEr
         let from = Arc::new(tree.place);
         for found in tree.found {
             let name: Arc<str> = joined(&base, &found.name).into();
-            if is_lock(&name) || !takes(&found.name) {
+            if is_lock(&name) || is_mark(&name) || !takes(&found.name) {
                 continue;
             }
             let unsafe_name =

@@ -20,6 +20,7 @@ use crate::{
     error::TransferError,
     known::Known,
     place::Place,
+    probe::is_mark,
     progress::Progress,
     same::Same,
     sums::{for_each, sha256},
@@ -244,7 +245,7 @@ type Listing = BTreeMap<String, (u64, String)>;
 fn listed(place: &Place) -> Result<Option<Listing>, TransferError> {
     let mut listed = Listing::new();
     let mut add = |name: &str, size_bytes: u64, tag: String| {
-        if !name.is_empty() && !OWN.contains(&name) && !is_lock(name) {
+        if !name.is_empty() && !OWN.contains(&name) && !is_lock(name) && !is_mark(name) {
             listed.insert(name.to_owned(), (size_bytes, tag));
         }
     };

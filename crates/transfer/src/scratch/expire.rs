@@ -80,6 +80,7 @@ impl Plan {
 /// If anything could not be listed or read, or its clock is not told; then nothing may be deleted.
 pub fn plan(written: &Written, age_seconds: u64, named: &Named) -> Result<Plan, TransferError> {
     guard::bounds(&written.place)?;
+    guard::no_link(written)?;
     guard::not_inside_a_store(&written.place, guard::Around::Above)?;
     let seen = survey(written, &Terms::WholeStores { seconds: age_seconds }, now(written)?, 0)?;
     let before = seen.now_seconds.saturating_sub(age_seconds);
@@ -107,6 +108,17 @@ pub fn plan(written: &Written, age_seconds: u64, named: &Named) -> Result<Plan, 
             None => trees.push((unit, tree)),
         }
     }
+    let within =
+        trees.iter().map(|(unit, tree)| (unit.name.as_str(), tree.found.iter().map(|found| &*found.name).collect()));
+    let catalogs = named.find_within(&written.place, within)?;
+    let mut unnamed = Vec::new();
+    for ((unit, tree), catalog) in trees.into_iter().zip(catalogs) {
+        match catalog {
+            Some(catalog) => stays.push((unit, Stays::Named { catalog })),
+            None => unnamed.push((unit, tree)),
+        }
+    }
+    let trees = unnamed;
     Ok(Plan { goes: trees, stays, n_loose, now_seconds, before })
 }
 

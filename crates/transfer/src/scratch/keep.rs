@@ -9,7 +9,7 @@ use crate::{
     error::TransferError,
     guard,
     place::{Place, Written, joined},
-    probe::{above, are_two},
+    probe::{above, are_two, share_nothing},
     remove,
     run::{self, Outcome, Watch},
     walk::{Found, Tree, tree},
@@ -33,6 +33,7 @@ pub struct Keeping {
 /// If the source is not there or is part of a store, the new place is no better, or other files are in the way.
 pub fn plan(source: Written, dest: Written) -> Result<Keeping, TransferError> {
     guard::bounds(&source.place)?;
+    guard::no_link(&source)?;
     guard::not_too_much(&source.place, &source.text)?;
     let seen = tree(&source)?;
     let around = if seen.is_file { guard::Around::AtOrAbove } else { guard::Around::Above };
@@ -108,7 +109,8 @@ fn persistent(copy: &Plan, source: &Tree, there: &Place, notes: &mut Vec<String>
     }
 }
 
-/// Refuses a new place that is the old one under another name: the only copy would go.
+/// Refuses a new place that is the old one under another name, or of which files are files of the old one: the only copy
+/// would go.
 fn is_another_place(keeping: &Keeping) -> Result<(), TransferError> {
     // What was copied just now was not there before.
     if keeping.copy.same.0 == 0 {
@@ -117,7 +119,7 @@ fn is_another_place(keeping: &Keeping) -> Result<(), TransferError> {
     let (source, there) = (&keeping.source.place, there(&keeping.request));
     match keeping.source.is_file {
         true => are_two(&above(source), &above(&there)),
-        false => are_two(source, &there),
+        false => share_nothing(source, &there, keeping.source.found.iter().map(|found| &*found.name)),
     }
 }
 
