@@ -86,3 +86,20 @@ def test_what_is_true_or_false_is_never_missing(tmp_path):
         file["v"].setncattr("dtype", "bool")
     answer = built(tmp_path, "each: [{mask: {v: {values: [1]}}}]\n", code=1)
     assert "`v`" in answer.err and "missing" in answer.err, answer
+
+
+@pytest.mark.parametrize("format", [2, 3])
+@pytest.mark.parametrize("each", ["each: [{cast: {v: float32}}]\n", ""], ids=["cast", "decoded"])
+def test_codecs_that_are_kept_fit_the_type_that_is_written(tmp_path, each, format):
+    with netCDF4.Dataset(tmp_path / "a.nc", "w") as file:
+        file.createDimension("x", 3)
+        variable = file.createVariable("v", "f8", ("x",), zlib=True, chunksizes=(3,))
+        variable.set_auto_maskandscale(False)
+        variable.setncatts({} if each else {"scale_factor": np.float32(0.5)})
+        variable[:] = [1, 2, 3]
+    (tmp_path / "f/feedstock").mkdir(parents=True)
+    (tmp_path / "f/feedstock/recipe.yaml").write_text(
+        f"recipe: 1\nid: t\nsources: {{s: {{glob: '{tmp_path}/*.nc'}}}}\n{each}write: {{zarr: {{codec: keep, format: {format}}}}}\n")
+    answer = frazil("build", tmp_path / "f", "--to", tmp_path / "out.zarr")
+    assert answer.code == 0, answer
+    np.testing.assert_array_equal(xr.open_zarr(tmp_path / "out.zarr", consolidated=False).v, xr.open_dataset(tmp_path / "a.nc").v.astype("f4"))

@@ -229,8 +229,11 @@ fn kept_chain(variable: &CombinedVariable) -> Option<CodecChain> {
     if chain.steps.last() == Some(&Codec::Fletcher32) {
         chain.steps.pop();
     }
+    let element_bytes = variable.dtype.size_bytes().unwrap_or(0);
     let known = |step: &Codec| match step {
-        Codec::Shuffle { .. } | Codec::Deflate { .. } | Codec::Zstd { .. } => true,
+        // What was shuffled in elements of another type would have left over bytes, which no reader takes.
+        Codec::Shuffle { element_bytes: of_source } => *of_source == element_bytes,
+        Codec::Deflate { .. } | Codec::Zstd { .. } => true,
         // The readers of Zarr are built without Snappy.
         Codec::Blosc { cname, .. } => cname != "snappy",
         _ => false,

@@ -427,8 +427,11 @@ fn counts_after(
 pub fn replace_counts(attributes: &mut Attributes, all: &[InFile<'_>], plan: &ValuePlan) -> Vec<&'static str> {
     let is_rewritten = plan.rules.iter().any(|rule| *rule != ValueRule::Verbatim);
     let mut left_out = Vec::new();
-    let names: Vec<_> =
-        OF_COUNTS.into_iter().filter(|name| is_rewritten && attributes.numbers(name).is_some()).collect();
+    let is_decided = |name: &str| plan.packing.iter().flatten().any(|(decided, _)| decided == name);
+    let names: Vec<_> = OF_COUNTS
+        .into_iter()
+        .filter(|name| is_rewritten && attributes.numbers(name).is_some() && !is_decided(name))
+        .collect();
     for name in names {
         let mut each = all
             .iter()
