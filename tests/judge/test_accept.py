@@ -1,5 +1,6 @@
 """Deliveries are taken on whole: every bit as it was sent, or refused by name with nothing copied."""
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ import xarray as xr
 import ceph
 from command import ROOT
 from make import days, feedstock, make
-from moves import digests, make_tree, stored
+from moves import as_nobody, digests, make_tree, stored
 
 MANIFEST, RECORD = "frazil-delivery.json", "frazil-accepted.json"
 N_KILLS, SOAK_N_KILLS = 4, 20
@@ -29,8 +30,8 @@ def sent(mover, bucket, tmp_path, seed):
     return wanted
 
 
-def states(mover, inbox, *words):
-    return {item["name"]: item["state"] for item in mover("accept", "--list", inbox, *words, "--json", code=0).report["items"]}
+def states(mover, inbox, *words, code=0):
+    return {item["name"]: item["state"] for item in mover("accept", "--list", inbox, *words, "--json", code=code).report["items"]}
 
 
 def test_a_whole_delivery_moves_to_its_place(mover, sent, gateway, bucket):
@@ -63,7 +64,7 @@ def test_a_delivery_that_was_altered_is_refused_by_name(mover, sent, gateway, bu
     answer = mover("accept", f"s3://{bucket}/inbox/run7", "--to", f"s3://{bucket}/data/run7", "--json", code=1)
     assert [item["name"] for item in answer.report["items"]] == [key.removeprefix("inbox/run7/")], answer
     assert ceph.objects(gateway, bucket) == before, "something was copied or deleted"
-    assert states(mover, f"s3://{bucket}/inbox", "--check") == {"run7": "damaged"}
+    assert states(mover, f"s3://{bucket}/inbox", "--check", code=1) == {"run7": "damaged"}
 
 
 def test_an_altered_manifest_is_no_manifest(mover, sent, gateway, bucket):
@@ -248,3 +249,23 @@ def test_what_is_kept_of_a_delivery_cannot_have_others_deleted(mover, sent, gate
     (tmp_path / "inbox/run7" / MANIFEST).unlink()
     answer = mover("accept", tmp_path / "inbox/run7", "--to", tmp_path / "there", code=1)
     assert "../other" in answer.err and other.read_bytes() == b"mine", answer
+
+
+def test_what_cannot_be_read_this_time_is_not_called_damaged_and_hides_no_other(mover, tmp_path):
+    for name in ("one", "two", "three"):
+        make_tree(tmp_path / "s", 1, {"a": 10})
+        mover("push", tmp_path / "s", "--to", tmp_path / "inbox", "--as", name, code=0)
+    (tmp_path / "inbox/one" / MANIFEST).chmod(0)
+    (tmp_path / "inbox/two/a").chmod(0)
+    for path in (tmp_path / "inbox").rglob("*"):
+        if path.is_dir():
+            path.chmod(0o755)
+    answer = as_nobody(mover, "accept", "--list", tmp_path / "inbox", "--check", "--json")
+    told = {item["name"]: item["state"] for item in json.loads(answer.stdout)["items"]}
+    assert told == {"one": "not known", "two": "not known", "three": "whole"}, answer
+    assert answer.returncode == 1 and "refused" in answer.stderr + answer.stdout, answer
+
+
+def test_a_key_that_the_server_does_not_know_is_said_by_the_exit_code(mover, sent, bucket):
+    answer = dataclasses.replace(mover, key="nobody")("accept", "--list", f"s3://{bucket}/inbox", code=4)
+    assert "key" in answer.err, answer

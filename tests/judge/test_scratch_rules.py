@@ -84,3 +84,12 @@ def test_a_place_of_nobody_and_a_rule_that_is_not_there_are_said(mover, gateway,
     assert rule["Filter"]["Prefix"] == f"{long}/" and len(rule["ID"]) <= 255
     assert "is replaced" in mover("scratch", "rule", f"s3://{bucket}/{long}", "--days", "9", "-n", code=0).out
     mover("scratch", "rule", f"s3://{bucket}/{long}", "--off", code=0)
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "InvalidAccessKeyId"])
+def test_a_key_that_has_ended_is_no_word_about_rules(tmp_path, code):
+    """Amazon S3 API reference, Error responses: whoever asks with it has not asked at all."""
+    (tmp_path / "home").mkdir()
+    with answering(lambda request: (403, [], f"<Error><Code>{code}</Code></Error>".encode())) as server:
+        answer = moves.Mover(tmp_path / "home", server.address)("scratch", "rule", "s3://b/s", code=4)
+    assert "refused" in answer.err and "hint" in answer.err, answer

@@ -130,6 +130,7 @@ pub fn request(recipe: &Recipe, running: &Running) -> Result<(Request, How, Vec<
             gaps: combine.gaps.clone(),
             duplicates: combine.duplicates,
             follows_store: false,
+            descends: None,
             keeps_counts: false,
             differ_is_unasked: false,
         },

@@ -7,8 +7,10 @@ use std::path::Path;
 
 use frazil_model::{
     combine::{
+        labels::labels_of,
         policy::{Align, Differ, Duplicates, Policies},
         steps::selection,
+        view::FileView,
     },
     layout::{Growth, LayoutRequest},
     location::Location,
@@ -33,6 +35,7 @@ use crate::{
     receipt::Receipt,
     recorded::other_names,
     scan::Load,
+    store_source,
 };
 
 /// What the receipt remembers of the decisions about files that differ.
@@ -144,7 +147,16 @@ pub fn request_of_recipe(
     let n_others = n_found - sources.len();
     (request.sources, request.keys) = (sources, keys);
     request.layout.format = format_of(root)?;
+    request.policies.descends = descends(root, request.policies.along.as_deref());
     Ok((request, n_others))
+}
+
+/// Whether the labels of a store fall: one that grew has the order that it began with. Nothing of what cannot be read.
+fn descends(root: &Folder, along: Option<&str>) -> Option<bool> {
+    let (store, _) = store_source::open(root).ok()?;
+    let view = FileView::of(&store.name, &store.decoded.dataset, &|number| store.values.get(&number).cloned());
+    let labels = labels_of(&view, along?).ok()??;
+    (labels.len() > 1).then(|| labels.first() > labels.last())
 }
 
 fn format_of(root: &Folder) -> Result<ZarrFormat, EngineError> {
@@ -168,6 +180,7 @@ pub fn request(
         made.policies.along.clone_from(&receipt.along);
     }
     made.layout.format = format_of(root)?;
+    made.policies.descends = descends(root, made.policies.along.as_deref());
     Ok(made)
 }
 

@@ -8,7 +8,7 @@ use frazil_model::{
     shell::quoted,
 };
 
-use crate::trust::Distrust;
+use crate::{keys::is_about_key, trust::Distrust};
 
 /// Why bytes could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -160,6 +160,14 @@ impl StoreError {
             Self::Fetch { location, reason, is_temporary } => Self::Send { location, reason, is_temporary },
             other => other,
         }
+    }
+}
+
+impl StoreError {
+    /// Whether a server did not know the key or the token: it then says nothing of what may be done.
+    #[must_use]
+    pub fn refuses_key(&self) -> bool {
+        matches!(self, Self::Denied { code: Some(code), .. } if is_about_key(code))
     }
 }
 

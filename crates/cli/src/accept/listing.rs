@@ -2,7 +2,11 @@
 
 use std::sync::atomic::AtomicBool;
 
-use frazil_model::report::{Report, one_line};
+use frazil_model::{
+    problem::{Exit, Problem as _},
+    report::{ErrorReport, Report, one_line},
+};
+use frazil_store::StoreError;
 use frazil_transfer::{
     TransferError,
     check::Extra,
@@ -19,6 +23,9 @@ use crate::{
     progress::moving,
 };
 
+/// What is not as it was sent.
+const DAMAGED: &str = "damaged";
+
 fn word(standing: Standing) -> &'static str {
     match standing {
         Standing::Whole => "whole",
@@ -34,9 +41,17 @@ pub fn list(inbox: &Place, words: &Accept, talk: &Talk, stop: &AtomicBool) -> Re
     let mut rows: Vec<Vec<String>> = Vec::new();
     for (name, delivery) in deliveries(inbox)? {
         let (state, item) = match &delivery {
-            Err(error) => ("damaged", json!({"name": name, "state": "damaged", "message": error.to_string()})),
-            Ok(delivery) => state(delivery, words, talk, stop)?,
+            Err(error) => untold(&name, error, &mut report),
+            Ok(delivery) => match state(delivery, words, talk, stop) {
+                Err(error @ TransferError::Interrupted { .. }) => return Err(error),
+                Err(error) => untold(&name, &error, &mut report),
+                Ok(told) => told,
+            },
         };
+        if state == DAMAGED && words.check {
+            let message = format!("`{}` is not as it was sent", one_line(&name));
+            report.fail(ErrorReport::new("delivery.not-as-sent", message, Exit::No));
+        }
         // Whoever may write to the inbox chose these words: they are no lines and no orders to a terminal.
         let about = |key: &str| one_line(item.get(key).and_then(Value::as_str).unwrap_or_default());
         let size = item.get("size_bytes").and_then(Value::as_u64).map(bytes).unwrap_or_default();
@@ -48,6 +63,17 @@ pub fn list(inbox: &Place, words: &Accept, talk: &Talk, stop: &AtomicBool) -> Re
     }
     report.total("n_deliveries", rows.len());
     Ok(Answer { report, text: table(&rows) })
+}
+
+/// A delivery of which nobody can say how far it is: its manifest is none, or could not be read this time.
+fn untold(name: &str, error: &TransferError, report: &mut Report) -> (&'static str, Value) {
+    let is_unread = matches!(error, TransferError::Store(StoreError::Refused { .. } | StoreError::Read { .. }));
+    let is_damaged = error.exit() == Exit::No && !is_unread;
+    let state = if is_damaged { DAMAGED } else { "not known" };
+    if !is_damaged {
+        report.fail(ErrorReport::of(error));
+    }
+    (state, json!({"name": name, "state": state, "message": error.to_string()}))
 }
 
 fn state(
@@ -69,7 +95,7 @@ fn state(
             let progress = Progress::default();
             let checked = moving(talk, &progress, || check(&delivery.place, manifest, Extra::Counts, &progress, stop))?;
             if !checked.differences.is_empty() {
-                state = "damaged";
+                state = DAMAGED;
                 let names = checked.differences.iter().map(|one| json!({"name": one.name, "what": one.what}));
                 item["differences"] = names.collect();
                 let n = checked.differences.len();

@@ -9,6 +9,7 @@ use crate::{
     combine::{
         error::{CombineError, MISSING_LABEL, Rule},
         meant::Meant,
+        policy::Policies,
         view::{FileView, Values, ViewVariable},
     },
     dtype::DataType,
@@ -233,7 +234,7 @@ pub struct Axis {
 }
 
 /// Puts the labels of all files in order: ascending, or descending if that is how every file has them, or how the first
-/// has them if the others follow it.
+/// has them if the others follow it, or if that is said.
 ///
 /// # Errors
 /// [`CombineError::Duplicate`] if one file holds a label twice.
@@ -241,12 +242,12 @@ pub fn join_labels(
     dimension: &str,
     files: &[FileView],
     labels: &[Vec<Label>],
-    follows_first: bool,
+    policies: &Policies,
 ) -> Result<Axis, CombineError> {
-    let deciding = if follows_first { labels.get(..1).unwrap_or_default() } else { labels };
+    let deciding = if policies.follows_store { labels.get(..1).unwrap_or_default() } else { labels };
     let descends = |file: &Vec<Label>| file.windows(2).all(|pair| pair[0] > pair[1]);
     let has_order = deciding.iter().any(|file| file.len() > 1);
-    let is_descending = has_order && deciding.iter().all(descends);
+    let is_descending = policies.descends.unwrap_or_else(|| has_order && deciding.iter().all(descends));
     for (file, labels) in files.iter().zip(labels) {
         let mut sorted: Vec<&Label> = labels.iter().collect();
         sorted.sort_unstable();

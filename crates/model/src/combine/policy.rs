@@ -30,6 +30,8 @@ pub struct Policies {
     pub duplicates: Duplicates,
     /// Whether the first file is a store that the others follow: what is decoded there is decoded in them.
     pub follows_store: bool,
+    /// Whether the labels of a store that is compared with its files fall along the growing dimension.
+    pub descends: Option<bool>,
     /// Whether counts stay counts where a codec can say what JSON attributes cannot: nothing is copied then.
     pub keeps_counts: bool,
     /// Whether nobody asked for what `differ` says of packing and types: references would have it so, and a group for each

@@ -299,7 +299,7 @@ pub(crate) fn rules_of_bucket(bucket: &Bucket) -> Result<Told, TransferError> {
     Ok(match bucket.rules() {
         Ok(Some(rules)) => Told::Rules(rules),
         Ok(None) => Told::Unknown("its server tells rules only to whoever manages the account".into()),
-        Err(error @ StoreError::Denied { .. }) => Told::Unknown(error.to_string()),
+        Err(error @ StoreError::Denied { .. }) if !error.refuses_key() => Told::Unknown(error.to_string()),
         // What it does not know it says with an error that lasts.
         Err(error @ StoreError::Fetch { is_temporary: false, .. }) => Told::Unknown(error.to_string()),
         Err(error) => return Err(error.into()),

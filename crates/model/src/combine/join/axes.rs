@@ -7,7 +7,7 @@ use crate::{
         error::{CombineError, Rule},
         labels::{self, Axis, Label, join_labels, labels_of},
         placing::{Holes, Placed},
-        policy::{Alignment, DifferUnits, Otherwise},
+        policy::{Alignment, DifferUnits, Otherwise, Policies},
         view::FileView,
     },
     recipe::amount::Interval,
@@ -33,7 +33,7 @@ impl Joining<'_> {
         labels::in_one_calendar(&mut labels);
         self.check_calendars(dimension, &labels)?;
         self.check_units(dimension, &labels)?;
-        let axis = join_labels(dimension, self.files, &labels, self.policies.follows_store)?;
+        let axis = join_labels(dimension, self.files, &labels, self.policies)?;
         self.check_steps(dimension, &axis)?;
         self.axis = Some(axis);
         self.labels = labels;
@@ -74,7 +74,7 @@ impl Joining<'_> {
             labels::in_one_calendar(&mut labels);
             self.check_calendars(&name, &labels)?;
             self.check_units(&name, &labels)?;
-            let axis = join_labels(&name, self.files, &labels, self.policies.follows_store)?;
+            let axis = join_labels(&name, self.files, &labels, &Policies { descends: None, ..self.policies.clone() })?;
             let holes = self.holes(&name);
             self.placed.push(Placed { name, axis, holes });
         }
