@@ -1,5 +1,6 @@
 """Parts of datasets, named behind a question mark: what xarray selects is what is copied."""
 
+import netCDF4
 import numpy as np
 import pytest
 import xarray as xr
@@ -159,3 +160,21 @@ def test_a_part_of_a_store_on_a_web_server_costs_its_part(tmp_path):
     assert len(asked) <= 2, asked
     with open_store(tmp_path / "in.zarr") as data:
         assert_same(data[["sst"]].sel(time="2001-02"), tmp_path / "z")
+
+
+@pytest.mark.parametrize("calendar,first,last", [
+    ("360_day", "2000-02-30", "2000-03-01"), ("360_day", "2000-02-28", "2000-02-29T06:00"), ("360_day", "2000-02", "2000-02"), ("360_day", "2001-02-29", "2001-02-30"),
+    ("all_leap", "2001-02-29", "2001-03-01"), ("julian", "1900-02-29", "1900-03-02"), ("noleap", "2000-02-28", "2000-03-01"),
+])
+def test_dates_of_other_calendars_are_dates(tmp_path, calendar, first, last):
+    year = first[:4]
+    with netCDF4.Dataset(tmp_path / "a.nc", "w") as file:
+        file.createDimension("time", None)
+        time = file.createVariable("time", "f8", ("time",))
+        time.units, time.calendar, time[:] = f"days since {year}-01-25", calendar, np.arange(80) / 2 + 10
+        file.createVariable("v", "f4", ("time",))[:] = np.arange(80)
+    assert frazil("convert", tmp_path / "a.nc", tmp_path / "out", "--to", "zarr", "--select", f"time={first}/{last}").code == 0
+    coder = xr.coders.CFDatetimeCoder(use_cftime=True)
+    want = xr.open_dataset(tmp_path / "a.nc", decode_times=coder).sel(time=slice(first, last))
+    np.testing.assert_array_equal(xr.open_zarr(tmp_path / "out", consolidated=False).v, want.v)
+    assert want.sizes["time"] > 0

@@ -8,12 +8,13 @@ use crate::{
     codec::{ByteOrder, Codec, CodecChain},
     recipe::{
         amount::{ByteSize, bad},
-        date::WrittenTime,
+        date::{Moment, WrittenTime},
         error::Fault,
         read::shortened,
         span::{Position, Spanned},
         suggest::nearest,
     },
+    time::Calendar,
 };
 
 /// How the arrays of a store are cut: `time=30,lat=360`, `auto`, `auto:100MB`, `auto:100MB:time`.
@@ -245,6 +246,25 @@ impl Label {
     #[must_use]
     pub fn time(&self) -> Option<WrittenTime> {
         self.0.parse().ok()
+    }
+
+    /// The same in a calendar whose February may be longer.
+    #[must_use]
+    pub fn time_in(&self, calendar: Calendar) -> Option<WrittenTime> {
+        let in_long_february = || {
+            let most = match calendar {
+                Calendar::Days360 => 30,
+                Calendar::AllLeap | Calendar::Julian | Calendar::Standard => 29,
+                Calendar::NoLeap | Calendar::ProlepticGregorian => 28,
+            };
+            let (month, rest) =
+                self.0.split_at_checked("2000-02-".len()).filter(|(month, _)| month.ends_with("-02-"))?;
+            let (day, clock) = rest.split_at_checked(2)?;
+            let day = day.parse().ok().filter(|day| (29..=most).contains(day))?;
+            let written: WrittenTime = format!("{month}28{clock}").parse().ok()?;
+            Some(WrittenTime { first: Moment { day, ..written.first }, last: Moment { day, ..written.last } })
+        };
+        self.time().or_else(in_long_february)
     }
 }
 

@@ -333,10 +333,11 @@ fn picked(along: &Along, pick: &Pick, name: &Spanned<String>) -> Result<Wanted, 
         move |label: &Label| StepFault::LabelKind { name: name.value.clone(), written: label.0.clone(), wanted }
     };
     Ok(match along.labels.iter().flatten().next() {
-        Some(AxisLabel::Time(..)) => {
-            let (first, _) = both(from, None, |label| label.time().map(|time| time.first), kind("time"))?;
+        Some(AxisLabel::Time(_, calendar)) => {
+            let time = |label: &Label| label.time_in(*calendar);
+            let (first, _) = both(from, None, |label| time(label).map(|time| time.first), kind("time"))?;
             let (_, last) =
-                both(None, to, |label| label.time().map(|time| end_of(time.first, time.last)), kind("time"))?;
+                both(None, to, |label| time(label).map(|time| end_of(time.first, time.last)), kind("time"))?;
             Wanted::Times(first, last)
         }
         Some(AxisLabel::Integer(_)) => match both(from, to, |label| label.0.parse().ok(), kind("number")) {
