@@ -207,6 +207,15 @@ def test_what_grows_may_be_packed_and_count_from_other_dates(tmp_path, kinds):
     np.testing.assert_array_equal(got.sst, want.sst)
 
 
+@pytest.mark.parametrize("marks", [(-999.0, None), (None, -999.0), (-999.0, -1.0), (3.0, None), (None, 21.0)])
+@pytest.mark.parametrize("missing", [False, True])
+def test_marks_of_times_may_differ_where_the_dates_agree(tmp_path, marks, missing):
+    for name, first, mark in zip("ab", (0, 20), marks):
+        stored = [first + 2, mark if missing and mark is not None else first + 3]
+        file(tmp_path / f"{name}.nc", [first, first + 1], ("reftime", "f8", ("time",), stored, mark, {"units": DAY}), units=DAY)
+    np.testing.assert_array_equal(times_of(converted(tmp_path).reftime), times_of(read(tmp_path).reftime))
+
+
 def test_a_store_is_extended_by_files_that_lack_times(tmp_path):
     """Its own mark stays, whatever the next file counts from."""
     (tmp_path / "data").mkdir()

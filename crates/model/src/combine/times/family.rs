@@ -80,15 +80,16 @@ impl<'a> Member<'a> {
         (!held.is_empty()).then(|| Self { path: path.to_owned(), held })
     }
 
-    /// Whether all files count alike, in numbers of one type.
+    /// Whether all files count alike, in numbers of one type with the same marks.
     fn is_alike(&self) -> bool {
-        let first = self.held.first();
-        let is_as_first = |held: &Held| {
-            first.is_some_and(|first| {
-                held.counted.units == first.counted.units && held.in_file.variable.dtype == first.in_file.variable.dtype
-            })
-        };
-        self.held.iter().all(is_as_first)
+        let Some((first, rest)) = self.held.split_first() else { return true };
+        let (mine, packing) = (first.in_file.variable, first.in_file.variable.packing());
+        rest.iter().all(|held| {
+            let theirs = held.in_file.variable;
+            held.counted.units == first.counted.units
+                && theirs.dtype == mine.dtype
+                && theirs.packing().same_as(&packing)
+        })
     }
 
     /// All times, and the types that they may have.
