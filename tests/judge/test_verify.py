@@ -2,8 +2,9 @@
 
 import pytest
 
-from command import frazil
+from command import CORPUS, frazil
 from make import counter, days, make
+from sweep import single_sources
 from verdicts import convert, is_visible
 
 
@@ -158,3 +159,18 @@ def test_holes_and_missing_files_are_compared_as_well(tmp_path):
     for words in (["--sources"], ["--feedstock", tmp_path]):
         answer = verify(tmp_path / "z", *words)
         assert answer.code == 0 and answer.report["totals"]["values_compared"] > 8 * 70 * 60, str(answer)
+
+
+MADE = {"v3": ["--to", "zarr"], "v2": ["--to", "zarr", "--zarr-format", "2"], "kept": ["--to", "zarr", "--codec", "keep"], "icechunk": ["--to", "virtual"], "kerchunk": ["--to", "virtual", "--format", "kerchunk-json"]}
+
+
+@pytest.mark.one_in(20)
+@pytest.mark.parametrize("made", MADE)
+@pytest.mark.parametrize("source", single_sources())
+def test_what_is_made_of_a_real_file_is_found_equal_to_it(tmp_path, source, made):
+    """A verifier that calls good data damaged is believed by nobody."""
+    answer = frazil("convert", CORPUS / source, tmp_path / "out", *MADE[made], timeout=300)
+    if answer.code not in (0, 3) or not (tmp_path / "out").exists():
+        return  # refused by name, which `test_open_equals_source.py` judges
+    verified = frazil("verify", tmp_path / "out", "--sources", CORPUS / source, timeout=300)
+    assert verified.code == 0, verified
