@@ -8,6 +8,7 @@ import datetime
 import json
 import shutil
 import time
+import uuid
 
 import botocore.exceptions
 import pytest
@@ -401,3 +402,18 @@ def test_erase_takes_nothing_that_does_not_end(tmp_path):
     # Who names it means it: what frazil was given goes, what it was given from stays.
     home.frazil("profile", "erase", "lasting", "--yes")
     assert not (home.folder / ".config/frazil/profiles.conf").exists() and (home.folder / "given").exists()
+
+
+def test_a_token_that_would_open_nothing_is_not_handed_on_and_one_for_all_is_named(keeper, gateway, folder, tmp_path):
+    other = f"other-{uuid.uuid4().hex[:8]}"
+    gateway.client().create_bucket(Bucket=other)
+    try:
+        out = tmp_path / "token.json"
+        gateway.assumed(f"one-{folder}", {"Effect": "Allow", "Action": ["s3:*"], "Resource": [f"arn:aws:s3:::{folder}", f"arn:aws:s3:::{folder}/*"]})
+        words = ["--mode", "read", "--role", f"one-{folder}", "--out", out]
+        answer = keeper.frazil("profile", "token", f"osn:{other}/{FOLDER}", *words, code=1)
+        assert "nothing" in answer.err and "--role" in answer.err and not out.exists(), answer
+        answer = keeper.frazil("profile", "token", f"osn:{folder}", *words, code=0)
+        assert "all of" in answer.err and "folder" in answer.err, answer
+    finally:
+        gateway.client().delete_bucket(Bucket=other)

@@ -109,6 +109,12 @@ pub fn token(words: &arguments::Token, talk: &Talk) -> Result<Answer, TransferEr
             format!("a token for all that the account may, {shown}")
         }
     };
+    // `bucket/` has no folder.
+    if token.is_narrow && token.opens.split('/').nth(1).is_none_or(str::is_empty) {
+        let message =
+            format!("it opens all of `{}`: name a folder, such as `{}jdoe/`, for less", token.opens, token.opens);
+        report.warn("profile.whole-bucket", message);
+    }
     if let Err(why) = to.take(&surroundings, &token.text, Kind::Token) {
         return failed(refused(why));
     }

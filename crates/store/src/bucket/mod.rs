@@ -30,7 +30,7 @@ use std::{
 use frazil_model::location::{Door, Location, Object};
 
 pub use dialect::{Depth, Digest, Limits, Listed, Page, Part, State, Upload, When, hex};
-pub(crate) use opening::{GOOGLE_SCOPE, again, narrow, tokens, tokens_for};
+pub(crate) use opening::{GOOGLE_SCOPE, again, may_list, tokens, tokens_for};
 pub use pages::Pages;
 
 use crate::{

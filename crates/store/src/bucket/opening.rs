@@ -63,11 +63,17 @@ pub(crate) fn tokens_for(grant: &Grant, scope: &str) -> Result<(Secret, Option<u
     Ok((token, tokens.ends_seconds()))
 }
 
-/// Whether a key may not list a whole bucket: then the server took notice of the policy that it was given with.
+/// Whether a key may list what lies below a prefix of a bucket: it tells whether the server took notice of the policy that the
+/// key was given with.
 ///
 /// # Errors
 /// If the server does not say.
-pub(crate) fn narrow(object: &Object, profile: &Profile, bucket: &str, key: &Key) -> Result<bool, StoreError> {
+pub(crate) fn may_list(
+    object: &Object,
+    profile: &Profile,
+    (bucket, prefix): (&str, &str),
+    key: &Key,
+) -> Result<bool, StoreError> {
     let Server::S3(server) = &profile.server else { return Ok(false) };
     let naming = Naming { object: object.with_key(String::new()), below: String::new() };
     let keys = Keys::Fixed {
@@ -81,9 +87,9 @@ pub(crate) fn narrow(object: &Object, profile: &Profile, bucket: &str, key: &Key
     let provider = Arc::new(Provider::new("token", &keys, None));
     asked.signer = Some(Arc::new(Signer::new(provider, &server.region)));
     asked.signed_as = key.access_key_id.clone();
-    match asked.page(&Asked { prefix: "", depth: Depth::One, next: None }) {
-        Ok(_) => Ok(false),
-        Err(StoreError::Denied { .. }) => Ok(true),
+    match asked.page(&Asked { prefix, depth: Depth::One, next: None }) {
+        Ok(_) => Ok(true),
+        Err(StoreError::Denied { .. }) => Ok(false),
         Err(error) => Err(error),
     }
 }

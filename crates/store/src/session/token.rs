@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::policy::{Mode, of_boundary, of_session, prefix_of};
 use crate::{
-    bucket::{narrow, profile_of, tokens_for},
+    bucket::{may_list, profile_of, tokens_for},
     error::StoreError,
     keys::{self, Key, assume},
     profile::{
@@ -149,11 +149,17 @@ fn of_role(
     let key = assume(&role, &key, Some(&policy)).map_err(|why| {
         refused(why, "does that role let this profile take it on (its trust policy), for that long (`--for`)?")
     })?;
-    let is_narrow = prefix.is_empty() || narrow(object, profile, bucket, &key)?;
-    if !is_narrow {
+    let may_list = |prefix| may_list(object, profile, (bucket, prefix), &key);
+    if !prefix.is_empty() && may_list("")? {
         return Err(refused(
             "the server takes no notice of what a token is asked to be for: it may list the whole bucket",
             "it is not handed on; ask who keeps the server for keys of their own",
+        ));
+    }
+    if wish.mode != Mode::Deliver && !may_list(prefix)? {
+        return Err(refused(
+            format!("the token would open nothing: the role may not list `{bucket}/{prefix}`"),
+            "it is not handed on; name a role that may use that bucket with `--role`",
         ));
     }
     Ok(of_key(server, &key, (bucket, prefix), wish.mode, policy))
