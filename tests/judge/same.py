@@ -28,6 +28,8 @@ warnings.simplefilter("ignore")
 # Everything is imported here, once: each comparison runs in a fork of this process.
 xr.backends.list_engines()
 
+# Attributes whose numbers are counts.
+OF_COUNTS = ["valid_min", "valid_max", "valid_range", "flag_values", "flag_masks"]
 # What xarray moves from the attributes to the encoding when it decodes: it must come back unchanged.
 ENCODED = ["scale_factor", "add_offset", "_FillValue", "missing_value", "_Unsigned", "units", "calendar", "coordinates"]
 MAX_SHOWN = 12
@@ -161,6 +163,18 @@ def has_float32_packing(variable) -> bool:
     return any(isinstance(item, np.float32) for item in packing)
 
 
+def counted(one, two) -> dict:
+    """What attributes that speak of counts say of the values that stand in the counts' place: CF has `valid_range` and flags of
+    packed data in the type of the counts (CF 1.11, sections 2.5.1, 3.5 and 8.1)."""
+    packing = {key: one.encoding[key] for key in ("scale_factor", "add_offset", "_Unsigned") if key in one.encoding}
+    if not packing or packing.keys() & two.encoding.keys():
+        return {}
+    counts = {key: np.atleast_1d(one.attrs[key]) for key in OF_COUNTS if isinstance(one.attrs.get(key), np.ndarray | np.generic)}
+    stored = one.encoding["dtype"]
+    counts = {key: value for key, value in counts.items() if value.dtype.itemsize == stored.itemsize and value.dtype.kind in "iu" and stored.kind in "iu"}
+    return {key: xr.conventions.decode_cf_variable(key, xr.Variable("n", value, packing)).values for key, value in counts.items()}
+
+
 def differences(expected: xr.Dataset, found: xr.Dataset, rules: set, *, encoded=ENCODED, unread=(), own=None) -> list[str]:
     """All differences between two decoded datasets. `unread` names variables that may be absent, `own` has attributes
     of the file that xarray does not show."""
@@ -176,7 +190,7 @@ def differences(expected: xr.Dataset, found: xr.Dataset, rules: set, *, encoded=
         wrong += dimension_differences(name, one.dims, two.dims)
         # What xarray moved from a file's attributes to its encoding stays an attribute in Zarr.
         moved = {key: one.encoding[key] for key in two.attrs if key not in one.attrs and one.encoding.get(key) is not None}
-        wrong += attribute_differences(name, {**one.attrs, **moved, **(own or {}).get(name, {})}, two.attrs)
+        wrong += attribute_differences(name, {**one.attrs, **counted(one, two), **moved, **(own or {}).get(name, {})}, two.attrs)
         wrong += value_differences(name, one.values, two.values)
         if has_float32_packing(one) and "scale_factor" not in two.encoding and "add_offset" not in two.encoding:
             # JSON has no float32: only a store of the values themselves gives readers what the file gives.

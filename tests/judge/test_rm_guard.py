@@ -4,11 +4,14 @@ Each dangerous command runs with every unlink and rename of local files held bac
 nobody. Nothing is changed but what a row says may change.
 """
 
+import contextlib
 import os
 import pathlib
 import re
 import shutil
+import subprocess
 import threading
+import time
 
 import pytest
 
@@ -292,3 +295,27 @@ def test_nothing_shows_how_it_is_called_that_should_not(mover, gateway, bucket, 
     assert words[:2] == ["env", "-i"] and f"HOME={mover.home}" in words and words[-1] == "x" and words[-1 - len(binary()) : -1] == binary()
     put_tree(gateway, bucket, "again/", scene / "tree")
     assert stored(gateway, bucket, "again/") == digests(scene / "tree")
+
+
+def typed(mover, line, *words):
+    """The command at a terminal of its own, at which this line is typed."""
+    own, its = os.openpty()
+    process = subprocess.Popen(mover.words(words), stdin=its, stdout=its, stderr=its, start_new_session=True)
+    os.close(its)
+    os.write(own, line.encode() + b"\n")
+    said = b""
+    with contextlib.suppress(OSError):  # a terminal that nobody has open any more
+        while piece := os.read(own, 4096):
+            said += piece
+    os.close(own)
+    return process.wait(timeout=60), said.decode()
+
+
+@pytest.mark.parametrize("line,goes", [("", False), ("yes", False), ("{place}", True)])
+def test_the_root_of_a_bucket_is_not_confirmed_by_enter(mover, gateway, bucket, line, goes):
+    put_all(gateway, bucket, {"u/s.zarr/zarr.json": ARRAY.encode(), **{f"u/s.zarr/c/{n}": b"x" for n in range(120)}})
+    place = f"s3://{bucket}/"
+    time.sleep(2)
+    code, said = typed(mover, line.format(place=place), "scratch", "expire", place, "--older-than", "1s")
+    assert "Type" in said and (code == 0) == goes, said
+    assert len(stored(gateway, bucket)) == (0 if goes else 121)

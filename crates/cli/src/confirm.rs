@@ -2,7 +2,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use frazil_transfer::TransferError;
+use frazil_transfer::{TransferError, place::Place};
 
 use crate::{
     arguments::Confirmed,
@@ -13,6 +13,11 @@ use crate::{
 /// From so many objects on, or so many bytes, a yes is not enough: the name must be typed.
 const MANY_OBJECTS: u64 = 100;
 const MANY_BYTES: u64 = 10_000_000_000;
+
+/// What is typed to let all of a place go: its name, or the whole of it where that has none, as the root of a bucket.
+pub fn word_for(place: &Place) -> String {
+    Some(place.base_name()).filter(|name| !name.trim().is_empty()).unwrap_or_else(|| place.shown())
+}
 
 /// Lets a deletion pass that was confirmed, by `--yes` or at the terminal.
 ///

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::{
     arguments::{Confirmed, Cp, Filters, Sync},
-    confirm::confirm,
+    confirm::{confirm, word_for},
     made::this_command,
     output::{Answer, Talk, bytes, print},
     progress::moving,
@@ -93,7 +93,7 @@ fn moved(
         let n_bytes = plan.deletes.iter().map(|delete| delete.size_bytes).fold(0, u64::saturating_add);
         // What `--overwrite` replaces as one store was said by that word.
         if request.mode == Mode::SyncAndDelete {
-            confirm(talk, confirmed, &plan.root.base_name(), plan.deletes.len() as u64, n_bytes)?;
+            confirm(talk, confirmed, &word_for(&plan.root), plan.deletes.len() as u64, n_bytes)?;
         }
     }
     let outcome = moving(talk, &progress, || run::run(&plan, Watch { progress: &progress, stop }));

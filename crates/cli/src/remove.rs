@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use frazil_model::{
-    problem::Exit,
+    problem::{Exit, Problem as _},
     report::{ErrorReport, Report, one_line, shown_name},
 };
 use frazil_transfer::{
@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::{
     arguments::Rm,
-    confirm::confirm,
+    confirm::{confirm, word_for},
     made::this_command,
     output::{Answer, Talk, bytes},
     progress::moving,
@@ -46,7 +46,7 @@ pub fn run_verb(words: &Rm, talk: &Talk, stop: &AtomicBool) -> Result<Answer, Tr
     if !talk.quiet && !talk.json {
         talk.say(shown(&plan).trim_end());
     }
-    let what = plan.trees.first().map(|tree| tree.place.base_name()).unwrap_or_default();
+    let what = plan.trees.first().map(|tree| word_for(&tree.place)).unwrap_or_default();
     confirm(talk, &words.confirmed, &what, plan.n_objects(), plan.n_bytes())?;
     let watch = Watch { progress: &progress, stop };
     let left = moving(talk, &progress, || run(&plan, watch)).map_err(|error| match error {
@@ -54,12 +54,15 @@ pub fn run_verb(words: &Rm, talk: &Talk, stop: &AtomicBool) -> Result<Answer, Tr
         other => other,
     })?;
     report.total("n_left", left.len());
-    let text =
-        format!("deleted {} objects · {}\n", plan.n_objects().saturating_sub(left.len() as u64), bytes(plan.n_bytes()));
+    let text = match (left.len() as u64, plan.n_objects()) {
+        (0, 1) => format!("deleted 1 object · {}\n", bytes(plan.n_bytes())),
+        (0, n_all) => format!("deleted {n_all} objects · {}\n", bytes(plan.n_bytes())),
+        (n_left, n_all) => format!("deleted {} of {n_all} objects\n", n_all.saturating_sub(n_left)),
+    };
     if let Some((name, error)) = left.first() {
         let (n_all, first) =
             (usize::try_from(plan.n_objects()).unwrap_or(usize::MAX), format!("`{}`: {error}", shown_name(name)));
-        let exit = if left.len() == n_all { Exit::No } else { Exit::Partly };
+        let exit = if left.len() == n_all { error.exit() } else { Exit::Partly };
         let error = TransferError::Part { n_failed: left.len(), n_all, done: "deleted", first, exit };
         report.fail(ErrorReport::of(&error));
     }

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     arguments::ScratchExpire,
-    confirm::confirm,
+    confirm::{confirm, word_for},
     made::this_command,
     output::{Answer, Talk, bytes},
     progress::moving,
@@ -55,7 +55,7 @@ pub fn run(words: &ScratchExpire, talk: &Talk, stop: &AtomicBool) -> Result<Answ
         talk.say(shown(&plan, words).trim_end());
     }
     let n_objects = plan.n_objects();
-    confirm(talk, &words.confirmed, &written.place.base_name(), n_objects, plan.n_bytes())?;
+    confirm(talk, &words.confirmed, &word_for(&written.place), n_objects, plan.n_bytes())?;
     let expired = moving(talk, &progress, || carry_out(&plan, Watch { progress: &progress, stop }));
     let expired = expired.map_err(|error| match error {
         TransferError::Interrupted { .. } => TransferError::Interrupted { resume: Some(this_command()), open: None },

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::words_of;
 use crate::{
     arguments::ScratchRule,
-    confirm::confirm,
+    confirm::{confirm, word_for},
     du::objects,
     output::{Answer, Talk, bytes},
 };
@@ -102,7 +102,7 @@ pub fn run(words: &ScratchRule, talk: &Talk) -> Result<Answer, TransferError> {
         talk.say(plan.trim_end());
     }
     if let Wanted::Days(_) = wanted {
-        confirm(talk, &words.confirmed, &written.place.base_name(), n_old, old_bytes)?;
+        confirm(talk, &words.confirmed, &word_for(&written.place), n_old, old_bytes)?;
     }
     let after = bucket.set_rule(&prefix, wanted)?;
     let reason = || "its server takes rules only from whoever manages the account".to_owned();

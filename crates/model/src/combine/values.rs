@@ -469,7 +469,8 @@ pub fn read_as_meant(variable: &mut ViewVariable) {
 
 /// Lets attributes say of numbers of type `to` what they said of the counts that `rule` made them of.
 pub fn follow_counts(attributes: &mut Attributes, rule: &ValueRule, from: &DataType, to: &DataType) {
-    for name in OF_COUNTS {
+    let names: Vec<_> = OF_COUNTS.into_iter().filter(|name| attributes.numbers(name).is_some()).collect();
+    for name in names {
         match counts_after(rule, from, to, attributes, name) {
             Some(numbers) => attributes.set(name, AttributeValue::Numbers(numbers)),
             None => {
