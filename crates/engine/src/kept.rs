@@ -57,7 +57,9 @@ pub(crate) fn check_meaning(
     let refused = |reason: String| Err(EngineError::Extend { file: file.to_owned(), reason });
     let labels = combined.along.as_ref().map_or(&[][..], |(_, labels)| labels);
     if !labels.starts_with(there) {
-        return refused(format!("`{along}` of the store is in no order that it could follow"));
+        return refused(format!(
+            "the labels of `{along}` in the store are in no order, so that none can come after them"
+        ));
     }
     for variable in &combined.variables {
         let Some(before) = old.variable(&variable.path) else { continue };
